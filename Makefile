@@ -1,0 +1,65 @@
+# `make demo` and `make test` need Python 3.10 or newer and a C compiler; each prepares its own environment in $(VENV).
+SHELL := /bin/bash
+VENV ?= .venv
+PYTEST_ARGS ?= -n auto
+BIN := $(VENV)/bin
+# What an installation is made of. Python files are not: the installation is editable.
+SOURCES := setup.py pyproject.toml tedsl/version.py $(shell find tedsl schedule backends autodiff -name '*.pyx' -o -name '*.px[id]' 2>/dev/null)
+# A bare ./tedsl on the path would hide the installed package from `python -m`.
+export PYTHONSAFEPATH := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types fuzz bench clean
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.ready ## classify handwritten digits with compiled index expressions
+	@$(BIN)/python -m tedsl.demo
+
+test: $(VENV)/.ready-test ## run the tests
+	$(BIN)/pytest -p no:cacheprovider $(PYTEST_ARGS)
+
+lint: $(VENV)/.ready-lint ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.ready-lint ## check types, in the layout that is installed
+	@rm -rf build/types/tedsl
+	@$(BIN)/python setup.py -q build_py --build-lib build/types
+	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p tedsl
+
+fuzz: $(VENV)/.ready-test ## random expressions, compiled code against the reference (FUZZ_ARGS="--seed 1 --seconds 60")
+	$(BIN)/python tests/fuzz.py $(FUZZ_ARGS)
+
+bench: $(VENV)/.ready-bench ## measure against NumPy and others
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+clean: ## remove what was built (the environment stays)
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f $(VENV)/.ready*
+	find tedsl schedule backends autodiff tests \( -name '*.so' -o -name '*.pyc' \) -delete
+	rm -f backends/c/runtime.c
+
+# An environment that is there is used as it is, unless its Python does not run or is too old.
+$(VENV)/.python:
+	@if ! $(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
+	  for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python3.10 python; do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then found=$$python; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then echo 'tedsl needs Python 3.10 or newer; none is on PATH (set PYTHON=/path/to/python3).' >&2; exit 1; fi; \
+	  echo "Making $(VENV) with $$($$found --version) ..."; \
+	  $$found -m venv --clear $(VENV) || { echo "$$found cannot make a virtual environment (on Debian: apt install python3-venv)." >&2; exit 1; }; \
+	fi
+	@touch $@
+
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+$(VENV)/.ready: $(VENV)/.python $(SOURCES)
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.ready-%: $(VENV)/.python $(SOURCES)
+	$(INSTALL) --editable '.[$*]'
+	@touch $(VENV)/.ready $@

@@ -1,0 +1,1 @@
+"""Gradients of index expressions, as index expressions."""

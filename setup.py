@@ -1,0 +1,37 @@
+"""Build of tedsl: four top-level folders installed as one package, and one Cython extension.
+
+Everything static is in pyproject.toml. Only what it cannot say is here: the mapping of folders to packages, whose
+sub-packages are found by looking, and the extension.
+"""
+
+from pathlib import Path
+
+from setuptools import Extension, find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+FOLDERS = {"tedsl": "tedsl", "tedsl.schedule": "schedule", "tedsl.backends": "backends", "tedsl.autodiff": "autodiff"}
+
+
+def packages() -> list[str]:
+    """Every package below the top-level folders, under the name that it is imported by."""
+    found = []
+    for package, folder in FOLDERS.items():
+        found.append(package)
+        found += [f"{package}.{name}" for name in find_packages(str(ROOT / folder))]
+    return found
+
+
+def extensions() -> list[Extension]:
+    # Sources are relative to this file, as setuptools asks. No -march: a wheel has to run on other machines.
+    sources = ["backends/c/runtime.pyx"]
+    return [Extension("tedsl.backends.c.runtime", sources)] if (ROOT / sources[0]).exists() else []
+
+
+setup(
+    packages=packages(),
+    package_dir=dict(FOLDERS),
+    package_data={"": ["py.typed", "*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.h", "*.c.in", "*.npz", "*.md"]},
+    # The generated C of the extension lies next to its source in a working tree; it is no part of the package.
+    exclude_package_data={"": ["runtime.c"]},
+    ext_modules=extensions(),
+)
