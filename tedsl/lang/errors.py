@@ -130,3 +130,15 @@ class InternalError(Error):
 
     def __str__(self) -> str:
         return f"internal error of tedsl: {super().__str__()}\nThis is a defect in tedsl, not in your program. Please report it, with the program that led to it."
+
+
+class CompactionWarning(UserWarning):
+    """[W001] An argument had to be copied before the kernel could read it."""
+
+
+class CacheWarning(UserWarning):
+    """[W002] The kernel cache cannot be used as it is."""
+
+
+class OpenMPWarning(UserWarning):
+    """[W003] The compiler has no OpenMP: parallel loops run on one thread."""

@@ -1,0 +1,1 @@
+"""Targets: what turns lowered loops into something that runs."""
