@@ -23,8 +23,7 @@ def packages() -> list[str]:
 
 def extensions() -> list[Extension]:
     # Sources are relative to this file, as setuptools asks. No -march: a wheel has to run on other machines.
-    sources = ["backends/c/runtime.pyx"]
-    return [Extension("tedsl.backends.c.runtime", sources)] if (ROOT / sources[0]).exists() else []
+    return [Extension("tedsl.backends.c.runtime", ["backends/c/runtime.pyx"])]
 
 
 setup(
