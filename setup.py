@@ -6,6 +6,7 @@ sub-packages are found by looking, and the extension.
 
 from pathlib import Path
 
+import numpy
 from setuptools import Extension, find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
@@ -23,7 +24,7 @@ def packages() -> list[str]:
 
 def extensions() -> list[Extension]:
     # Sources are relative to this file, as setuptools asks. No -march: a wheel has to run on other machines.
-    return [Extension("tedsl.backends.c.runtime", ["backends/c/runtime.pyx"])]
+    return [Extension("tedsl.backends.c.runtime", ["backends/c/runtime.pyx"], include_dirs=[numpy.get_include()])]
 
 
 setup(
