@@ -1,0 +1,384 @@
+"""Expressions: what a definition's right side, a shape and an index are made of.
+
+    expr ::= Const(value, dtype)                          a number; dtype "int" / "float" when it is a Python scalar (weak)
+           | Axis(name, lo, extent)                       an index that runs over lo … lo + extent - 1; extent None: not resolved yet
+           | Var(name, minimum, multiple_of)              a symbolic size
+           | Access(tensor, indices)                      one element of a tensor
+           | Apply(function, operands)                    an elementwise function of `tedsl.lang.functions`, by name
+           | Cast(dtype, operand)
+           | Reduce(reducer, values, axes, where, dtype, component)
+
+Expressions are immutable and interned: two that are built alike are the same object, so equality of structure is ``is``, and they hash by
+identity. ``==`` builds a comparison, as in NumPy. For every node ``type(node)(*node.args) is node``.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from . import dtypes
+from .errors import DefinitionError, here
+
+if TYPE_CHECKING:
+    from .reductions import Reducer
+    from .tensor import Tensor
+
+_interned: weakref.WeakValueDictionary[tuple[Any, ...], Expr] = weakref.WeakValueDictionary()
+
+
+class Expr:
+    """Base of all nodes. `args` rebuilds the node; `children` are its operands; `dtype` is its (perhaps weak) type."""
+
+    __slots__ = ("__weakref__", "_free", "args", "dtype")
+    args: tuple[Any, ...]
+    dtype: str
+
+    def __new__(cls, *args: Any) -> Expr:
+        key = (cls, *args)
+        node = _interned.get(key)
+        if node is None:
+            node = object.__new__(cls)
+            node.args = args
+            node.dtype = node._infer_dtype()
+            # setdefault: another thread may have made the same node meanwhile
+            node = _interned.setdefault(key, node)
+        return node
+
+    def _infer_dtype(self) -> str:
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return ()
+
+    def with_children(self, children: tuple[Expr, ...]) -> Expr:
+        """The same node over other operands."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), self.args)
+
+    def __copy__(self) -> Expr:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Expr:
+        return self
+
+    def __repr__(self) -> str:
+        from .printing import text
+
+        return text(self)
+
+    __hash__ = object.__hash__
+
+    def __bool__(self) -> bool:
+        raise DefinitionError(
+            f"the truth value of the expression `{self!r}` is not known until the kernel runs. Instead of `a if cond else b` write "
+            "te.where(cond, a, b); instead of `p and q`, `p or q`, `not p` write p & q, p | q, ~p (with parentheses around comparisons); "
+            "instead of min(a, b), max(a, b) write te.minimum(a, b), te.maximum(a, b)",
+            here(),
+        )
+
+    def __index__(self) -> int:
+        raise DefinitionError(f"the expression `{self!r}` has no value until the kernel runs; a Python integer is needed here", here())
+
+    __int__ = __float__ = __index__
+
+    def __iter__(self) -> Iterator[Any]:
+        raise DefinitionError(f"the expression `{self!r}` is a single value; it cannot be iterated over", here())
+
+    __array_ufunc__ = None  # so that NumPy scalars and arrays leave the operators to us
+
+    def __eq__(self, other: object) -> Any:
+        return _binary("equal", self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return _binary("not_equal", self, other)
+
+
+class Const(Expr):
+    """A number. `value` is a Python bool, int or float."""
+
+    __slots__ = ()
+
+    def __new__(cls, value: Any, dtype: str | None = None) -> Expr:
+        if isinstance(value, np.generic):
+            dtype = dtype or dtypes.of_scalar(value)
+            value = value.item()
+        dtype = dtype or dtypes.of_scalar(value)
+        value = bool(value) if dtype == "bool" else float(value) if dtypes.is_float(dtype) else int(value)
+        # 0.0 == -0.0, 1 == 1.0 == True and nan != nan as dictionary keys: the hexadecimal text tells floats apart
+        return Expr.__new__(cls, value.hex() if isinstance(value, float) else value, dtype)
+
+    def _infer_dtype(self) -> str:
+        return cast(str, self.args[1])
+
+    @property
+    def value(self) -> bool | int | float:
+        raw = self.args[0]
+        return float.fromhex(raw) if isinstance(raw, str) else raw
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Const, (self.value, self.dtype))
+
+
+class Axis(Expr):
+    """An index. Unresolved (`extent` None) it is only a name, and equal to every other axis of that name; a resolved one knows its range."""
+
+    __slots__ = ()
+
+    def __new__(cls, name: str, lo: Any = 0, extent: Any = None) -> Expr:
+        return Expr.__new__(cls, name, lo, extent)
+
+    def _infer_dtype(self) -> str:
+        return "int"
+
+    name = property(lambda self: self.args[0])
+    lo = property(lambda self: self.args[1])
+    extent = property(lambda self: self.args[2])
+
+
+class Var(Expr):
+    """A symbolic size: a whole number of at least `minimum`, a multiple of `multiple_of`."""
+
+    __slots__ = ()
+
+    def __new__(cls, name: str, minimum: int = 0, multiple_of: int = 1) -> Expr:
+        return Expr.__new__(cls, name, minimum, multiple_of)
+
+    def _infer_dtype(self) -> str:
+        return "int"
+
+    name = property(lambda self: self.args[0])
+    minimum = property(lambda self: self.args[1])
+    multiple_of = property(lambda self: self.args[2])
+
+
+class Access(Expr):
+    """One element of a tensor: `tensor[indices]`."""
+
+    __slots__ = ()
+
+    def _infer_dtype(self) -> str:
+        return cast(str, self.tensor.dtype)
+
+    tensor = cast("Tensor", property(lambda self: self.args[0]))
+    indices = cast("tuple[Expr, ...]", property(lambda self: self.args[1]))
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return self.indices
+
+    def with_children(self, children: tuple[Expr, ...]) -> Expr:
+        return Access(self.tensor, children)
+
+
+class Apply(Expr):
+    """An elementwise function of its operands; `function` is a name in `tedsl.lang.functions.FUNCTIONS`."""
+
+    __slots__ = ()
+
+    def _infer_dtype(self) -> str:
+        from .functions import result_dtype
+
+        return result_dtype(self.function, self.operands)
+
+    def __bool__(self) -> bool:
+        # Sequences of axes and shapes compare as in plain Python (`C.shape == (n, 5)`, `s[C].axis == (i, j)`): by name.
+        if self.function in ("equal", "not_equal"):
+            a, b = self.operands
+            if isinstance(a, Axis) and isinstance(b, Axis):
+                return (a.name == b.name) == (self.function == "equal")
+            if not any(isinstance(node, (Axis, Access)) for node in walk(self)):
+                return (a is b or (isinstance(a, Var) and isinstance(b, Var) and a.name == b.name)) == (self.function == "equal")
+        return super().__bool__()
+
+    function = cast(str, property(lambda self: self.args[0]))
+    operands = cast("tuple[Expr, ...]", property(lambda self: self.args[1]))
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return self.operands
+
+    def with_children(self, children: tuple[Expr, ...]) -> Expr:
+        return Apply(self.function, children)
+
+
+class Cast(Expr):
+    """`operand` converted to `dtype`, as C and NumPy's astype do."""
+
+    __slots__ = ()
+
+    def _infer_dtype(self) -> str:
+        return cast(str, self.args[0])
+
+    operand = cast(Expr, property(lambda self: self.args[1]))
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return (self.operand,)
+
+    def with_children(self, children: tuple[Expr, ...]) -> Expr:
+        return Cast(self.dtype, children[0])
+
+
+class Reduce(Expr):
+    """`values` (one for each component of `reducer`) combined over all points of `axes` at which `where` holds; the result is one `component`.
+
+    `axes` is None until the definition that the reduction stands in resolves it. `dtype` (the accumulator's) is None for the default.
+    """
+
+    __slots__ = ()
+
+    def _infer_dtype(self) -> str:
+        return self.reducer.result_dtypes(tuple(v.dtype for v in self.values), self.args[4])[self.component]
+
+    reducer = cast("Reducer", property(lambda self: self.args[0]))
+    values = cast("tuple[Expr, ...]", property(lambda self: self.args[1]))
+    axes = cast("tuple[Axis, ...] | None", property(lambda self: self.args[2]))
+    where = cast("Expr | None", property(lambda self: self.args[3]))
+    accumulator = cast("str | None", property(lambda self: self.args[4]))
+    component = cast(int, property(lambda self: self.args[5]))
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return self.values if self.where is None else (*self.values, self.where)
+
+    def with_children(self, children: tuple[Expr, ...]) -> Expr:
+        n = len(self.values)
+        return Reduce(self.reducer, children[:n], self.axes, children[n] if len(children) > n else None, *self.args[4:])
+
+
+# Walking -------------------------------------------------------------------------------------------------------------------------------------
+
+
+def walk(*roots: Expr) -> Iterator[Expr]:
+    """Every distinct node below `roots`, operands before the nodes that use them, left to right."""
+    seen: set[Expr] = set()
+    stack: list[tuple[Expr, bool]] = [(root, False) for root in reversed(roots)]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            yield node
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((child, False) for child in reversed(node.children))
+
+
+def rewrite(root: Expr, rule: Callable[[Expr], Expr | None], memo: dict[Expr, Expr] | None = None) -> Expr:
+    """`root` with `rule` applied to every node, operands first. A rule returns the replacement, or None to keep the node. Untouched subtrees
+    are shared; each distinct node is visited once (also over several calls with the same `memo`).
+    """
+    memo = {} if memo is None else memo
+    if root in memo:
+        return memo[root]
+    for node in walk(root):
+        if node in memo:
+            continue
+        children = node.children
+        new = tuple(memo[child] for child in children)
+        same = all(a is b for a, b in zip(children, new, strict=True))
+        rebuilt = node if same else node.with_children(new)
+        replaced = rule(rebuilt)
+        memo[node] = rebuilt if replaced is None else replaced
+    return memo[root]
+
+
+def substitute(root: Expr, mapping: dict[Expr, Expr]) -> Expr:
+    """`root` with each key of `mapping` (whole nodes, mostly axes) replaced. Bound axes must not clash: resolved definitions never do."""
+    return rewrite(root, mapping.get, dict(mapping))
+
+
+def free_axes(root: Expr) -> tuple[Axis, ...]:
+    """The axes of `root` that no reduction inside it binds, in the order in which they are met."""
+    try:
+        return cast("tuple[Axis, ...]", root._free)
+    except AttributeError:
+        pass
+    for node in walk(root):
+        if hasattr(node, "_free"):
+            continue
+        if isinstance(node, Axis):
+            node._free = (node,)  # type: ignore[attr-defined]
+            continue
+        found = dict.fromkeys(axis for child in node.children for axis in free_axes(child))
+        if isinstance(node, Reduce) and node.axes is not None:
+            for axis in node.axes:
+                found.pop(axis, None)
+        node._free = tuple(found)  # type: ignore[attr-defined]
+    return cast("tuple[Axis, ...]", root._free)
+
+
+def accesses(*roots: Expr) -> list[Access]:
+    """The distinct accesses below `roots`, in reading order."""
+    return [node for node in walk(*roots) if isinstance(node, Access)]
+
+
+# Building ------------------------------------------------------------------------------------------------------------------------------------
+
+
+def as_expr(value: Any) -> Expr:
+    """`value` as an expression: an expression, a rank-0 tensor (its element) or a number. Raises DefinitionError for anything else."""
+    if isinstance(value, Expr):
+        return value
+    if isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
+        return Const(value)
+    from .tensor import Tensor
+
+    if isinstance(value, Tensor):
+        if value.rank == 0:
+            return Access(value, ())
+        raise DefinitionError(
+            f"`{value.name}` is a tensor of {value.rank} dimensions and stands beside indexed elements; index it: {value.name}[{', '.join('ijklmn'[: value.rank])}]",
+            here(),
+        )
+    if isinstance(value, np.ndarray):
+        raise DefinitionError("a NumPy array is no part of an expression: declare an input with te.tensor(name, shape, dtype) and pass the array in the call", here())
+    raise DefinitionError(f"{value!r} ({type(value).__name__}) is neither a number nor an expression", here())
+
+
+def _binary(function: str, a: Any, b: Any) -> Any:
+    from .functions import apply
+
+    if isinstance(b, (str, bytes, type(None), tuple, list, dict, set)) or isinstance(a, (str, bytes, type(None), tuple, list, dict, set)):
+        return NotImplemented
+    return apply(function, a, b)
+
+
+def _operator(function: str, swap: bool = False) -> Callable[[Any, Any], Any]:
+    if swap:
+        return lambda self, other: _binary(function, other, self)
+    return lambda self, other: _binary(function, self, other)
+
+
+_OPERATORS = {
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide", "mod": "remainder",
+    "pow": "power", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "left_shift", "rshift": "right_shift",
+}  # fmt: skip
+
+
+def install_operators(cls: type) -> None:
+    """Give `cls` (expressions, tensors) Python's operators, each building the function of NumPy's name."""
+    for name, function in _OPERATORS.items():
+        setattr(cls, f"__{name}__", _operator(function))
+        setattr(cls, f"__r{name}__", _operator(function, swap=True))
+    for name, function in {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}.items():
+        setattr(cls, f"__{name}__", _operator(function))
+
+    def unary(function: str) -> Callable[[Any], Any]:
+        from .functions import apply
+
+        return lambda self: apply(function, self)
+
+    cls.__neg__ = lambda self: unary("negative")(self)  # type: ignore[attr-defined]
+    cls.__pos__ = lambda self: self  # type: ignore[attr-defined]
+    cls.__abs__ = lambda self: unary("absolute")(self)  # type: ignore[attr-defined]
+    cls.__invert__ = lambda self: unary("invert")(self)  # type: ignore[attr-defined]
+
+
+install_operators(Expr)

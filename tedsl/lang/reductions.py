@@ -1,0 +1,260 @@
+"""Reductions: `te.sum` … `te.argmin`, and reducers of your own over one value or a tuple."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import dtypes
+from .errors import DefinitionError, here
+from .expr import Access, Axis, Const, Expr, Reduce, as_expr
+from .functions import apply, typed
+
+Values = tuple[Expr, ...]
+Combine = Callable[[Values, Values], Values]
+
+
+class Reducer:
+    """How the values of a reduction are combined: a name, an identity for each component, and `combine(p, q)`.
+
+    `indexed` reducers (argmax, argmin) get the flat position over the reduced axes as a further value. `checked` ones have no result for no
+    values, as in NumPy. A reducer must be associative and commutative with its identity; tedsl reorders it when a schedule says so.
+    """
+
+    def __init__(self, name: str, arity: int, identity: Callable[[str], Any] | tuple[Any, ...], combine: Combine, *, indexed: bool = False,
+                 checked: bool = False, widen: bool = False) -> None:  # fmt: skip
+        self.name, self.arity, self.indexed, self.checked, self.widen = name, arity, indexed, checked, widen
+        self._identity, self._combine = identity, combine
+        self._traced: dict[tuple[str, ...], tuple[Values, Values, Values]] = {}
+        self._fixed: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    @property
+    def components(self) -> int:
+        """How many values are carried: those of the user, and the position for an indexed reducer."""
+        return self.arity + self.indexed
+
+    @property
+    def builtin(self) -> bool:
+        """Whether this is one of tedsl's own reducers, known by name."""
+        return REDUCERS.get(self.name) is self
+
+    def result_dtypes(self, given: tuple[str, ...], accumulator: str | None = None) -> tuple[str, ...]:
+        """The types of the components for values of types `given`: the fixpoint of `combine` for a reducer of the user's."""
+        if self.builtin:
+            first = accumulator or (dtypes.accumulator(given[0]) if self.widen else dtypes.strong(given[0]))
+            return (first, "int64") if self.indexed else (first,)
+        if accumulator:
+            given = tuple(dtypes.promote(accumulator, g) for g in given)
+        if given not in self._fixed:
+            assert isinstance(self._identity, tuple)
+            now = tuple(dtypes.promote(g, dtypes.of_scalar(e)) for g, e in zip(given, self._identity, strict=True))
+            for _ in range(8):
+                p, q = self._parameters(now, "p"), self._parameters(now, "q")
+                then = tuple(dtypes.promote(n, e.dtype) for n, e in zip(now, self._call(p, q), strict=True))
+                if then == now:
+                    break
+                now = then
+            self._fixed[given] = tuple(map(dtypes.strong, now))
+        return self._fixed[given]
+
+    def identity(self, kinds: tuple[str, ...]) -> Values:
+        """The identity of each component, as constants of types `kinds`."""
+        if callable(self._identity):
+            values: tuple[Any, ...] = (self._identity(kinds[0]),) + ((2**63 - 1,) if self.indexed else ())
+        else:
+            values = self._identity
+        return tuple(typed(Const(v), k) for v, k in zip(values, kinds, strict=True))
+
+    def combine(self, p: Values, q: Values) -> Values:
+        """The combination of two tuples of typed expressions, typed alike."""
+        from .expr import rewrite
+
+        kinds = tuple(e.dtype for e in p)
+        ps, qs, results = self._trace(kinds)
+        mapping = dict(zip((*ps, *qs), (*p, *q), strict=True))
+        return tuple(rewrite(r, mapping.get, dict(mapping)) for r in results)
+
+    def _trace(self, kinds: tuple[str, ...]) -> tuple[Values, Values, Values]:
+        if kinds not in self._traced:
+            p, q = self._parameters(kinds, "p"), self._parameters(kinds, "q")
+            self._traced[kinds] = p, q, tuple(typed(e, k) for e, k in zip(self._call(p, q), kinds, strict=True))
+        return self._traced[kinds]
+
+    def _call(self, p: Values, q: Values) -> Values:
+        if self.arity == 1 and not self.indexed and not self.builtin:
+            result: Any = self._combine(p[0], q[0])  # type: ignore[arg-type]
+        else:
+            result = self._combine(p, q)
+        result = result if isinstance(result, tuple) else (result,)
+        if len(result) != self.components:
+            raise DefinitionError(f"the combine function of the reducer {self.name} returned {len(result)} values for a tuple of {self.components}", here())
+        return tuple(as_expr(e) for e in result)
+
+    def _parameters(self, kinds: tuple[str, ...], letter: str) -> Values:
+        from .tensor import Tensor
+
+        return tuple(Access(Tensor._internal(f"{letter}{n}", (), kind), ()) for n, kind in enumerate(kinds))
+
+    def __call__(self, *values: Any, axis: Any = None, where: Any = None, dtype: Any = None) -> Any:
+        """The reduction of `values` (or of one tuple of them); a tuple of expressions when the reducer has several components."""
+        if len(values) == 1 and isinstance(values[0], tuple):
+            values = values[0]
+        if len(values) != self.arity:
+            raise DefinitionError(f"the reducer {self.name} takes {self.arity} value{'s' * (self.arity > 1)}, got {len(values)}", here())
+        results = tuple(reduce_expr(self, values, axis, where, dtype, c) for c in range(self.arity))
+        return results if self.arity > 1 else results[0]
+
+    def __reduce__(self) -> Any:
+        if self.builtin:
+            return (_builtin, (self.name,))
+        # A user's function may not pickle (a lambda): what travels is what it returned for the types in use.
+        return (_restore, (self.name, self.arity, self._identity, dict(self._traced), dict(self._fixed)))
+
+    def __repr__(self) -> str:
+        return f"<reducer {self.name}>"
+
+
+def _builtin(name: str) -> Reducer:
+    return REDUCERS[name]
+
+
+def _restore(name: str, arity: int, identity: Any, traced: Any, fixed: Any) -> Reducer:
+    def gone(p: Values, q: Values) -> Values:
+        raise DefinitionError(f"the reducer {name} came from another process, where it was used with other types; define it here again", here())
+
+    reducer = Reducer(name, arity, identity, gone)
+    reducer._traced.update(traced)
+    reducer._fixed.update(fixed)
+    return reducer
+
+
+def reducer(identity: Any, combine: Callable[..., Any], name: str | None = None) -> Reducer:
+    """A reducer of your own. `identity`: a number, or a tuple of them; `combine(p, q)`: the combination of two values (two tuples), associative and
+    commutative, with `combine(identity, q) == q`. The types of the components are the fixpoint of `combine`.
+
+    Raises DefinitionError when the parts do not fit together.
+
+    >>> import tedsl as te
+    >>> i, k = te.axes("i k")
+    >>> X = te.tensor("X", (4, 9))
+    >>> hypot2 = te.reducer(0.0, lambda p, q: p + q)
+    >>> Y = te.tensor("Y"); Y[i] = hypot2(X[i, k] ** 2)
+    """
+    values = identity if isinstance(identity, tuple) else (identity,)
+    if not values or not callable(combine):
+        raise DefinitionError("te.reducer(identity, combine): identity is a number or a non-empty tuple of numbers, combine a function of two values", here())
+    for v in values:
+        if not isinstance(v, (bool, int, float)):
+            raise DefinitionError(f"te.reducer: the identity {v!r} is no number", here())
+    label = name or getattr(combine, "__name__", "reduce")
+    return Reducer(label if label.isidentifier() else "reduce", len(values), values, combine)
+
+
+def _arg(better: str) -> Combine:
+    def combine(p: Values, q: Values) -> Values:
+        (pv, pi), (qv, qi) = p, q
+        take = apply(better, qv, pv) | ((qv == pv) & (qi < pi))
+        if dtypes.is_float(pv.dtype):  # the first NaN wins, as in NumPy
+            qn, pn = apply("isnan", qv), apply("isnan", pv)
+            take = apply("where", qn, ~pn | (qi < pi), take & ~pn)
+        return apply("where", take, qv, pv), apply("where", take, qi, pi)
+
+    return combine
+
+
+def _fold(function: str) -> Combine:
+    return lambda p, q: (apply(function, p[0], q[0]),)
+
+
+REDUCERS: dict[str, Reducer] = {}
+REDUCERS |= {
+    r.name: r
+    for r in [
+        Reducer("sum", 1, lambda dtype: 0, _fold("add"), widen=True),
+        Reducer("prod", 1, lambda dtype: 1, _fold("multiply"), widen=True),
+        Reducer("min", 1, dtypes.highest, _fold("minimum"), checked=True),
+        Reducer("max", 1, dtypes.lowest, _fold("maximum"), checked=True),
+        Reducer("machine_min", 1, dtypes.highest, _fold("machine_minimum"), checked=True),
+        Reducer("machine_max", 1, dtypes.lowest, _fold("machine_maximum"), checked=True),
+        Reducer("any", 1, lambda dtype: False, _fold("bitwise_or")),
+        Reducer("all", 1, lambda dtype: True, _fold("bitwise_and")),
+        Reducer("argmin", 1, dtypes.highest, _arg("less"), indexed=True, checked=True),
+        Reducer("argmax", 1, dtypes.lowest, _arg("greater"), indexed=True, checked=True),
+    ]
+}
+
+
+def as_axes(axis: Any) -> tuple[Axis, ...] | None:
+    """What a user gives as `axis=`: an axis, a name, names in one string, or a sequence of these."""
+    if axis is None:
+        return None
+    if isinstance(axis, str):
+        axis = axis.replace(",", " ").split()
+    items = axis if isinstance(axis, (tuple, list)) else (axis,)
+    found = tuple(Axis(a) if isinstance(a, str) else a for a in items)
+    for a in found:
+        if not isinstance(a, Axis):
+            raise DefinitionError(f"axis={a!r}: a reduction over an expression runs over axes, such as axis=k or axis='k'", here())
+    if not found or len({a.name for a in found}) != len(found):
+        raise DefinitionError(f"axis={axis!r}: give at least one axis, each once", here())
+    return found  # type: ignore[return-value]
+
+
+def reduce_expr(kind: Reducer, values: tuple[Any, ...], axis: Any, where: Any, dtype: Any, component: int) -> Expr:
+    """A Reduce node from what a user gives."""
+    exprs = tuple(as_expr(v) for v in values)
+    if kind.name in ("any", "all"):
+        exprs = tuple(e if e.dtype == "bool" else e != 0 for e in exprs)
+    if where is not None:
+        where = as_expr(where)
+        if where.dtype != "bool":
+            raise DefinitionError(f"where= of {kind.name} is of type {where.dtype}, not bool: write a comparison", here())
+    try:
+        accumulator = None if dtype is None else dtypes.canonical(dtype)
+    except ValueError as e:
+        raise DefinitionError(f"{kind.name}(…, dtype=): {e}", here()) from None
+    return Reduce(kind, exprs, as_axes(axis), where, accumulator, component)
+
+
+def reduction(name: str, x: Any, axis: Any = None, where: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+    """The reduction `name` of an expression, or of a tensor over its numbered axes as in NumPy."""
+    from .tensor import Tensor
+
+    kind = REDUCERS[name]
+    if isinstance(x, Tensor) and x.rank:
+        from .arrays import reduce_tensor
+
+        return reduce_tensor(kind, x, axis, where, dtype, keepdims)
+    return reduce_expr(kind, (x,), axis, where, dtype, 1 if kind.indexed else 0)
+
+
+def _public(name: str, what: str, choose: bool = False) -> Callable[..., Any]:
+    if choose:
+
+        def call(x: Any, axis: Any = None, where: Any = None, dtype: Any = None, nan: str = "propagate") -> Any:
+            if nan not in ("propagate", "unspecified"):
+                raise DefinitionError(f"{name}(…, nan={nan!r}): 'propagate' (as in NumPy) or 'unspecified' (the machine's own {name})", here())
+            return reduction(name if nan == "propagate" else f"machine_{name}", x, axis, where, dtype)
+    else:
+
+        def call(x: Any, axis: Any = None, where: Any = None, dtype: Any = None) -> Any:  # type: ignore[misc]
+            return reduction(name, x, axis, where, dtype)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = f"""{what}
+
+    x: an expression (or a tensor: then `axis` is a number or a tuple of numbers, as in NumPy). axis: the axes to run over; without it, the axes of
+    x that are not on the left side, not bound by a reduction inside, and not used elsewhere in an enclosing reduction. where: a condition, only
+    elements at which it holds count. dtype: the accumulator's type.{" nan='unspecified': NaN need not propagate; compiles to the machine's own instruction." if choose else ""}
+    """
+    return call
+
+
+sum = _public("sum", "The sum of x; the sum of nothing is 0. Integers accumulate in 64 bits, as in NumPy.")
+prod = _public("prod", "The product of x; the product of nothing is 1. Integers accumulate in 64 bits, as in NumPy.")
+min = _public("min", "The smallest x; NaN if any is.", choose=True)
+max = _public("max", "The largest x; NaN if any is.", choose=True)
+any = _public("any", "Whether x holds (is not zero) anywhere.")
+all = _public("all", "Whether x holds (is not zero) everywhere.")
+argmax = _public("argmax", "The index of the largest x, the first of ties; over several axes the flat index.")
+argmin = _public("argmin", "The index of the smallest x, the first of ties; over several axes the flat index.")

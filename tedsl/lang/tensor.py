@@ -1,0 +1,377 @@
+"""Tensors, and the definitions that give them their elements."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from . import dtypes
+from .errors import DefinitionError, Location, here
+from .expr import Access, Axis, Const, Expr, Var, as_expr, install_operators, walk
+
+if TYPE_CHECKING:
+    from .expr import Reduce
+
+Dim = int | Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One equation of a definition. `lhs`: distinct resolved axes or integers; `values`: one typed expression for each tensor defined."""
+
+    lhs: tuple[Expr, ...]
+    values: tuple[Expr, ...]
+    location: Location | None
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        return tuple(e for e in self.lhs if isinstance(e, Axis))
+
+
+class Definition:
+    """The equations of one tensor, or of several that are defined together (a tuple of expressions of equal range)."""
+
+    __slots__ = ("__weakref__", "lifted", "location", "parts", "tensors")
+
+    def __init__(self, tensors: tuple[Tensor, ...], location: Location | None) -> None:
+        self.tensors = tensors
+        self.parts: tuple[Part, ...] = ()
+        self.location = location
+        self.lifted: Any = None  # the stages of this definition, made once (tedsl.lang.program)
+
+    def __repr__(self) -> str:
+        from .printing import definition
+
+        return "; ".join(definition(part, self.tensors) for part in self.parts)
+
+
+_serial = itertools.count()
+
+
+class Tensor:
+    """A tensor: an input when it has a shape and no definition, else what its definition says.
+
+    Made by `te.tensor`, `te.placeholder`, `te.compute`, `te.define` and by operators on tensors. `T[i, j]` is an element, `T[i, j] = …` defines,
+    `T[1:, ::2]` slices as in NumPy. Tensors are compared by identity; two with one name are two tensors.
+    """
+
+    __array_ufunc__ = None
+
+    def __init__(self, name: str, shape: tuple[Dim, ...] | None, dtype: str | None, strides: tuple[Dim, ...] | None = None, location: Location | None = None) -> None:
+        self.name = name
+        self.strides = strides
+        self.location = location
+        self.definition: Definition | None = None
+        self.component = 0
+        self.extents: dict[str, Dim] = {}  # extents of axes given by name (te.define)
+        self.serial = next(_serial)
+        self.gradient: Any = None  # a rule of the user's (te.custom_gradient, te.stop_gradient); read by tedsl.autodiff
+        self._shape = shape
+        self._dtype = dtype
+        self._read_as: str | None = None  # the dtype with which it was read before it was defined
+
+    @classmethod
+    def _internal(cls, name: str, shape: tuple[Dim, ...], dtype: str) -> Tensor:
+        return cls(name, shape, dtype)
+
+    @property
+    def shape(self) -> tuple[Dim, ...]:
+        """The extents: integers, or expressions in sizes. Raises DefinitionError while there is neither a shape nor a definition."""
+        if self._shape is None:
+            raise DefinitionError(f"the tensor {self.name} has neither a shape nor a definition: give it a shape (te.tensor('{self.name}', (4, 3))) or define it ({self.name}[i, j] = …)", self.location)
+        return self._shape
+
+    @property
+    def dtype(self) -> str:
+        return self._dtype or "float32"
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    ndim = rank
+
+    @property
+    def size(self) -> Dim:
+        """The number of elements."""
+        from .integers import simplify
+
+        total: Any = 1
+        for dim in self.shape:
+            total = total * dim
+        if isinstance(total, Expr):
+            total = simplify(total)
+            return total.value if isinstance(total, Const) else total  # type: ignore[return-value]
+        return cast(int, total)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return self.definition.parts if self.definition else ()
+
+    @property
+    def is_input(self) -> bool:
+        return self.definition is None or not self.definition.parts
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The inputs it depends on, in the order in which a reader meets them, left to right: a kernel's arguments."""
+        from .program import inputs_of
+
+        return inputs_of((self,))
+
+    @property
+    def axis(self) -> tuple[Axis, ...]:
+        """The axes of its (last) equation's left side."""
+        return self.parts[-1].axes if self.parts else ()
+
+    @property
+    def op(self) -> Definition | None:
+        """The definition (TVM's spelling)."""
+        return self.definition
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise DefinitionError(f"the tensor {self.name} has no dimensions and so no len()", here())
+        if isinstance(self.shape[0], Expr):
+            raise DefinitionError(f"the length of {self.name} is the symbolic size {self.shape[0]!r}; use {self.name}.shape[0]", here())
+        return self.shape[0]
+
+    def __iter__(self) -> Any:
+        raise DefinitionError(f"the tensor {self.name} cannot be iterated over: its elements are known when the kernel runs. Index it with axes, e.g. {self.name}[i]", here())
+
+    def __bool__(self) -> bool:
+        raise DefinitionError(f"the truth value of the tensor {self.name} is not known until the kernel runs", here())
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        if self._shape is None:
+            return f"<tensor {self.name}, not defined yet>"
+        dims = ", ".join(map(str, self.shape)) + ("," if len(self.shape) == 1 else "")
+        return f"<tensor {self.name}({dims}) {self.dtype}>"
+
+    def __str__(self) -> str:
+        return repr(self.definition) if not self.is_input else repr(self)
+
+    # Elements ----------------------------------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, key: Any) -> Any:
+        items = key if isinstance(key, tuple) else (key,)
+        if any(isinstance(e, slice) or e is None or e is Ellipsis for e in items) or (
+            items and len(items) < self.rank and all(isinstance(e, (int, np.integer)) and not isinstance(e, bool) for e in items)
+        ):
+            from .arrays import slice_tensor
+
+            return slice_tensor(self, items)
+        return self._access(items)
+
+    def _access(self, items: tuple[Any, ...]) -> Access:
+        shape = self.shape
+        if len(items) != len(shape):
+            shown = ", ".join(map(str, items))
+            raise DefinitionError(
+                f"{self.name}[{shown}] has {len(items)} ind{'ex' if len(items) == 1 else 'ices'}, but {self.name} has {len(shape)} dimension{'s' * (len(shape) != 1)}, "
+                f"of extents {' x '.join(map(str, shape)) or 'none'}", here())  # fmt: skip
+        indices = tuple(self._index(d, e) for d, e in enumerate(items))
+        if self.is_input:
+            self._read_as = self.dtype
+        return cast(Access, Access(self, indices))
+
+    def _index(self, dim: int, value: Any) -> Expr:
+        if isinstance(value, str):
+            value = Axis(value)
+        e = as_expr(value)
+        if not dtypes.is_integer(e.dtype):
+            raise DefinitionError(f"index {dim} of {self.name} is `{e!r}` of type {e.dtype}; an index is a whole number (te.cast(x, 'int64') rounds towards zero)", here())
+        extent = self.shape[dim]
+        if isinstance(e, Const):
+            value = e.value
+            if value < 0 and isinstance(extent, int):
+                value += extent  # as in NumPy
+            elif value < 0:
+                return extent + Const(value)  # type: ignore[operator]
+            return Const(value)
+        return e
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        from .definition import define
+
+        define((self,), key if isinstance(key, tuple) else (key,), (value,), here())
+
+    # NumPy's methods ---------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def T(self) -> Tensor:
+        """The transposed tensor: all dimensions in reverse."""
+        return self.transpose()
+
+    def __matmul__(self, other: Any) -> Tensor:
+        from .arrays import matmul
+
+        return matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        from .arrays import matmul
+
+        return matmul(other, self)
+
+    def transpose(self, *axes: Any) -> Tensor:
+        from .arrays import transpose
+
+        return transpose(self, axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes or None)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        from .arrays import reshape
+
+        return reshape(self, shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
+
+    def astype(self, dtype: Any) -> Any:
+        from .functions import cast as convert
+
+        return convert(self, dtype)
+
+
+def _reduction_method(name: str) -> Callable[..., Any]:
+    def method(self: Tensor, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+        from .reductions import reduction
+
+        return reduction(name, self, axis, None, dtype, keepdims)
+
+    method.__name__ = name
+    method.__doc__ = f"`te.{name}` over numbered axes (all of them without `axis`), as in NumPy."
+    return method
+
+
+for _name in ("sum", "prod", "min", "max", "any", "all", "argmin", "argmax"):
+    setattr(Tensor, _name, _reduction_method(_name))
+install_operators(Tensor)
+
+
+def as_dim(value: Any, what: str) -> Dim:
+    """An extent from what a user gives: a whole number of at least 0, or an expression in sizes. Raises DefinitionError."""
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        if value < 0:
+            raise DefinitionError(f"{what} is {value}; an extent is at least 0", here())
+        if value >= 2**62:
+            raise DefinitionError(f"{what} is {value}, more than any memory holds", here())
+        return int(value)
+    if isinstance(value, Expr) and dtypes.is_integer(value.dtype) and not any(isinstance(n, (Axis, Access)) for n in walk(value)):
+        from .integers import simplify
+
+        simple = simplify(value)
+        return simple.value if isinstance(simple, Const) else simple  # type: ignore[return-value]
+    raise DefinitionError(f"{what} is {value!r}; an extent is a whole number or a symbolic size (te.var)", here())
+
+
+def as_shape(shape: Any, name: str) -> tuple[Dim, ...]:
+    """A shape from what a user gives: a sequence of extents, or one extent."""
+    items = (shape,) if isinstance(shape, (int, np.integer, Expr)) else shape
+    if isinstance(items, str) or not isinstance(items, Sequence):
+        raise DefinitionError(f"the shape of {name} is {shape!r}; a shape is a tuple of whole numbers or sizes", here())
+    dims = tuple(as_dim(d, f"extent {n} of {name}") for n, d in enumerate(items))
+    known = [d for d in dims if isinstance(d, int)]
+    if 0 not in known and int(np.prod([float(d) for d in known])) >= 2**60:
+        raise DefinitionError(f"the tensor {name} of shape {dims} has more elements than any memory holds", here())
+    return dims
+
+
+def as_name(name: Any) -> str:
+    """A tensor's or axis' name from what a user gives: any non-empty text."""
+    if not isinstance(name, str) or not name.strip() or "\0" in name:
+        raise DefinitionError(f"{name!r} is no name; a name is a non-empty string", here())
+    return name
+
+
+def tensor(name: str, shape: Any = None, dtype: Any = None, order: str = "C", strides: Sequence[Any] | None = None) -> Tensor:
+    """A new tensor: an input when it has a shape and is not defined later, else to be defined by `T[i, j] = …`.
+
+    name: any text; it need not be unique. shape: whole numbers or sizes (`te.var`). dtype: float32 for an input unless given; the expression's
+    for a definition. order: "C" or "F" (column-major), how an input lies in memory; strides: the same in elements, for any layout.
+
+    Raises DefinitionError for a shape, dtype or order that is none.
+
+    >>> import tedsl as te
+    >>> i, j = te.axes("i j")
+    >>> A = te.tensor("A", (3, 4))
+    >>> B = te.tensor("B"); B[j, i] = 2 * A[i, j]
+    >>> B
+    <tensor B(4, 3) float32>
+    """
+    name = as_name(name)
+    dims = None if shape is None else as_shape(shape, name)
+    try:
+        kind = None if dtype is None else dtypes.canonical(dtype)
+    except ValueError as e:
+        raise DefinitionError(f"the tensor {name}: {e}", here()) from None
+    if order not in ("C", "F"):
+        raise DefinitionError(f"the tensor {name}: order={order!r}; 'C' (rows together) or 'F' (columns together)", here())
+    steps: tuple[Dim, ...] | None = None
+    if strides is not None:
+        if dims is None or len(strides) != len(dims):
+            raise DefinitionError(f"the tensor {name}: strides={strides!r} needs a shape of as many dimensions", here())
+        steps = tuple(as_dim(s, f"stride {n} of {name} (in elements)") for n, s in enumerate(strides))
+    elif order == "F" and dims is not None:
+        found: list[Any] = [1]
+        for dim in dims[:-1]:
+            found.append(found[-1] * dim)
+        steps = tuple(as_dim(s, f"stride of {name}") for s in found[: len(dims)])
+    return Tensor(name, dims, kind, steps, here())
+
+
+def placeholder(shape: Any, dtype: Any = None, name: str = "placeholder") -> Tensor:
+    """An input (TVM's spelling of `te.tensor(name, shape, dtype)`)."""
+    return tensor(name, shape, dtype)
+
+
+def axes(names: str | Sequence[str]) -> Any:
+    """Axes by name: `i, j, k = te.axes("i j k")`; a single name gives the axis itself. Axes are equal by name.
+
+    >>> import tedsl as te
+    >>> te.axes("i j")
+    (i, j)
+    """
+    found = tuple(names.replace(",", " ").split()) if isinstance(names, str) else tuple(names)
+    if not found:
+        raise DefinitionError("te.axes needs at least one name, e.g. te.axes('i j k')", here())
+    made = tuple(Axis(as_name(n)) for n in found)
+    return made[0] if len(made) == 1 and isinstance(names, str) else made
+
+
+def reduce_axis(extent: Any, name: str = "k") -> Axis:
+    """An axis with a range of its own: 0 … n - 1, or lo … hi - 1 for `(lo, hi)`.
+
+    >>> import tedsl as te
+    >>> kk = te.reduce_axis(3, "kk")
+    >>> C = te.compute((2,), lambda i: te.sum(kk * i, axis=kk), name="C")
+    """
+    name = as_name(name)
+    if isinstance(extent, (tuple, list)):
+        if len(extent) != 2:
+            raise DefinitionError(f"te.reduce_axis({extent!r}): a range is (low, high)", here())
+        lo, hi = (e if isinstance(e, Expr) else int(e) for e in extent)
+        length = as_dim(hi - lo if isinstance(lo, Expr) or isinstance(hi, Expr) else max(hi - lo, 0), f"the extent of {name}")
+        return cast(Axis, Axis(name, lo, length))
+    return cast(Axis, Axis(name, 0, as_dim(extent, f"the extent of {name}")))
+
+
+def var(name: str, min: int = 0, multiple_of: int = 1) -> Var:
+    """A symbolic size, read from the arrays at the call. min, multiple_of: what is known of it (checked at the call).
+
+    >>> import tedsl as te
+    >>> n = te.var("n", min=1)
+    >>> A = te.tensor("A", (n, 5))
+    """
+    if not isinstance(min, int) or not isinstance(multiple_of, int) or min < 0 or multiple_of < 1:
+        raise DefinitionError(f"te.var({name!r}, min={min!r}, multiple_of={multiple_of!r}): min is at least 0, multiple_of at least 1", here())
+    return cast(Var, Var(as_name(name), min, multiple_of))
+
+
+def reductions_in(*roots: Expr) -> list[Reduce]:
+    """The distinct reductions below `roots`, inner ones first."""
+    from .expr import Reduce
+
+    return [node for node in walk(*roots) if isinstance(node, Reduce)]
