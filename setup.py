@@ -30,6 +30,7 @@ def extensions() -> list[Extension]:
 setup(
     packages=packages(),
     package_dir=dict(FOLDERS),
+    include_package_data=False,  # else MANIFEST.in, which is about the sdist, would have a say in the wheel
     package_data={"": ["py.typed", "*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.h", "*.c.in", "*.npz", "*.md"]},
     # The generated C of the extension lies next to its source in a working tree; it is no part of the package.
     exclude_package_data={"": ["runtime.c"]},
