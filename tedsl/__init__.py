@@ -1,0 +1,156 @@
+"""tedsl: a tensor-expression and schedule language.
+
+    import tedsl as te
+
+    i, j, k = te.axes("i j k")
+    A, B, C = te.tensor("A", (1024, 1024)), te.tensor("B", (1024, 1024)), te.tensor("C")
+    C[i, j] = te.sum(A[i, k] * B[j, k])
+    matmul = te.build(C)
+
+The language itself (`tedsl.lang`) is imported at once; schedules, gradients, code generation and tuning when they are first used, so that
+`import tedsl` stays light.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from .lang.errors import (
+    BuildError,
+    CacheWarning,
+    CallError,
+    CompactionWarning,
+    DefinitionError,
+    Error,
+    GradientError,
+    InternalError,
+    LoweringError,
+    OpenMPWarning,
+    ScheduleError,
+    TuneError,
+)
+from .lang.expr import Expr
+from .lang.functions import (
+    absolute,
+    arccos,
+    arccosh,
+    arcsin,
+    arcsinh,
+    arctan,
+    arctan2,
+    arctanh,
+    cast,
+    ceil,
+    copysign,
+    cos,
+    cosh,
+    erf,
+    exp,
+    exp2,
+    expm1,
+    floor,
+    hypot,
+    isfinite,
+    isinf,
+    isnan,
+    log,
+    log1p,
+    log2,
+    log10,
+    maximum,
+    minimum,
+    power,
+    rint,
+    rsqrt,
+    sigmoid,
+    sign,
+    sin,
+    sinh,
+    sqrt,
+    tan,
+    tanh,
+    trunc,
+    where,
+)
+from .lang.reductions import all, any, argmax, argmin, max, min, prod, reducer, sum
+from .lang.tensor import Tensor, axes, placeholder, reduce_axis, tensor, var
+from .version import __version__
+
+abs = absolute
+pow = power
+round = rint
+
+# What is imported when it is first asked for: public name -> the module that has it under the same name.
+_LAZY = {
+    "broadcast_to": "tedsl.lang.arrays",
+    "compute": "tedsl.lang.compute",
+    "concatenate": "tedsl.lang.arrays",
+    "define": "tedsl.lang.notation",
+    "pad": "tedsl.lang.compute",
+    "scan": "tedsl.lang.compute",
+    "stack": "tedsl.lang.arrays",
+    "auto_schedule": "tedsl.schedule",
+    "autodiff": "",
+    "backends": "",
+    "build": "tedsl.build",
+    "check_grad": "tedsl.autodiff",
+    "cost": "tedsl.schedule",
+    "create_schedule": "tedsl.schedule",
+    "custom_gradient": "tedsl.autodiff",
+    "emit": "tedsl.build",
+    "evaluate": "tedsl.backends.reference",
+    "grad": "tedsl.autodiff",
+    "jacobian": "tedsl.autodiff",
+    "jvp": "tedsl.autodiff",
+    "load_results": "tedsl.tune",
+    "lower": "tedsl.schedule",
+    "machine": "tedsl.machine",
+    "op": "tedsl.op",
+    "reuse": "tedsl.schedule",
+    "schedule": "",
+    "show": "tedsl.autodiff",
+    "stop_gradient": "tedsl.autodiff",
+    "template": "tedsl.tune",
+    "tune": "tedsl.tune",
+    "vjp": "tedsl.autodiff",
+}
+
+__all__ = [  # noqa: PLE0604: the lazy names are strings as well
+    "BuildError", "CacheWarning", "CallError", "CompactionWarning", "DefinitionError", "Error", "Expr", "GradientError", "InternalError",
+    "LoweringError", "OpenMPWarning", "ScheduleError", "Tensor", "TuneError", "__version__", "abs", "absolute", "all", "any", "arccos",
+    "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin", "axes", "cast", "ceil", 
+    "copysign", "cos", "cosh", "erf", "exp", "exp2", "expm1", "floor", "hypot", "isfinite", "isinf", "isnan", "log",
+    "log10", "log1p", "log2", "max", "maximum", "min", "minimum", "placeholder", "pow", "power", "prod", "reduce_axis", "reducer",
+    "rint", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt", "sum", "tan", "tanh", "tensor", "trunc", "var",
+    "where", *_LAZY,
+]  # fmt: skip
+
+
+class _Package(ModuleType):
+    """The package as a module object, in which a function may share the name of the module that it lives in (`te.build`, `te.op`)."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # The import system binds a submodule in its package, even when it is imported by another module long before anyone asks for the
+        # function; `te.build` has to stay the function.
+        if isinstance(value, ModuleType) and _LAZY.get(name) == value.__name__:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> Any:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = import_module(f"{__name__}.{name}") if not module else getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
