@@ -1,0 +1,386 @@
+"""The slow path of a call: says exactly what is wrong with the arguments, or turns them into arrays that the fast path takes.
+
+Exported extensions contain this file's text, so it needs nothing but NumPy and the names that its first import gives.
+"""
+
+from tedsl.lang.errors import CallError, CallIndexError, CallMemoryError, CallTypeError, CallValueError, CompactionWarning, InternalError
+
+import math
+import sys
+import warnings
+
+import numpy as np
+
+INT64_MAX = 2**63 - 1
+
+
+def evaluate_size(size, values):
+    """The value of a size expression, as an exact integer."""
+    if isinstance(size, int):
+        return int(size)
+    if size[0] == "size":
+        return values[size[1]]
+    op, a, b = size[0], evaluate_size(size[1], values), evaluate_size(size[2], values)
+    if op == "+":
+        return a + b
+    if op == "-":
+        return a - b
+    if op == "*":
+        return a * b
+    if op == "//":
+        return a // b if b else 0
+    if op == "%":
+        return a % b if b else 0
+    return min(a, b) if op == "min" else max(a, b)
+
+
+def affine_size(size):
+    """(size's index, scale, offset) of an expression that is affine in one size; index None for a constant; None for all others."""
+    if isinstance(size, int):
+        return None, 0, int(size)
+    if size[0] == "size":
+        return size[1], 1, 0
+    if size[0] not in ("+", "-", "*"):
+        return None
+    a, b = affine_size(size[1]), affine_size(size[2])
+    if a is None or b is None:
+        return None
+    if size[0] == "*":
+        if a[0] is not None and b[0] is not None:
+            return None
+        variable, (_, _, factor) = (a, b) if a[0] is not None else (b, a)
+        return (variable[0] if factor else None), variable[1] * factor, variable[2] * factor
+    sign = 1 if size[0] == "+" else -1
+    if a[0] is not None and b[0] is not None and a[0] != b[0]:
+        return None
+    scale = a[1] + sign * b[1]
+    index = a[0] if a[0] is not None else b[0]
+    return (index if scale else None), scale, a[2] + sign * b[2]
+
+
+def bind_sizes(args, count):
+    """Where each size is read: per size (argument, axis, scale, offset), inputs and plain axes first; None where nothing gives it."""
+    found = [None] * count
+    ranks = [None] * count
+    for position, (_, _, shape, role, _, _) in enumerate(args):
+        for axis, extent in enumerate(shape):
+            form = affine_size(extent)
+            if form is None or form[0] is None:
+                continue
+            index, scale, offset = form
+            rank = (role == "output", (scale, offset) != (1, 0))
+            if ranks[index] is None or rank < ranks[index]:
+                found[index], ranks[index] = (position, axis, scale, offset), rank
+    return found
+
+
+def size_text(size, names):
+    """A size expression as a reader would write it."""
+    if isinstance(size, int):
+        return str(size)
+    if size[0] == "size":
+        return names[size[1]]
+    a, b = size_text(size[1], names), size_text(size[2], names)
+    return f"{size[0]}({a}, {b})" if size[0] in ("min", "max") else f"({a} {size[0]} {b})"
+
+
+def plural(count, noun):
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+class Arguments:
+    """What a kernel expects of a call. `conform` either raises the error that fits or returns arrays that the kernel can take."""
+
+    def __init__(self, spec):
+        self.name, self.args, self.sizes, self.checks, self.faults = spec[:5]
+        self.inputs = [a for a in self.args if a[3] == "input"]
+        self.outputs = [a for a in self.args if a[3] == "output"]
+        self.size_names = [s[0] for s in self.sizes]
+        self.dtypes = [self._dtype(a[1]) for a in self.args]
+        self.binders = bind_sizes(self.args, len(self.sizes))
+
+    @staticmethod
+    def _dtype(name):
+        try:
+            return np.dtype(name)
+        except TypeError:
+            import ml_dtypes  # bfloat16 is no dtype of NumPy's own
+
+            return np.dtype(getattr(ml_dtypes, name))
+
+    # -- messages
+
+    def _fail(self, error, text):
+        raise error(f"{self.name}: {text}")
+
+    def _shape_text(self, shape):
+        extents = [size_text(s, self.size_names) for s in shape]
+        extents = [e[1:-1] if e.startswith("(") else e for e in extents]
+        return "(" + ", ".join(extents) + ("," if len(extents) == 1 else "") + ")"
+
+    # -- the call
+
+    def conform(self, args, out, stacklevel=1):
+        """The inputs as arrays of the declared dtype and layout, and the given outputs (None where one is to be allocated)."""
+        if len(args) != len(self.inputs):
+            names = ", ".join(a[0] for a in self.inputs)
+            hint = "; results go to out=" if len(args) > len(self.inputs) else ""
+            self._fail(CallTypeError, f"takes {plural(len(self.inputs), 'argument')} ({names}), got {len(args)}{hint}")
+        arrays = [self._array(a, self.dtypes[p], value, False) for p, (a, value) in enumerate(zip(self.inputs, args))]
+        given = self._given(out)
+        outs = [
+            None if value is None else self._array(a, self.dtypes[len(arrays) + p], value, True)
+            for p, (a, value) in enumerate(zip(self.outputs, given))
+        ]
+        values = self._bind(arrays + outs)
+        self._check_shapes(arrays + outs, values)
+        self._check_sizes(values)
+        for p, array in enumerate(outs):
+            if array is not None:
+                self._check_output(p, array, arrays, outs, values)
+        ready = [self._laid_out(a, array, self.dtypes[p], values, stacklevel) for p, (a, array) in enumerate(zip(self.inputs, arrays))]
+        self._check_allocation(outs, values)
+        return ready, tuple(outs)
+
+    def _given(self, out):
+        count = len(self.outputs)
+        names = ", ".join(a[0] for a in self.outputs)
+        if out is None:
+            return (None,) * count
+        if isinstance(out, (tuple, list)):
+            if len(out) != count:
+                self._fail(CallTypeError, f"out= takes {plural(count, 'array')} ({names}), got {len(out)}")
+            return tuple(out)
+        if count != 1:
+            self._fail(CallTypeError, f"has {count} results ({names}); out= takes a tuple of {count} arrays, got {type(out).__name__}")
+        return (out,)
+
+    def _array(self, argument, dtype, value, is_output):
+        """`value` as a NumPy array of the right dtype (but for its byte order) and rank, without a copy."""
+        name, kind, shape = argument[:3]
+        where = f"{name} (in out=)" if is_output else name
+        if isinstance(value, np.ma.MaskedArray):
+            self._fail(CallTypeError, f"{where} is a masked array, whose mask would be lost; pass {name}.filled(value) or {name}.data")
+        if isinstance(value, np.ndarray):
+            array = value if type(value) is np.ndarray else value.view(np.ndarray)
+        elif isinstance(value, np.generic):
+            array = np.asarray(value)
+        elif isinstance(value, (bool, int, float)) and not is_output and not shape:
+            return self._scalar(name, dtype, value)
+        else:
+            array = self._foreign(where, kind, value, shape)
+        if array.dtype != dtype and array.dtype.newbyteorder("=") != dtype:
+            fix = f"pass np.empty({name}.shape, {kind!r})" if is_output else f"convert it with {name}.astype({kind!r})"
+            self._fail(CallTypeError, f"{where} has dtype {array.dtype}, expected {kind}; {fix}")
+        if array.ndim != len(shape):
+            text = self._shape_text(shape)
+            self._fail(CallValueError, f"{where} has {plural(array.ndim, 'axis') if array.ndim == 1 else f'{array.ndim} axes'} {array.shape}, expected {len(shape)}: {text}")
+        return array
+
+    def _scalar(self, name, dtype, value):
+        kind = dtype.kind if dtype.kind in "biuf" else "f"  # bfloat16 is a float
+        fits = {"b": bool, "i": (bool, int), "u": (bool, int), "f": (bool, int, float)}[kind]
+        if not isinstance(value, fits):
+            self._fail(CallTypeError, f"{name} is {value!r}, a Python {type(value).__name__}, expected {dtype}; convert it first")
+        if kind in "iu":
+            limits = np.iinfo(dtype)
+            if not limits.min <= value <= limits.max:
+                self._fail(CallValueError, f"{name} is {value}, which {dtype} cannot hold ({limits.min} to {limits.max})")
+        try:
+            with np.errstate(over="ignore"):
+                array = np.array(float(value) if kind == "f" else value, dtype)
+        except OverflowError:
+            array = None
+        if array is None or (kind == "f" and not np.isfinite(array) and not (isinstance(value, float) and not math.isfinite(value))):
+            self._fail(CallValueError, f"{name} is {value}, which {dtype} cannot hold")
+        return array
+
+    def _foreign(self, where, kind, value, shape):
+        """An object that is no NumPy array but lends its memory: through __dlpack__ or the buffer protocol."""
+        if hasattr(type(value), "__dlpack__"):
+            try:
+                device = value.__dlpack_device__()[0]
+                if device != 1:
+                    self._fail(CallTypeError, f"{where} is not in the memory of the CPU (DLPack device type {int(device)}); copy it there first")
+                return np.from_dlpack(value)
+            except CallError:
+                raise
+            except Exception as e:  # whatever another library raises: its reason belongs into ours
+                self._fail(CallTypeError, f"{where} is a {type(value).__name__} that cannot be read: {e}")
+        try:
+            return np.asarray(memoryview(value))
+        except (TypeError, ValueError, BufferError):
+            pass
+        if shape or not isinstance(value, (int, float, complex)):
+            fix = f"pass np.asarray({where.split()[0]}, dtype={kind!r})" if value is not None else "pass an array"
+            self._fail(CallTypeError, f"{where} is a {type(value).__name__}, no array (NumPy, buffer protocol or __dlpack__); {fix}")
+        self._fail(CallTypeError, f"{where} is {value!r}, a Python {type(value).__name__}, expected {kind}")
+
+    def _bind(self, arrays):
+        values = []
+        for index, (argument, axis, scale, offset) in enumerate(self.binders):
+            name, array = self.args[argument][0], arrays[argument]
+            if array is None:
+                self._fail(CallTypeError, f"the size {self.size_names[index]} is known from {name} alone; give out=")
+            rest = array.shape[axis] - offset
+            if rest % scale:
+                text = size_text(self.args[argument][2][axis], self.size_names)
+                self._fail(CallValueError, f"{name} has {array.shape[axis]} along axis {axis}, which is not {text} for any {self.size_names[index]}")
+            values.append(rest // scale)
+        return values
+
+    def _check_shapes(self, arrays, values):
+        for argument, array in zip(self.args, arrays):
+            if array is None:
+                continue
+            name, _, shape, role = argument[:4]
+            where = name if role == "input" else f"{name} (in out=)"
+            for axis, size in enumerate(shape):
+                want = evaluate_size(size, values)
+                if array.shape[axis] == want:
+                    continue
+                form = affine_size(size)
+                if form is not None and form[0] is not None and form[1:] == (1, 0):
+                    giver, given_axis = self.binders[form[0]][:2]
+                    self._fail(
+                        CallValueError,
+                        f"the size {self.size_names[form[0]]} is {values[form[0]]} by {self.args[giver][0]} (axis {given_axis}) "
+                        f"and {array.shape[axis]} by {where} (axis {axis})",
+                    )
+                shown = self._shape_text(shape)
+                known = "" if isinstance(size, int) else f", that is {want} along axis {axis}" + self._known(values)
+                self._fail(CallValueError, f"{where} has shape {array.shape}, expected {shown}{known}: axis {axis} has {array.shape[axis]}, not {want}")
+
+    def _known(self, values):
+        return " (" + ", ".join(f"{n} = {v}" for n, v in zip(self.size_names, values)) + ")" if values else ""
+
+    def _check_sizes(self, values):
+        for (name, minimum, multiple), value in zip(self.sizes, values):
+            if value < minimum:
+                self._fail(CallValueError, f"the size {name} is {value}, but was declared to be at least {minimum}")
+            if multiple > 1 and value % multiple:
+                self._fail(CallValueError, f"the size {name} is {value}, but was declared to be a multiple of {multiple}")
+        for condition, message, error in self.checks:
+            if not evaluate_size(condition, values):
+                kind = {"index": CallIndexError, "type": CallTypeError}.get(error, CallValueError)
+                self._fail(kind, message.format_map(dict(zip(self.size_names, values))))
+
+    def _strides(self, argument, values):
+        """The declared strides, in elements."""
+        shape = [evaluate_size(s, values) for s in argument[2]]
+        if argument[4] is not None:
+            return [evaluate_size(s, values) for s in argument[4]]
+        return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+
+    def _is_laid_out(self, argument, array, values):
+        if array.size == 0:
+            return True
+        want = self._strides(argument, values)
+        return all(n == 1 or have == s * array.itemsize for n, have, s in zip(array.shape, array.strides, want))
+
+    def _laid_out(self, argument, array, dtype, values, stacklevel):
+        """The input itself, or a copy (with a warning) where it does not lie as the kernel reads it."""
+        if not array.dtype.isnative:
+            reason = f"has the byte order of another machine ({array.dtype.str})"
+        elif not array.flags.aligned:
+            reason = "is not aligned to its elements"
+        elif not self._is_laid_out(argument, array, values):
+            strides = argument[4] if argument[4] is None else self._strides(argument, values)
+            wanted = "contiguous" if strides is None else f"laid out with strides {tuple(strides)}"
+            reason = f"is not {wanted} (its strides are {tuple(s // array.itemsize for s in array.strides)} elements)"
+        else:
+            return array if array.dtype.num == dtype.num else array.view(dtype)
+        warnings.warn(
+            f"[W001] {self.name}: {argument[0]} {reason} and is copied at every call; "
+            f"pass np.ascontiguousarray({argument[0]}) once, or declare the layout with order= or strides=",
+            CompactionWarning,
+            stacklevel=stacklevel,
+        )
+        copy = self.allocate(argument, dtype, values)
+        copy[...] = array
+        return copy
+
+    def _extent_bytes(self, argument, dtype, values):
+        shape = [evaluate_size(s, values) for s in argument[2]]
+        if 0 in shape:
+            return 0
+        return (1 + sum((n - 1) * abs(s) for n, s in zip(shape, self._strides(argument, values)))) * dtype.itemsize
+
+    def allocate(self, argument, dtype, values):
+        """A new array with the declared shape and strides."""
+        shape = tuple(evaluate_size(s, values) for s in argument[2])
+        if argument[4] is None:
+            return np.empty(shape, dtype)
+        strides = tuple(s * dtype.itemsize for s in self._strides(argument, values))
+        memory = np.empty(max(self._extent_bytes(argument, dtype, values), dtype.itemsize), np.uint8)
+        start = sum((n - 1) * -s for n, s in zip(shape, strides) if s < 0 and n > 0)
+        return np.ndarray(shape, dtype, memory, start, strides)
+
+    def _check_output(self, position, array, arrays, outs, values):
+        argument = self.outputs[position]
+        name, kind = argument[:2]
+        where = f"{name} (in out=)"
+        if not array.flags.writeable:
+            self._fail(CallValueError, f"{where} is read-only")
+        if not array.dtype.isnative:
+            self._fail(CallTypeError, f"{where} has the byte order of another machine ({array.dtype.str}), expected {kind}")
+        if not array.flags.aligned:
+            self._fail(CallValueError, f"{where} is not aligned to its elements")
+        if not self._is_laid_out(argument, array, values):
+            strides = "contiguous" if argument[4] is None else f"laid out with strides {tuple(self._strides(argument, values))}"
+            have = tuple(s // array.itemsize for s in array.strides)
+            self._fail(CallValueError, f"{where} is not {strides} (its strides are {have} elements); results are not copied")
+        for other in range(len(self.inputs)):
+            if not self._overlap(array, arrays[other]):
+                continue
+            same = arrays[other].ctypes.data == array.ctypes.data and arrays[other].shape == array.shape and arrays[other].dtype == array.dtype
+            if other in argument[5] and same and self._is_laid_out(self.inputs[other], arrays[other], values):
+                continue
+            rule = "it may be that array exactly, but no other view of it" if other in argument[5] else "the kernel reads it after it writes"
+            self._fail(CallValueError, f"{where} shares memory with {self.inputs[other][0]}: {rule}; pass another array or a copy")
+        for other in range(position):
+            if outs[other] is not None and self._overlap(array, outs[other]):
+                self._fail(CallValueError, f"{where} shares memory with {self.outputs[other][0]} (in out=); pass separate arrays")
+
+    @staticmethod
+    def _overlap(a, b):
+        if not np.may_share_memory(a, b):
+            return False
+        try:
+            return np.shares_memory(a, b, max_work=10**6)
+        except RuntimeError:  # too hard to tell: the safe answer
+            return True
+
+    def _check_allocation(self, outs, values):
+        for p, (argument, array) in enumerate(zip(self.outputs, outs)):
+            if array is not None:
+                continue
+            shape = [evaluate_size(s, values) for s in argument[2]]
+            known = self._known(values)
+            if any(n < 0 for n in shape):
+                self._fail(CallValueError, f"the shape of {argument[0]} would be {tuple(shape)}{known}")
+            needed = max(math.prod(shape) * self.dtypes[len(self.inputs) + p].itemsize, *shape, 0)
+            needed = max(needed, self._extent_bytes(argument, self.dtypes[len(self.inputs) + p], values))
+            if needed > min(sys.maxsize, INT64_MAX):
+                self._fail(CallValueError, f"the result {argument[0]} of shape {tuple(shape)}{known} is larger than an array can be")
+
+    def bad_threads(self, threads):
+        if isinstance(threads, (int, np.integer)) and not isinstance(threads, bool):
+            self._fail(CallValueError, f"threads={threads}: a call needs at least one")
+        self._fail(CallTypeError, f"threads={threads!r}: expected a whole number of threads or None for all cores")
+
+    def unexplained(self):
+        self._fail(InternalError, "the arguments pass every check but were not accepted")
+
+    # -- after the call
+
+    def no_memory(self, values):
+        shapes = [f"{a[0]} of shape {tuple(evaluate_size(s, values) for s in a[2])}" for a in self.outputs]
+        self._fail(CallMemoryError, f"not enough memory for {', '.join(shapes)}{self._known(values)} or a temporary")
+
+    def fault(self, code, details):
+        if not 0 < code <= len(self.faults):
+            self._fail(CallError, f"the kernel returned {code}, which it does not declare; this is a defect in the kernel's generator")
+        message, error = self.faults[code - 1]
+        kind = {"index": CallIndexError, "memory": CallMemoryError}.get(error, CallValueError)
+        self._fail(kind, message.format(*details))

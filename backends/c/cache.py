@@ -1,0 +1,400 @@
+"""The kernel cache: compiled kernels on disk, shared by all processes of a user.
+
+An entry is a folder named by the hash of what it was built from, with the C source, the library and ``entry.json`` (checksum, flags,
+compiler). It is made under another name and renamed when complete, so a reader sees all of it or nothing, and every load compares
+the checksum. The library is code: the folder is the owner's alone, and one that others can write to is not used.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tedsl.lang.errors import BuildError, CacheWarning
+
+FORMAT = 1
+STALE_SECONDS = 3600  # what an interrupted build left behind is removed when it is older than this
+DEFAULT_LIMIT = 512 * 2**20
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT, errno.EEXIST)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+_fallback: Path | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A compiled kernel in the cache. `used` is the time of its last use, in seconds since 1970."""
+
+    name: str
+    folder: Path
+    size: int
+    used: float
+    details: dict[str, Any]
+
+    @property
+    def source(self) -> Path:
+        return self.folder / f"{self.name}.c"
+
+    @property
+    def library(self) -> Path:
+        return self.folder / f"{self.name}.so"
+
+
+def folder() -> Path:
+    """The cache's folder (it need not exist): $TEDSL_CACHE_DIR, else tedsl in the user's cache folder."""
+    given = os.environ.get("TEDSL_CACHE_DIR")
+    if given:
+        return Path(given).expanduser().absolute()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "tedsl"
+    base = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
+    if not base or not os.path.isabs(base):
+        try:
+            base = str(Path.home() / ".cache")
+        except RuntimeError:  # a user without a home
+            return _temporary()
+    return Path(base) / "tedsl"
+
+
+def limit() -> int:
+    """The cache's bound in bytes: $TEDSL_CACHE_SIZE (with K, M or G), else 512 MB."""
+    text = os.environ.get("TEDSL_CACHE_SIZE", "").strip().upper().removesuffix("B")
+    scale = {"K": 2**10, "M": 2**20, "G": 2**30}.get(text[-1:], 1)
+    digits = text[:-1].strip() if scale > 1 else text
+    if not text:
+        return DEFAULT_LIMIT
+    try:
+        return int(float(digits) * scale)
+    except (ValueError, OverflowError):
+        _warn(f"TEDSL_CACHE_SIZE={text!r} is no size (like 200M); using {DEFAULT_LIMIT >> 20}M")
+        return DEFAULT_LIMIT
+
+
+def _warn(text: str) -> None:
+    depth = 1
+    frame = sys._getframe(0)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "tedsl":
+        depth += 1
+        frame = frame.f_back
+    warnings.warn(f"[W002] {text}", CacheWarning, stacklevel=depth)
+
+
+def _temporary() -> Path:
+    """A folder for this process alone, for when the cache cannot be written."""
+    global _fallback
+    if _fallback is None or not _fallback.is_dir():
+        import atexit
+        import shutil
+        import tempfile
+
+        _fallback = Path(tempfile.mkdtemp(prefix="tedsl-"))
+        atexit.register(shutil.rmtree, _fallback, ignore_errors=True)
+    return _fallback
+
+
+def _kernels(root: Path) -> Path:
+    return root / f"kernels-{FORMAT}"
+
+
+def _problem(root: Path) -> str | None:
+    """Why the folder must not be used, or None. Whoever can write to it can put code there."""
+    try:
+        state = root.stat()
+    except OSError:
+        return None  # not there: nothing to read, and writing will tell
+    if not hasattr(os, "geteuid"):
+        return None
+    if state.st_uid != os.geteuid():
+        return f"it belongs to another user (id {state.st_uid})"
+    if state.st_mode & 0o022:
+        known = {f"kernels-{FORMAT}", "failed", "notes"}
+        try:
+            if set(os.listdir(root)) <= known:  # ours, or empty: closing it harms nobody
+                root.chmod(0o700)
+                return None
+        except OSError:
+            pass
+        return "others can write to it"
+    return None
+
+
+def _make_private(path: Path) -> None:
+    """Create the folder (and those above it) for the owner alone."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def writable() -> Path:
+    """The folder for new entries, created: the cache, or (with a warning) a temporary one where the cache cannot be used."""
+    root = folder()
+    problem = _problem(root)
+    if problem is None:
+        try:
+            if not root.exists():
+                root.parent.mkdir(parents=True, exist_ok=True)
+                _make_private(root)
+            _make_private(_kernels(root))
+            if not os.access(_kernels(root), os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, "read-only")
+            return root
+        except OSError as e:
+            if e.errno in FULL:
+                raise full(root, e) from e
+            if e.errno not in UNWRITABLE:
+                raise BuildError(f"the kernel cache {root} cannot be used: {e.strerror}; set TEDSL_CACHE_DIR to another folder") from e
+            problem = f"it cannot be written ({e.strerror})"
+    root_temporary = _temporary()
+    if root != root_temporary:
+        _warn(f"the kernel cache {root} is not used: {problem}; kernels are kept for this process alone (set TEDSL_CACHE_DIR)")
+    _make_private(_kernels(root_temporary))
+    return root_temporary
+
+
+def full(where: Path, error: OSError | None = None) -> BuildError:
+    reason = error.strerror if error is not None else "No space left on device"
+    return BuildError(f"no room on the disk for a kernel in {where} ({reason}); free some, or set TEDSL_CACHE_DIR to another folder")
+
+
+def key(*parts: str) -> str:
+    """The name of the entry that is built from these texts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(b"%d:" % len(data))
+        digest.update(data)
+    return digest.hexdigest()[:48]
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _details(path: Path) -> dict[str, Any] | None:
+    import json
+
+    data = _read(path / "entry.json")
+    if data is None:
+        return None
+    try:
+        details = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    good = isinstance(details, dict) and isinstance(details.get("name"), str) and isinstance(details.get("sha256"), str)
+    return details if good and details["name"].isidentifier() else None
+
+
+def lookup(entry_key: str, source: str) -> tuple[Entry, bytes] | None:
+    """The entry and its library's bytes, if it is there and whole."""
+    roots = [folder()] if _problem(folder()) is None else []
+    for root in roots + ([_fallback] if _fallback is not None else []):
+        path = _kernels(root) / entry_key
+        details = _details(path)
+        if details is None:
+            continue
+        library = _read(path / f"{details['name']}.so")
+        if library is None or hashlib.sha256(library).hexdigest() != details["sha256"]:
+            continue
+        if _read(path / f"{details['name']}.c") != source.encode("utf-8", "surrogatepass"):
+            continue
+        try:
+            os.utime(path)  # the least recently used go first
+        except OSError:
+            pass
+        return Entry(details["name"], path, len(library), time.time(), details), library
+    return None
+
+
+def _discard(path: Path) -> int:
+    """Remove an entry: first out of the way in one step, so that nobody reads half of it. Returns the bytes that it held."""
+    import shutil
+
+    size = _size(path)
+    away = path.with_name(f"tmp-{os.getpid()}-{os.urandom(6).hex()}")
+    try:
+        os.rename(path, away)
+    except OSError:
+        return 0  # another process was faster, or the folder is read-only
+    if away.is_dir():
+        shutil.rmtree(away, ignore_errors=True)
+    else:
+        away.unlink(missing_ok=True)
+    return size
+
+
+def _size(path: Path) -> int:
+    total = 0
+    try:
+        for item in os.scandir(path):
+            total += item.stat(follow_symlinks=False).st_size
+    except OSError:
+        pass
+    return total
+
+
+def store(entry_key: str, name: str, source: str, build: Callable[[Path, Path], dict[str, Any]]) -> tuple[Entry, bytes]:
+    """Make an entry: `build(source, library)` compiles one file to the other and returns what to note about it."""
+    import json
+    import shutil
+
+    root = writable()
+    temporary = _kernels(root) / f"tmp-{os.getpid()}-{os.urandom(6).hex()}"
+    try:
+        try:
+            temporary.mkdir(mode=0o700)
+            source_file, library_file = temporary / f"{name}.c", temporary / f"{name}.so"
+            source_file.write_bytes(source.encode("utf-8", "surrogatepass"))
+            details = build(source_file, library_file)
+            library = library_file.read_bytes()
+            details = {"name": name, "sha256": hashlib.sha256(library).hexdigest(), "created": time.time(), **details}
+            (temporary / "entry.json").write_text(json.dumps(details, indent=1))
+            for file in (source_file, library_file, temporary / "entry.json"):
+                file.chmod(0o600)
+        except OSError as e:
+            if e.errno in FULL:
+                raise full(root, e) from e
+            raise BuildError(f"the kernel cache {root} cannot be written: {e}; set TEDSL_CACHE_DIR to another folder") from e
+        final = _kernels(root) / entry_key
+        entry = Entry(name, final, len(library), time.time(), details)
+        for _ in range(10):
+            try:
+                os.rename(temporary, final)
+                break
+            except OSError as e:
+                if e.errno in FULL:
+                    raise full(root, e) from e
+            # something is there: another process built the same, or it is damaged
+            other = lookup(entry_key, source)
+            if other is not None:
+                return other
+            _discard(final)
+        else:
+            raise BuildError(f"the kernel cache {root} cannot be written: {final.name} cannot be replaced; clear the cache")
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _trim(root, keep=final)
+    return entry, library
+
+
+def _trim(root: Path, keep: Path) -> None:
+    """Remove what interrupted builds left, and the least recently used entries beyond the bound."""
+    import shutil
+
+    found = []
+    now = time.time()
+    try:
+        items = list(os.scandir(_kernels(root)))
+    except OSError:
+        return
+    for item in items:
+        try:
+            used = item.stat(follow_symlinks=False).st_mtime
+        except OSError:
+            continue
+        if item.name.startswith("tmp-"):
+            if now - used > STALE_SECONDS:
+                shutil.rmtree(item.path, ignore_errors=True)
+        elif item.path != str(keep):
+            found.append((used, _size(Path(item.path)), Path(item.path)))
+    total = sum(size for _, size, _ in found) + _size(keep)
+    bound = limit()
+    for _, size, path in sorted(found):
+        if total <= bound:
+            break
+        _discard(path)
+        total -= size
+
+
+def keep_failed(name: str, entry_key: str, source: str) -> Path | None:
+    """Keep a source that the compiler refused, to be looked at; the last twenty are kept."""
+    try:
+        place = writable() / "failed"
+        _make_private(place)
+        path = place / f"{name}-{entry_key[:12]}.c"
+        path.write_bytes(source.encode("utf-8", "surrogatepass"))
+        path.chmod(0o600)
+        for old in sorted(place.iterdir(), key=lambda p: p.stat().st_mtime)[:-20]:
+            old.unlink(missing_ok=True)
+    except (OSError, BuildError):
+        return None
+    return path
+
+
+def recall(name: str) -> Any:
+    """A small fact noted by an earlier process, or None."""
+    import json
+
+    if _problem(folder()) is not None:
+        return None
+    data = _read(folder() / "notes" / f"{name}.json")
+    try:
+        return None if data is None else json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def remember(name: str, fact: Any) -> None:
+    """Note a small fact for later processes; without effect where the cache cannot be written."""
+    import json
+
+    try:
+        place = writable() / "notes"
+        _make_private(place)
+        temporary = place / f"tmp-{os.getpid()}-{os.urandom(6).hex()}"
+        temporary.write_text(json.dumps(fact))
+        temporary.chmod(0o600)
+        os.replace(temporary, place / f"{name}.json")
+    except (OSError, BuildError):
+        pass
+
+
+def entries() -> list[Entry]:
+    """All entries, the most recently used first."""
+    found = []
+    try:
+        items = list(os.scandir(_kernels(folder())))
+    except OSError:
+        return []
+    for item in items:
+        path = Path(item.path)
+        details = None if item.name.startswith("tmp-") else _details(path)
+        if details is None:
+            continue
+        try:
+            found.append(Entry(details["name"], path, _size(path), path.stat().st_mtime, details))
+        except OSError:
+            continue
+    return sorted(found, key=lambda e: -e.used)
+
+
+def usage() -> tuple[int, int]:
+    """The number of entries and the bytes that they take."""
+    found = entries()
+    return len(found), sum(e.size for e in found)
+
+
+def clear() -> tuple[int, int]:
+    """Remove every entry, note and leftover; the number of entries and bytes removed. Kernels that are loaded go on working."""
+    import shutil
+
+    root = folder()
+    count, size = 0, 0
+    try:
+        items = list(os.scandir(_kernels(root)))
+    except OSError:
+        items = []
+    for item in items:
+        count += not item.name.startswith("tmp-")
+        size += _discard(Path(item.path))
+    for name in ("failed", "notes"):
+        shutil.rmtree(root / name, ignore_errors=True)
+    return count, size

@@ -1,0 +1,65 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=False, annotation_typing=False
+# distutils: define_macros=NPY_TARGET_VERSION=NPY_1_22_API_VERSION
+"""Loads compiled kernels and calls them: every argument checked, results allocated, the GIL released."""
+
+import os
+import sys
+
+import numpy as np
+
+from tedsl.backends.c.arguments import Arguments
+
+cdef extern from "dlfcn.h":
+    void *dlopen(const char *path, int flags) nogil
+    void *dlsym(void *library, const char *symbol) nogil
+    int dlclose(void *library) nogil
+    const char *dlerror() nogil
+    int RTLD_NOW
+    int RTLD_LOCAL
+
+
+cdef int caller_depth() except -1:
+    """How far warnings.warn has to look up from `Arguments.conform`'s helper to blame the line of the user's program."""
+    cdef int depth = 3                  # the helper, conform, and the line that called the kernel: this module has no Python frames
+    frame = sys._getframe(0)
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "tedsl":
+        depth += 1
+        frame = frame.f_back
+    return depth
+
+
+include "call.pxi"
+
+
+cdef class LoadedKernel(Caller):
+    """A Caller whose function comes from a shared library."""
+    cdef void *library
+
+    def __init__(self, tuple spec, str path, str symbol):
+        cdef bytes file = os.fsencode(path)
+        cdef bytes name = symbol.encode()
+        cdef const char *file_text = file
+        with nogil:
+            self.library = dlopen(file_text, RTLD_NOW | RTLD_LOCAL)
+        if self.library == NULL:
+            raise OSError(dlerror().decode(errors="replace"))
+        self.function = <Function>dlsym(self.library, name)
+        if self.function == NULL:
+            raise OSError(f"{path} has no function {symbol}")
+        self._expect(spec)
+
+    def __dealloc__(self):
+        if self.library != NULL:
+            dlclose(self.library)
+
+
+def _cores():
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_set_default_threads(_cores())
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,435 @@
+"""C text of the float32 elementwise functions; see vector_math.py for the notation.
+
+Polynomial coefficients are minimax fits (relative error), rounded one by one to float32 and refitted; the comment beside
+each gives the interval and the error of the rounded polynomial. Products that must be exact are of short constants, so
+that every function is right whether or not the compiler contracts multiplication and addition into an FMA.
+"""
+
+TEMPLATES: dict[str, str] = {}
+
+TEMPLATES["abs"] = """
+V @abs(V x)
+{
+    return @real(@bits(x) & INT32_MAX);
+}
+"""
+
+# Copies the sign, so that a function computed on |x| keeps its symmetry and its signed zero.
+TEMPLATES["with_sign"] = """
+V @with_sign(V magnitude, V sign)
+{
+    return @real((@bits(magnitude) & INT32_MAX) | (@bits(sign) & INT32_MIN));
+}
+"""
+
+# 2^n can lie outside the normal range (n from -150 to 129), hence two factors; only the last product rounds.
+TEMPLATES["scale"] = """
+/* p * 2^n, where n + 254 stands in the low bits of k */
+V @scale(V p, I k)
+{
+    I half = (I)((U)k >> 1);
+    return p * @real((I)((U)half << 23)) * @real((I)((U)(k - half) << 23));
+}
+"""
+
+# minimax on |r| <= ln2/2: 2^-23.4
+TEMPLATES["exp_polynomial"] = """
+/* e^r for |r| <= ln(2)/2 */
+V @exp_polynomial(V r)
+{
+    V p = r * 8.289718069e-3f + 4.18978408e-2f;
+    p = p * r + 0.1666764766f;
+    p = p * r + 0.4999915063f;
+    p = p * r + 0.999999702f;
+    return p * r + 1.0f;
+}
+"""
+
+TEMPLATES["exp_shifted"] = """
+/* e^x * 2^shift = 2^(n + shift) * e^r with x = n * ln(2) + r; adding 1.5 * 2^23 + 254 leaves n + 254 in the low bits */
+V @exp_shifted(V x, int shift)
+{
+    x = @select(x > 90.0f, @splat(90.0f), x);
+    x = @select(x < -104.0f, @splat(-104.0f), x);
+    V z = x * 1.44269504f + 12583166.0f;
+    V n = z - 12583166.0f;
+    V r = (x - n * 0.69140625f) - n * 1.740930602e-3f;
+    return @scale(@exp_polynomial(r), @bits(z) + shift);
+}
+"""
+
+TEMPLATES["exp"] = """
+V @exp(V x)
+{
+    return @exp_shifted(x, 0);
+}
+"""
+
+# minimax on |r| <= 1/2: 2^-28.3
+TEMPLATES["exp2"] = """
+/* 2^x = 2^n * 2^r with n the nearest integer */
+V @exp2(V x)
+{
+    x = @select(x > 129.0f, @splat(129.0f), x);
+    x = @select(x < -151.0f, @splat(-151.0f), x);
+    V z = x + 12583166.0f;
+    V r = x - (z - 12583166.0f);
+    V p = r * 1.532647148e-4f + 1.339080627e-3f;
+    p = p * r + 9.618505836e-3f;
+    p = p * r + 5.550359935e-2f;
+    p = p * r + 0.2402264774f;
+    p = p * r + 0.6931471825f;
+    p = p * r + 1.0f;
+    return @scale(p, @bits(z));
+}
+"""
+
+# minimax of (e^r - 1) / r on |r| <= ln2/2: 2^-26.1
+TEMPLATES["expm1"] = """
+/* 2^n * (e^r - 1) + (2^n - 1), computed at half its size so that 2^128 does not overflow early */
+V @expm1(V x)
+{
+    V y = @select(x > 89.0f, @splat(89.0f), x);
+    y = @select(y < -20.0f, @splat(-20.0f), y);
+    V z = y * 1.44269504f + 12583038.0f;
+    V n = z - 12583038.0f;
+    V r = (y - n * 0.69140625f) - n * 1.740930602e-3f;
+    V p = r * 1.386999968e-3f + 8.366251364e-3f;
+    p = p * r + 4.166744277e-2f;
+    p = p * r + 0.1666654646f;
+    p = p * r + 0.4999999702f;
+    V q = (r * r) * p + r;
+    V s = @real((I)((U)@bits(z) << 23)); /* 2^(n-1) */
+    V h = s * q + (s - 0.5f);
+    return @select(@abs(x) < 2.98023224e-8f, x, h + h);
+}
+"""
+
+# minimax of (log(1+f)/f - 1 + f/2)/f^2 on [sqrt(1/2) - 1, sqrt(2) - 1]: 2^-24.9
+TEMPLATES["log_polynomial"] = """
+/* n * ln(2) + log(1 + f) for sqrt(1/2) <= 1 + f <= sqrt(2) */
+V @log_polynomial(V f, V n)
+{
+    V p = f * 8.700474352e-2f - 0.1426692903f;
+    p = p * f + 0.1491448581f;
+    p = p * f - 0.165776521f;
+    p = p * f + 0.1996310204f;
+    p = p * f - 0.2500133514f;
+    p = p * f + 0.3333390951f;
+    p = p * f - 0.5f;
+    p = n * 1.740930602e-3f + (f * f) * p;
+    return n * 0.69140625f + (f + p);
+}
+"""
+
+TEMPLATES["log_special"] = """
+/* the result for zero, infinity, NaN and what is negative */
+V @log_special(V x, V result)
+{
+    result = @select(x < __builtin_inff(), result, x);
+    result = @select(x < 0.0f, @splat(__builtin_nanf("")), result);
+    return @select(x == 0.0f, @splat(-__builtin_inff()), result);
+}
+"""
+
+TEMPLATES["log"] = """
+/* x = 2^n * (1 + f); 0x3f3504f3 is sqrt(1/2); a denormal x is scaled up first */
+V @log(V x)
+{
+    I small = x < 1.17549435e-38f;
+    V t = @select(small, x * 8388608.0f, x);
+    I i = (I)((U)@bits(t) - 0x3f3504f3u);
+    V n = @from_integer(i >> 23) - @select(small, @splat(23.0f), @splat(0.0f));
+    V f = @real((i & 0x7fffff) + 0x3f3504f3) - 1.0f;
+    return @log_special(x, @log_polynomial(f, n));
+}
+"""
+
+# minimax of log2(1+f)/f on [sqrt(1/2) - 1, sqrt(2) - 1]: 2^-25.1
+TEMPLATES["log2"] = """
+V @log2(V x)
+{
+    I small = x < 1.17549435e-38f;
+    V t = @select(small, x * 8388608.0f, x);
+    I i = (I)((U)@bits(t) - 0x3f3504f3u);
+    V n = @from_integer(i >> 23) - @select(small, @splat(23.0f), @splat(0.0f));
+    V f = @real((i & 0x7fffff) + 0x3f3504f3) - 1.0f;
+    V p = f * 0.125843361f - 0.2067874819f;
+    p = p * f + 0.2154807746f;
+    p = p * f - 0.2390148491f;
+    p = p * f + 0.287953496f;
+    p = p * f - 0.3607005775f;
+    p = p * f + 0.4809089601f;
+    p = p * f - 0.7213473916f;
+    p = p * f + 1.442695022f;
+    return @log_special(x, p * f + n);
+}
+"""
+
+TEMPLATES["log1p"] = """
+/* u = 1 + x rounded; what the rounding lost is added back to f, scaled like f */
+V @log1p(V x)
+{
+    V u = x + 1.0f;
+    V lost = @select(x > 1.0f, 1.0f - (u - x), x - (u - 1.0f));
+    I i = (I)((U)@bits(u) - 0x3f3504f3u);
+    I k = i >> 23;
+    V s = @real((I)((U)(127 - k) << 23)); /* 2^-n */
+    V f = (@real((i & 0x7fffff) + 0x3f3504f3) - 1.0f) + lost * s;
+    V result = @log_special(u, @log_polynomial(f, @from_integer(k)));
+    return @select(@abs(x) < 2.98023224e-8f, x, result);
+}
+"""
+
+TEMPLATES["sinh"] = """
+/* a series near zero (minimax of sinh(x)/x in x^2 on [0, 1]: 2^-25.3), else (e^x - e^-x) / 2 */
+V @sinh(V x)
+{
+    V s = x * x;
+    V p = s * 2.037334052e-4f + 8.330270648e-3f;
+    p = p * s + 0.1666671634f;
+    V small = x * (p * s + 1.0f);
+    V h = @exp_shifted(@abs(x), -1);
+    V large = @with_sign(h - 0.25f / h, x);
+    return @select(s < 1.0f, small, large);
+}
+"""
+
+TEMPLATES["cosh"] = """
+V @cosh(V x)
+{
+    V h = @exp_shifted(@abs(x), -1);
+    return h + 0.25f / h;
+}
+"""
+
+# minimax of tanh(x)/x in x^2 for |x| <= 9.02: 2^-23.7
+TEMPLATES["tanh"] = """
+/* x * P(x^2) / Q(x^2), all coefficients positive; it is 1 beyond 9.02 */
+V @tanh(V x)
+{
+    x = @select(x > 9.02f, @splat(9.02f), x);
+    x = @select(x < -9.02f, @splat(-9.02f), x);
+    V s = x * x;
+    V p = s * 1.20179067e-8f + 1.96787441e-5f;
+    p = p * s + 3.44097102e-3f;
+    p = p * s + 0.133357748f;
+    p = p * s + 0.99999994f;
+    V q = s * 7.23881044e-7f + 3.1948887e-4f;
+    q = q * s + 2.56714486e-2f;
+    q = q * s + 0.466691047f;
+    q = q * s + 1.0f;
+    return x * p / q;
+}
+"""
+
+TEMPLATES["sigmoid"] = """
+/* e / (1 + e) or 1 / (1 + e) with e = exp(-|x|), which cannot overflow; the factor 2^-24 keeps the scale 2^n normal */
+V @sigmoid(V x)
+{
+    V a = @real(@bits(x) | INT32_MIN);
+    a = @select(a < -104.0f, @splat(-104.0f), a);
+    V z = a * 1.44269504f + 12583063.0f;
+    V n = z - 12583063.0f;
+    V r = (a - n * 0.69140625f) - n * 1.740930602e-3f;
+    V e = @exp_polynomial(r) * @real((I)((U)@bits(z) << 23)) * 5.9604644775390625e-8f;
+    return @select(x < 0.0f, e, @splat(1.0f)) / (e + 1.0f);
+}
+"""
+
+# minimax of erf(x)/x in x^2 for |x| <= 3.93: 2^-23.9
+TEMPLATES["erf"] = """
+/* x * P(x^2) / Q(x^2), all coefficients positive; it is 1 beyond 3.93 */
+V @erf(V x)
+{
+    x = @select(x > 3.93f, @splat(3.93f), x);
+    x = @select(x < -3.93f, @splat(-3.93f), x);
+    V s = x * x;
+    V p = s * 2.07715288e-6f + 2.8130971e-4f;
+    p = p * s + 3.60872666e-3f;
+    p = p * s + 5.22625372e-2f;
+    p = p * s + 0.186759949f;
+    p = p * s + 1.12837911f;
+    V q = s * 3.81861428e-5f + 1.12445443e-3f;
+    q = q * s + 1.46543337e-2f;
+    q = q * s + 0.112598471f;
+    q = q * s + 0.498845071f;
+    q = q * s + 1.0f;
+    return x * p / q;
+}
+"""
+
+# minimax on |r| <= pi/4: sine 2^-27.9, cosine 2^-33.0
+TEMPLATES["sine_polynomial"] = """
+V @sine_polynomial(V r, V s)
+{
+    V p = s * -1.951809536e-4f + 8.332188241e-3f;
+    p = p * s - 0.1666665524f;
+    return r * (p * s + 1.0f);
+}
+"""
+
+TEMPLATES["cosine_polynomial"] = """
+V @cosine_polynomial(V s)
+{
+    V p = s * 2.443232734e-5f - 1.388730947e-3f;
+    p = p * s + 4.166664556e-2f;
+    return (s * s) * p + (s * -0.5f + 1.0f);
+}
+"""
+
+# pi/2 in three parts of at most 12 bits and a rest: n has at most 12 bits, so the first three products are exact.
+TEMPLATES["reduce"] = """
+/* x - n * pi/2 for |x| < 6000; the low bits of z hold n */
+V @reduce(V x, V z)
+{
+    V n = z - 12582912.0f;
+    V r = x - n * 1.5703125f;
+    r = r - n * 4.8375129699707031e-4f;
+    r = r - n * 7.5495336204767227e-8f;
+    return r - n * 2.5633440682570896e-12f;
+}
+"""
+
+for _name, _quarter in (("sin", ""), ("cos", " + 1")):
+    TEMPLATES[_name] = f"""
+V @{_name}(V x)
+{{
+    I far = @abs(x) >= 6000.0f;
+    V z = x * 0.636619772f + 12582912.0f;
+    I quadrant = @bits(z){_quarter};
+    V r = @reduce(x, z);
+    V s = r * r;
+    V result = @select((quadrant & 1) != 0, @cosine_polynomial(s), @sine_polynomial(r, s));
+    result = @real(@bits(result) ^ (I)((U)(quadrant & 2) << 30));
+    if (__builtin_expect(@any(far), 0)) /* rare: the C library reduces large arguments */
+        result = @select(far, @library_{_name}(x, far), result);
+    return result;
+}}
+"""
+
+TEMPLATES["tan"] = """
+V @tan(V x)
+{
+    I far = @abs(x) >= 6000.0f;
+    V z = x * 0.636619772f + 12582912.0f;
+    I odd = (@bits(z) & 1) != 0;
+    V r = @reduce(x, z);
+    V s = r * r;
+    V sine = @sine_polynomial(r, s), cosine = @cosine_polynomial(s);
+    V result = @select(odd, -cosine, sine) / @select(odd, sine, cosine);
+    if (__builtin_expect(@any(far), 0)) /* rare: the C library reduces large arguments */
+        result = @select(far, @library_tan(x, far), result);
+    return result;
+}
+"""
+
+# minimax of asin(x)/x in x^2 for |x| <= 1/2: 2^-27.6
+TEMPLATES["asin_polynomial"] = """
+/* asin(r) for |r| <= 1/2, s = r^2 */
+V @asin_polynomial(V r, V s)
+{
+    V p = s * 4.215840623e-2f + 2.418473922e-2f;
+    p = p * s + 4.546915367e-2f;
+    p = p * s + 7.495309412e-2f;
+    p = p * s + 0.166667521f;
+    return r * (p * s + 1.0f);
+}
+"""
+
+TEMPLATES["asin"] = """
+/* asin(x) = pi/2 - 2 asin(sqrt((1 - x) / 2)) for x > 1/2 */
+V @asin(V x)
+{
+    V a = @abs(x);
+    I large = a > 0.5f;
+    V s = @select(large, 0.5f - 0.5f * a, a * a);
+    V r = @asin_polynomial(@select(large, @sqrt(s), a), s);
+    return @with_sign(@select(large, 1.57079637f - (r + r + 4.37113883e-8f), r), x);
+}
+"""
+
+TEMPLATES["acos"] = """
+V @acos(V x)
+{
+    V a = @abs(x);
+    I large = a > 0.5f;
+    V s = @select(large, 0.5f - 0.5f * a, a * a);
+    V r = @asin_polynomial(@select(large, @sqrt(s), a), s);
+    V twice = r + r;
+    V outer = @select(x < 0.0f, 3.14159274f - (twice + 8.74227766e-8f), twice);
+    V inner = 1.57079637f - (@with_sign(r, x) + 4.37113883e-8f);
+    return @select(large, outer, inner);
+}
+"""
+
+# minimax of atan(x)/x in x^2 on [0, 1]: 2^-25.8
+TEMPLATES["atan"] = """
+/* atan(x) = pi/2 - atan(1 / x) for x > 1 */
+V @atan(V x)
+{
+    V a = @abs(x);
+    I large = a > 1.0f;
+    V r = @select(large, 1.0f / a, a);
+    V s = r * r;
+    V p = s * 2.919276012e-3f - 1.636267267e-2f;
+    p = p * s + 4.320403188e-2f;
+    p = p * s - 7.551615685e-2f;
+    p = p * s + 0.1066575572f;
+    p = p * s - 0.142110005f;
+    p = p * s + 0.1999376714f;
+    p = p * s - 0.3333315253f;
+    r = r * (p * s + 1.0f);
+    return @with_sign(@select(large, 1.57079637f - (r + 4.37113883e-8f), r), x);
+}
+"""
+
+# log2 by atanh(s), s = (m-1)/(m+1) (2^-45), 2^r on |r| <= 1/2 (2^-34): what is lost lies far below float32.
+TEMPLATES["pow_double"] = """
+/* x^y in double precision for a positive, finite, normal x */
+W @pow_double(W x, W y)
+{
+    UW i = (UW)@wide_bits(x) + (0x3ff0000000000000u - 0x3fe6a09e667f3bcdu);
+    W n = @wide_real((IW)((i >> 52) | 0x4330000000000000u)) - 4503599627371519.0; /* 2^52 + 1023 */
+    W m = @wide_real((IW)((i & 0xfffffffffffffu) + 0x3fe6a09e667f3bcdu));
+    W s = (m - 1.0) / (m + 1.0);
+    W q = s * s;
+    W p = q * 0.282893600804498491 + 0.319905711925813852;
+    p = p * q + 0.412209256353057552;
+    p = p * q + 0.577077942329442872;
+    p = p * q + 0.961796694113450257;
+    p = p * q + 2.88539008177784995;
+    W t = y * (p * s + n);
+    t = @wide_select(t > 200.0, @wide_splat(200.0), t);
+    t = @wide_select(t < -200.0, @wide_splat(-200.0), t);
+    W z = t + 6755399441056767.0; /* 1.5 * 2^52 + 1023 */
+    W r = t - (z - 6755399441056767.0);
+    p = r * 1.55917254852472656e-5 + 1.54746766540609103e-4;
+    p = p * r + 1.33331198614864820e-3;
+    p = p * r + 9.61801513588137792e-3;
+    p = p * r + 5.55040955210089476e-2;
+    p = p * r + 0.24022651202665754;
+    p = p * r + 0.69314718206117365;
+    p = p * r + 0.9999999999616771;
+    return p * @wide_real((IW)((UW)@wide_bits(z) << 52));
+}
+"""
+
+TEMPLATES["pow"] = """
+/* |x|^y in double precision, then the sign and C99's list of special cases */
+V @pow(V x, V y)
+{
+    V a = @abs(x);
+    V result = @pow_in_double(a, y);
+    I whole = @floor(y) == y;
+    V half = y * 0.5f;
+    I odd = whole & (@floor(half) != half);
+    V large = @select(y < 0.0f, @splat(0.0f), @splat(__builtin_inff()));
+    result = @select(a == 0.0f, __builtin_inff() - large, result);
+    result = @select(a == __builtin_inff(), large, result);
+    result = @select(odd, @with_sign(result, x), result);
+    result = @select((x < 0.0f) & (whole == 0) & (a < __builtin_inff()), @splat(__builtin_nanf("")), result);
+    result = @select((x != x) | (y != y), x + y, result);
+    return @select((y == 0.0f) | (x == 1.0f) | ((x == -1.0f) & (@abs(y) == __builtin_inff())), @splat(1.0f), result);
+}
+"""
