@@ -1,0 +1,401 @@
+"""Programs: the stages that several results need, in an order in which they can be computed.
+
+    Stage      one tensor (or several defined together) and its equations, in which every value is free of reductions or is one
+    Group      stages that depend on each other: a recurrence, run step by step; or a single stage
+    Program    inputs, outputs and groups in dependency order
+
+A reduction that stands inside an expression becomes a stage of its own, named after the tensor and the reduction (`S.sum`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from .definition import is_earlier, reads_of, text_of
+from .errors import DefinitionError, Location
+from .expr import Access, Axis, Const, Expr, Reduce, free_axes, rewrite, substitute, walk
+from .extents import Read, check_bounds
+from .functions import apply
+from .integers import Known, prove, simplify
+from .printing import definition as definition_text
+from .printing import text
+from .tensor import Definition, Part, Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stage:
+    """A step of the computation. `tensors` are written by `parts`; `name` is unique within a program."""
+
+    name: str
+    tensors: tuple[Tensor, ...]
+    parts: tuple[Part, ...]
+
+    @property
+    def tensor(self) -> Tensor:
+        return self.tensors[0]
+
+    @property
+    def reads(self) -> tuple[Tensor, ...]:
+        """The tensors read, each once, left to right."""
+        return tuple(dict.fromkeys(n.tensor for part in self.parts for n in _reading_order(part.values) if isinstance(n, Access)))
+
+    def __str__(self) -> str:
+        return "\n".join(definition_text(part, self.tensors) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Stages computed together. `depth`: how many leading axes of the left sides are stepped through in common (0: no recurrence)."""
+
+    stages: tuple[Stage, ...]
+    depth: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """What a kernel computes. `inputs` in reading order; `groups` in dependency order."""
+
+    outputs: tuple[Tensor, ...]
+    inputs: tuple[Tensor, ...]
+    groups: tuple[Group, ...]
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return tuple(stage for group in self.groups for stage in group.stages)
+
+
+def program(outputs: Sequence[Tensor]) -> Program:
+    """The program that computes `outputs`. Raises DefinitionError for equations that leave gaps or have no order."""
+    stages: dict[Tensor, Stage] = {}
+    order: list[Stage] = []
+    for tensor in _reachable(outputs):
+        assert tensor.definition is not None
+        for stage in lifted(tensor.definition):
+            if stage.tensors[0] not in stages:
+                stages |= dict.fromkeys(stage.tensors, stage)
+                order.append(stage)
+    return Program(tuple(outputs), inputs_of(outputs), tuple(group_of(stages, order)))
+
+
+def inputs_of(outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The inputs that `outputs` depend on, in the order in which a reader meets them, left to right."""
+    found: dict[Tensor, None] = {}
+    seen: set[Tensor] = set()
+
+    def meet(tensor: Tensor) -> None:
+        stack = [iter((tensor,))]
+        while stack:
+            for t in stack[-1]:
+                if t in seen:
+                    continue
+                seen.add(t)
+                if t.is_input:
+                    found[t] = None
+                else:
+                    reads = [n.tensor for part in t.parts for n in _reading_order(part.values) if isinstance(n, Access)]
+                    stack.append(iter(tuple(dict.fromkeys(reads))))
+                    break
+            else:
+                stack.pop()
+
+    for tensor in outputs:
+        meet(tensor)
+    return tuple(found)
+
+
+def _reading_order(roots: Sequence[Expr]) -> Iterator[Expr]:
+    """Every distinct node, before its operands: `A[I[i]]` is met as A, then I."""
+    seen: set[Expr] = set()
+    stack = list(reversed(roots))
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            yield node
+            stack.extend(reversed(node.children))
+
+
+def _reachable(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Defined tensors that `outputs` need, those needed first before those that need them (as far as there is such an order)."""
+    done: dict[Tensor, None] = {}
+    seen: set[Tensor] = set()
+    stack: list[tuple[Tensor, bool]] = [(t, False) for t in reversed(outputs)]
+    while stack:
+        tensor, ready = stack.pop()
+        if ready:
+            done[tensor] = None
+        elif tensor not in seen:
+            seen.add(tensor)
+            if tensor.is_input:
+                if tensor._shape is None:
+                    tensor.shape  # raises: neither shape nor definition
+                continue
+            stack.append((tensor, True))
+            reads = [n.tensor for part in tensor.parts for n in _reading_order(part.values) if isinstance(n, Access)]
+            stack.extend((t, False) for t in reversed(list(dict.fromkeys(reads))))
+    return list(done)
+
+
+# Lifting -------------------------------------------------------------------------------------------------------------------------------------
+
+
+def lifted(definition: Definition) -> tuple[Stage, ...]:
+    """The stages of a definition, made once: one for each reduction inside an expression, then the definition's own."""
+    if definition.lifted is None:
+        _check_gaps(definition)
+        lifter = _Lifter(definition)
+        parts = tuple(lifter.part(part) for part in definition.parts)
+        own = Stage(definition.tensors[0].name, definition.tensors, parts)
+        definition.lifted = (*lifter.stages, own)
+    return cast("tuple[Stage, ...]", definition.lifted)
+
+
+class _Lifter:
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        self.stages: list[Stage] = []
+        self.made: dict[tuple[Any, ...], Tensor] = {}
+
+    def part(self, part: Part) -> Part:
+        top = part.values[0]
+        if isinstance(top, Reduce) and all(isinstance(v, Reduce) and v.args[:5] == top.args[:5] for v in part.values):
+            children = [self.lift(c, part, (), ()) for c in top.children]
+            values = tuple(cast(Reduce, v).with_children(tuple(children)) for v in part.values)
+        else:
+            values = tuple(self.lift(v, part, (), ()) for v in part.values)
+        return part if all(a is b for a, b in zip(values, part.values, strict=True)) else Part(part.lhs, values, part.location)
+
+    def lift(self, node: Expr, part: Part, guards: tuple[Expr, ...], enclosing: tuple[Axis, ...]) -> Expr:
+        """`node` with every reduction inside it replaced by an access to a stage of its own."""
+        if not any(isinstance(n, Reduce) for n in walk(node)):
+            return node
+        if isinstance(node, Reduce):
+            inner = (*enclosing, *(node.axes or ()))
+            own = guards if node.where is None else (*guards, node.where)
+            values = tuple(self.lift(v, part, own, inner) for v in node.values)
+            where = () if node.where is None else (self.lift(node.where, part, guards, inner),)
+            return self.stage(cast(Reduce, node.with_children((*values, *where))), part, guards, enclosing)
+        from .expr import Apply
+
+        if isinstance(node, Apply) and node.function == "where":
+            c, a, b = node.operands
+            return node.with_children((
+                self.lift(c, part, guards, enclosing),
+                self.lift(a, part, (*guards, c), enclosing),
+                self.lift(b, part, (*guards, apply("invert", c)), enclosing),
+            ))  # fmt: skip
+        return node.with_children(tuple(self.lift(c, part, guards, enclosing) for c in node.children))
+
+    def stage(self, node: Reduce, part: Part, guards: tuple[Expr, ...], enclosing: tuple[Axis, ...]) -> Expr:
+        if guards and not _safe(node):
+            held = guards[0]
+            for g in guards[1:]:
+                held = held & g
+            held = cast(Expr, self.lift(held, part, (), enclosing))
+            node = Reduce(node.reducer, node.values, node.axes, held if node.where is None else held & node.where, *node.args[4:])
+        free = set(free_axes(node))
+        steps = part.lhs[: self.steps(node, part)]
+        axes = [a for a in (*part.axes, *enclosing) if a in free or any(a is s for s in steps)]
+        first = self.definition.tensors[0]
+        shape, mapping, index = [], {}, []
+        for axis in axes:
+            whole = isinstance(axis.lo, int) and axis.lo >= 0
+            own = axis if whole else Axis(axis.name, 0, axis.extent)
+            mapping[axis] = own if whole else own + axis.lo
+            index.append(axis if whole else simplify(axis - axis.lo))
+            extent = simplify(axis.lo + axis.extent) if whole and axis.lo and isinstance(axis.extent, Expr) else axis.extent + (axis.lo if whole else 0)
+            shape.append(extent.value if isinstance(extent, Const) else extent)
+        lhs = tuple(free_axes(mapping[a])[0] for a in axes)
+        key = (node.args[:5], lhs)
+        if key not in self.made:
+            value = cast(Reduce, substitute(node, cast(Any, {a: m for a, m in mapping.items() if a is not m})))
+            names = [f"{first.name}.{node.reducer.name}"] + [f"{first.name}.{node.reducer.name}{n}" for n in range(1, node.reducer.components)]
+            hidden = tuple(Tensor(name, tuple(shape), None, None, part.location) for name in names)
+            definition = Definition(hidden, part.location)
+            values = tuple(Reduce(*value.args[:5], c) for c in range(node.reducer.components))
+            used = hidden
+            definition.parts = (Part(lhs, values, part.location),)
+            for n, tensor in enumerate(used):
+                tensor.definition, tensor.component, tensor._dtype = definition, n, values[n].dtype
+            stage = Stage(hidden[0].name, hidden, definition.parts)
+            definition.lifted = (stage,)
+            self.stages.append(stage)
+            self.made[key] = hidden[0]
+        definition = cast(Definition, self.made[key].definition)
+        return Access(definition.tensors[node.component], tuple(index))
+
+    def steps(self, node: Reduce, part: Part) -> int:
+        """How many leading axes a reduction that reads the recurrence must keep, so that it runs in step with it."""
+        ours = set(self.definition.tensors)
+        inside = [n for n in walk(node) if isinstance(n, Access)]
+        if not any(depends_on(n.tensor, ours) for n in inside):
+            return 0
+        deepest = 1
+        for read in reads_of(part.values):
+            if read.access.tensor in ours:
+                known = Known({}, read.guards)
+                same = 0
+                for own, index in zip(part.lhs, read.access.indices, strict=True):
+                    if not prove(apply("equal", index, own), known):
+                        break
+                    same += 1
+                deepest = max(deepest, min(same + 1, len(part.lhs)))
+        return deepest
+
+
+def depends_on(tensor: Tensor, targets: set[Tensor]) -> bool:
+    """Whether `tensor` is, or is computed from, one of `targets`."""
+    seen: set[Tensor] = set()
+    stack = [tensor]
+    while stack:
+        t = stack.pop()
+        if t in targets:
+            return True
+        if t not in seen:
+            seen.add(t)
+            stack.extend(n.tensor for part in t.parts for n in walk(*part.values) if isinstance(n, Access))
+    return False
+
+
+def _safe(node: Reduce) -> bool:
+    """Whether everything a reduction reads is in bounds without the conditions around it."""
+    reads = [Read(r.access, r.guards) for r in reads_of((node,))]
+    if any(isinstance(n, Access) for r in reads for e in r.access.indices for n in walk(e)):
+        return False
+    try:
+        check_bounds(reads, Known(), None, "")
+    except DefinitionError:
+        return False
+    return True
+
+
+# Recurrences ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def _check_gaps(definition: Definition) -> None:
+    """Every element must have an equation: there is one with axes alone, or whole numbers count out an extent."""
+    first = definition.tensors[0]
+    if any(all(isinstance(e, Axis) for e in part.lhs) for part in definition.parts):
+        return
+    import itertools
+
+    choices = []
+    for d, dim in enumerate(first.shape):
+        used = sorted({part.lhs[d].value for part in definition.parts if isinstance(part.lhs[d], Const)})  # type: ignore[attr-defined]
+        if isinstance(dim, int) and dim <= len(used):
+            choices.append([*used[:dim]])
+        else:
+            choices.append([*used, None])  # None: all the others
+    for point in itertools.product(*choices):
+        covered = any(all(isinstance(e, Axis) or e.value == v for e, v in zip(part.lhs, point, strict=True)) for part in definition.parts)  # type: ignore[attr-defined]
+        if not covered:
+            where = ", ".join("…" if v is None else str(v) for v in point)
+            have = "; ".join(text_of(part, first) for part in definition.parts)
+            raise DefinitionError(f"the equations of {first.name} ({have}) leave {first.name}[{where}] without a value: add an equation for the rest, e.g. {first.name}[{', '.join('tijk'[: len(point)])}] = …", definition.location)
+
+
+def group_of(stages: dict[Tensor, Stage], order: list[Stage]) -> Iterator[Group]:
+    """Strongly connected components of the stages, in dependency order (Tarjan's algorithm, without recursion)."""
+    index: dict[Stage, int] = {}
+    low: dict[Stage, int] = {}
+    stack: list[Stage] = []
+    on_stack: set[Stage] = set()
+    position = {stage: n for n, stage in enumerate(order)}
+
+    def successors(stage: Stage) -> list[Stage]:
+        return [stages[t] for t in stage.reads if t in stages]
+
+    for root in order:
+        if root in index:
+            continue
+        work: list[tuple[Stage, Iterator[Stage]]] = []
+
+        def open_(stage: Stage, work: list[tuple[Stage, Iterator[Stage]]] = work) -> None:
+            index[stage] = low[stage] = len(index)
+            stack.append(stage)
+            on_stack.add(stage)
+            work.append((stage, iter(successors(stage))))
+
+        open_(root)
+        while work:
+            stage, rest = work[-1]
+            for nxt in rest:
+                if nxt not in index:
+                    open_(nxt)
+                    break
+                if nxt in on_stack:
+                    low[stage] = min(low[stage], index[nxt])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[stage])
+                if low[stage] == index[stage]:
+                    members = []
+                    while True:
+                        member = stack.pop()
+                        on_stack.discard(member)
+                        members.append(member)
+                        if member is stage:
+                            break
+                    members.sort(key=position.__getitem__)
+                    recurrent = len(members) > 1 or any(t in stage.reads for t in stage.tensors) or len(stage.parts) > 1
+                    yield Group(tuple(members), _depth(tuple(members)) if recurrent else 0)
+
+
+def _depth(stages: tuple[Stage, ...]) -> int:
+    """The smallest number of common leading axes at which every read inside the group is of an earlier step, or, at the same step, of a stage
+    that comes before (or of an earlier element of the stage itself).
+    """
+    position = {t: n for n, stage in enumerate(stages) for t in stage.tensors}
+    deepest = min(stage.tensor.rank for stage in stages)
+    culprit: tuple[Stage, Part, Read] | None = None
+    for depth in range(0 if len(stages) == 1 else 1, deepest + 1):
+        culprit = next(
+            (
+                (stage, part, read)
+                for n, stage in enumerate(stages)
+                for part in stage.parts
+                for read in reads_of(part.values)
+                if read.access.tensor in position and not _in_time(part, read, depth, position[read.access.tensor] - n)
+            ),
+            None,
+        )
+        if culprit is None:
+            return max(depth, 1) if any(stage.tensors[0] in stage.reads for stage in stages) or len(stages) > 1 else depth
+    names = ", ".join(stage.name for stage in stages)
+    location: Location | None = stages[0].parts[0].location
+    if culprit is None:
+        raise DefinitionError(f"{names} depend on each other, but have no axis in common to step along", location)
+    stage, part, read = culprit
+    raise DefinitionError(
+        f"{names} depend on each other, and `{text(read.access)}` in the equation of {text_of(part, stage.tensor)} is not an earlier step: a step may read earlier "
+        "steps of any of them, and the same step of those defined before it", part.location)  # fmt: skip
+
+
+def _in_time(part: Part, read: Read, depth: int, later: int) -> bool:
+    """Whether a read is ready when the steps of the first `depth` axes are in common. `later`: the read stage's place relative to the reader's."""
+    if is_earlier(part.lhs[:depth], Read(Access(read.access.tensor, read.access.indices), read.guards), depth):
+        return True
+    known = Known({}, read.guards)
+    same = all(prove(apply("equal", e, i), known) for e, i in zip(part.lhs[:depth], read.access.indices[:depth], strict=True))
+    if same and later < 0:
+        return True
+    if later == 0 and len(part.lhs) > 0:
+        return _is_earlier_full(part, read)
+    return False
+
+
+def _is_earlier_full(part: Part, read: Read) -> bool:
+    return is_earlier(part.lhs, read)
+
+
+def free_of_reductions(expr: Expr) -> bool:
+    """Whether no reduction stands in `expr`."""
+    return not any(isinstance(n, Reduce) for n in walk(expr))
+
+
+def replace_reads(expr: Expr, mapping: dict[Tensor, Tensor]) -> Expr:
+    """`expr` with accesses to the keys of `mapping` turned into accesses, at the same indices, to its values."""
+    return rewrite(expr, lambda n: Access(mapping[n.tensor], n.indices) if isinstance(n, Access) and n.tensor in mapping else None)
