@@ -20,6 +20,8 @@ import tedsl as te
 from tedsl.cli.output import duration, say, table
 
 SHADES = " .:+#@"
+DISTANCES = "D[i,j] = sum((X[i,k] - Y[j,k])**2)"
+NEAREST = "N[i] = argmin(D[i,j])"
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
@@ -30,12 +32,8 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 def nearest(unknown: int, known: int) -> tuple[te.Tensor, te.Tensor]:
     """The operator: all squared distances, and for each unknown image the number of the nearest known one."""
-    i, j, k = te.axes("i j k")
-    X, Y = te.tensor("X", (unknown, 64)), te.tensor("Y", (known, 64))
-    D, N = te.tensor("D"), te.tensor("N")
-    D[i, j] = te.sum((X[i, k] - Y[j, k]) ** 2)
-    N[i] = te.argmin(D[i, j])
-    return D, N
+    D = te.define(DISTANCES, X=(unknown, 64), Y=(known, 64))
+    return D, te.define(NEAREST, D=D)
 
 
 def numpy_expanded(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
@@ -101,7 +99,7 @@ def main() -> int:
     say(drawing(unknown[shown], captions) + "\n")
 
     say("Two definitions, one kernel:", "bold")
-    say(f"  {te.show(D)}\n  {te.show(N)}\n")
+    say(f"  {DISTANCES}\n  {NEAREST}\n")
     say(f"{right.mean():.2%} of the held-out half are right ({right.sum()} of {right.size}).\n", "bold green")
 
     times = best_times(
@@ -132,9 +130,8 @@ def command_line(unknown: np.ndarray, known: np.ndarray, kernel_of: te.Tensor) -
     with tempfile.TemporaryDirectory(prefix="tedsl-demo-") as folder:
         np.save(os.path.join(folder, "x.npy"), unknown)
         np.save(os.path.join(folder, "y.npy"), known)
-        expression = "D[i,j] = sum((X[i,k] - Y[j,k])**2)"
-        words = ["run", expression, "X=x.npy", "Y=y.npy", "-o", "d.npy"]
-        say(f'$ tedsl run "{expression}" {" ".join(words[2:])}', "bold")
+        words = ["run", DISTANCES, "X=x.npy", "Y=y.npy", "-o", "d.npy"]
+        say(f'$ tedsl run "{DISTANCES}" {" ".join(words[2:])}', "bold")
         # -P's environment variable: a folder named tedsl in the current one is not the package.
         environment = {**os.environ, "PYTHONSAFEPATH": "1"}
         done = subprocess.run([sys.executable, "-m", "tedsl", *words], cwd=folder, env=environment, check=False)

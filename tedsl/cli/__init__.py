@@ -6,8 +6,8 @@ Each command is a module of `tedsl.cli.commands`, found by its file's name; addi
 - `configure(parser)`, which declares its arguments,
 - `run(options) -> int`, which does the work and returns the exit status.
 
-Commands import what is heavy inside `run`, so that `tedsl --help` is quick. What the user did wrong is an `InputError` or a
-`tedsl.Error`: one message on stderr, exit status 2, no traceback.
+Commands import what is heavy inside `run`, so that `tedsl --help` is quick. What the user did wrong is an `InputError`
+or a `tedsl.Error`: one message on stderr, exit status 2, no traceback.
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.command is None:
             top.error(f"which command? There are: {', '.join(known)}")
         with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)  # tedsl's own are of this kind
             warnings.showwarning = _show_warning
             status: int = options.run(options)
         sys.stdout.flush()  # here, so that a broken pipe shows while it can still be handled
