@@ -113,7 +113,7 @@ class Arguments:
     def _fail(self, error, text):
         raise error(f"{self.name}: {text}")
 
-    def _shape_text(self, shape):
+    def shape_text(self, shape):
         extents = [size_text(s, self.size_names) for s in shape]
         extents = [e[1:-1] if e.startswith("(") else e for e in extents]
         return "(" + ", ".join(extents) + ("," if len(extents) == 1 else "") + ")"
@@ -173,7 +173,7 @@ class Arguments:
             fix = f"pass np.empty({name}.shape, {kind!r})" if is_output else f"convert it with {name}.astype({kind!r})"
             self._fail(CallTypeError, f"{where} has dtype {array.dtype}, expected {kind}; {fix}")
         if array.ndim != len(shape):
-            text = self._shape_text(shape)
+            text = self.shape_text(shape)
             self._fail(CallValueError, f"{where} has {plural(array.ndim, 'axis') if array.ndim == 1 else f'{array.ndim} axes'} {array.shape}, expected {len(shape)}: {text}")
         return array
 
@@ -247,7 +247,7 @@ class Arguments:
                         f"the size {self.size_names[form[0]]} is {values[form[0]]} by {self.args[giver][0]} (axis {given_axis}) "
                         f"and {array.shape[axis]} by {where} (axis {axis})",
                     )
-                shown = self._shape_text(shape)
+                shown = self.shape_text(shape)
                 known = "" if isinstance(size, int) else f", that is {want} along axis {axis}" + self._known(values)
                 self._fail(CallValueError, f"{where} has shape {array.shape}, expected {shown}{known}: axis {axis} has {array.shape[axis]}, not {want}")
 

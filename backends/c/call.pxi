@@ -1,6 +1,6 @@
 # The fast path of a call: compares every array with what the kernel expects, allocates the results and calls the C function without
 # the GIL. It accepts only what it understands fully and in C; `Arguments` (Python) explains or converts everything else.
-# Exported extensions contain this text. The including file imports numpy as np and defines Arguments and caller_depth().
+# Exported extensions contain this text. The including file imports os and defines Arguments and caller_depth().
 
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
@@ -167,6 +167,14 @@ cdef struct Frame:                      # the tables of one call
 def _after_fork():
     global only_one_thread
     only_one_thread = only_one_thread or parallel_ran
+
+
+def _cores():
+    """The threads to use when the call does not say: OMP_NUM_THREADS, else the cores that this process may run on."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _set_default_threads(int count):

@@ -1,11 +1,9 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=False, annotation_typing=False
+# cython: language_level=3, annotation_typing=False
 # distutils: define_macros=NPY_TARGET_VERSION=NPY_1_22_API_VERSION
 """Loads compiled kernels and calls them: every argument checked, results allocated, the GIL released."""
 
 import os
 import sys
-
-import numpy as np
 
 from tedsl.backends.c.arguments import Arguments
 
@@ -51,13 +49,6 @@ cdef class LoadedKernel(Caller):
     def __dealloc__(self):
         if self.library != NULL:
             dlclose(self.library)
-
-
-def _cores():
-    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _set_default_threads(_cores())
