@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 VENV ?= .venv
 PYTEST_ARGS ?= -n auto
+EXAMPLES ?= 1000
+SEED ?= 0
 BIN := $(VENV)/bin
 # What an installation is made of. Python files are not: the installation is editable.
 SOURCES := setup.py pyproject.toml tedsl/version.py $(shell find tedsl schedule backends autodiff -name '*.pyx' -o -name '*.px[id]' 2>/dev/null)
@@ -30,11 +32,14 @@ types: $(VENV)/.ready-lint ## check types, in the layout that is installed
 	@$(BIN)/python setup.py -q build_py --build-lib build/types
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p tedsl
 
-fuzz: $(VENV)/.ready-test ## random expressions, compiled code against the reference (FUZZ_ARGS="--seed 1 --seconds 60")
-	$(BIN)/python tests/fuzz.py $(FUZZ_ARGS)
+fuzz: $(VENV)/.ready-test ## the property tests with many more examples (EXAMPLES=1000 SEED=0)
+	TEDSL_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -p no:cacheprovider -m fuzz --hypothesis-profile=fuzz \
+	  --hypothesis-seed=$(SEED) --hypothesis-show-statistics $(PYTEST_ARGS)
 
 bench: $(VENV)/.ready-bench ## measure against NumPy and others
-	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+	@for file in benchmarks/[!_]*.py; do \
+	  echo "== $$file"; $(BIN)/python $$file $(BENCH_ARGS) || exit 1; \
+	done
 
 clean: ## remove what was built (the environment stays)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -18,9 +18,10 @@ os.environ["PYTHONSAFEPATH"] = "1"
 # Several test processes share the cores: threads that spin while they wait would take them from one another.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-settings.register_profile(
-    "tedsl", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
-)
+_common = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("tedsl", _common, derandomize=True)
+# `make fuzz`: as many examples as asked for, drawn from a seed. Tests marked fuzz leave max_examples to the profile.
+settings.register_profile("fuzz", _common, max_examples=int(os.environ.get("TEDSL_FUZZ_EXAMPLES", "1000")))
 settings.load_profile("tedsl")
 
 
