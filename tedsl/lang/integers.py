@@ -1,0 +1,31 @@
+"""Integer reasoning about index expressions: normal forms, proofs, bounds and solutions, over ranges and conditions.
+
+What everything that moves loops and indices about leans on. Each answer is sound: a proof holds at every integer point, a bound is never
+exceeded, a simplified expression has the value of the original wherever the assumptions hold.
+"""
+
+from __future__ import annotations
+
+from .affine import Affine
+from .bounds import constant_bounds, lower, multiple_of, upper
+from .known import Known
+from .prove import prove
+from .simplify import conjuncts, joined, negated, simplify, simplify_indices
+from .solve import Solution, solve
+
+__all__ = [
+    "Affine",
+    "Known",
+    "Solution",
+    "conjuncts",
+    "constant_bounds",
+    "joined",
+    "lower",
+    "multiple_of",
+    "negated",
+    "prove",
+    "simplify",
+    "simplify_indices",
+    "solve",
+    "upper",
+]

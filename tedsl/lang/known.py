@@ -1,0 +1,77 @@
+"""What is known where an index expression stands: the ranges of axes and the conditions that hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .affine import Affine
+from .expr import Axis, Expr
+
+if TYPE_CHECKING:
+    from .prove import Facts
+
+Bounds = tuple["int | None", "int | None"]
+
+
+class Known:
+    """Assumptions: `ranges` gives axes their (lo, extent), in integers or expressions; `conditions` hold. Immutable.
+
+    An axis that is not in `ranges` has its own range, if it is resolved. Every range is taken to be non-empty: where one is empty nothing runs.
+    """
+
+    __slots__ = ("affines", "bounds", "conditions", "facts", "intervals", "proofs", "ranges", "simplified", "spans")
+
+    def __init__(
+        self, ranges: Mapping[Axis, tuple[int | Expr, int | Expr]] | None = None, conditions: Iterable[Expr] = ()
+    ) -> None:
+        self.ranges: dict[Axis, tuple[int | Expr, int | Expr]] = dict(ranges or {})
+        self.conditions: tuple[Expr, ...] = tuple(dict.fromkeys(conditions))
+        # What has been found out under these assumptions.
+        self.affines: dict[Expr, Affine] = {}
+        self.simplified: dict[Expr, Expr] = {}
+        self.spans: dict[Expr, tuple[Affine, Affine] | None] = {}
+        self.intervals: dict[Expr, Bounds] = {}
+        self.bounds: dict[Any, Bounds] = {}
+        self.proofs: dict[Any, bool] = {}
+        self.facts: Facts | None = None
+
+    def with_(
+        self, ranges: Mapping[Axis, tuple[int | Expr, int | Expr]] | None = None, conditions: Iterable[Expr] = ()
+    ) -> Known:
+        """These assumptions and more; a range given again replaces the old one."""
+        return Known({**self.ranges, **(ranges or {})}, (*self.conditions, *conditions))
+
+    def assumes(self, condition: Expr) -> bool:
+        """Whether `condition` is one of the conditions, as it stands."""
+        return any(c is condition for c in self.conditions)
+
+    def span(self, axis: Axis) -> tuple[Affine, Affine] | None:
+        """The first and last value of `axis`; None when its range is not known."""
+        try:
+            return self.spans[axis]
+        except KeyError:
+            pass
+        found = self.ranges.get(axis)
+        if found is None and axis.extent is not None:
+            found = (axis.lo, axis.extent)
+        span = None
+        if found is not None:
+            lo, extent = (Affine({}, v) if isinstance(v, int) else Affine.of(v) for v in found)
+            span = (lo, lo + extent - 1)
+        self.spans[axis] = span
+        return span
+
+    def axis_value(self, axis: Axis) -> Affine:
+        """`axis` as a sum: the constant that it is, where it takes one value only."""
+        span = self.span(axis)
+        if span is not None and not span[0].terms and not span[1].terms and span[0].constant == span[1].constant:
+            return span[0]
+        return Affine({axis: 1})
+
+    def __repr__(self) -> str:
+        ranges = ", ".join(f"{a.name} in {lo!r} + [0, {n!r})" for a, (lo, n) in self.ranges.items())
+        return f"Known({ranges}; {', '.join(map(repr, self.conditions))})"
+
+
+NOTHING = Known()
