@@ -24,7 +24,14 @@ def packages() -> list[str]:
 
 def extensions() -> list[Extension]:
     # Sources are relative to this file, as setuptools asks. No -march: a wheel has to run on other machines.
-    return [Extension("tedsl.backends.c.runtime", ["backends/c/runtime.pyx"], include_dirs=[numpy.get_include()])]
+    runtime = Extension(
+        "tedsl.backends.c.runtime",
+        ["backends/c/runtime.pyx"],
+        include_dirs=[numpy.get_include()],
+        # The oldest interface that has PyDataMem_SetHandler; setuptools does not read the .pyx file's own setting.
+        define_macros=[("NPY_TARGET_VERSION", "NPY_1_22_API_VERSION")],
+    )
+    return [runtime]
 
 
 setup(
