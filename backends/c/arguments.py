@@ -1,20 +1,33 @@
-"""The slow path of a call: says exactly what is wrong with the arguments, or turns them into arrays that the fast path takes.
+"""The slow path of a call: says what is wrong with the arguments, or turns them into arrays that the fast path takes.
 
-Exported extensions contain this file's text, so it needs nothing but NumPy and the names that its first import gives.
+Exported extensions come with this file's text, so it needs NumPy and the errors that it imports, and nothing else.
 """
 
-from tedsl.lang.errors import CallError, CallIndexError, CallMemoryError, CallTypeError, CallValueError, CompactionWarning, InternalError
+from __future__ import annotations
 
 import math
 import sys
 import warnings
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 
+from tedsl.lang.errors import (
+    CallError,
+    CallIndexError,
+    CallMemoryError,
+    CallTypeError,
+    CallValueError,
+    CompactionWarning,
+    InternalError,
+)
+
 INT64_MAX = 2**63 - 1
+CPU = 1  # DLPack's number for memory of the CPU
 
 
-def evaluate_size(size, values):
+def evaluate_size(size: Any, values: Sequence[int]) -> int:
     """The value of a size expression, as an exact integer."""
     if isinstance(size, int):
         return int(size)
@@ -34,8 +47,8 @@ def evaluate_size(size, values):
     return min(a, b) if op == "min" else max(a, b)
 
 
-def affine_size(size):
-    """(size's index, scale, offset) of an expression that is affine in one size; index None for a constant; None for all others."""
+def affine_size(size: Any) -> tuple[int | None, int, int] | None:
+    """(index, scale, offset) of an expression affine in one size, index None for a constant; None for all others."""
     if isinstance(size, int):
         return None, 0, int(size)
     if size[0] == "size":
@@ -58,10 +71,10 @@ def affine_size(size):
     return (index if scale else None), scale, a[2] + sign * b[2]
 
 
-def bind_sizes(args, count):
-    """Where each size is read: per size (argument, axis, scale, offset), inputs and plain axes first; None where nothing gives it."""
-    found = [None] * count
-    ranks = [None] * count
+def bind_sizes(args: Sequence[Any], count: int) -> list[tuple[int, int, int, int] | None]:
+    """Where each size is read: (argument, axis, scale, offset), inputs and plain axes first; None: nowhere."""
+    found: list[tuple[int, int, int, int] | None] = [None] * count
+    ranks: list[tuple[bool, bool] | None] = [None] * count
     for position, (_, _, shape, role, _, _) in enumerate(args):
         for axis, extent in enumerate(shape):
             form = affine_size(extent)
@@ -69,12 +82,13 @@ def bind_sizes(args, count):
                 continue
             index, scale, offset = form
             rank = (role == "output", (scale, offset) != (1, 0))
-            if ranks[index] is None or rank < ranks[index]:
+            best = ranks[index]
+            if best is None or rank < best:
                 found[index], ranks[index] = (position, axis, scale, offset), rank
     return found
 
 
-def size_text(size, names):
+def size_text(size: Any, names: Sequence[str]) -> str:
     """A size expression as a reader would write it."""
     if isinstance(size, int):
         return str(size)
@@ -84,15 +98,16 @@ def size_text(size, names):
     return f"{size[0]}({a}, {b})" if size[0] in ("min", "max") else f"({a} {size[0]} {b})"
 
 
-def plural(count, noun):
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def plural(count: int, noun: str, many: str = "") -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {many or noun + 's'}"
 
 
 class Arguments:
-    """What a kernel expects of a call. `conform` either raises the error that fits or returns arrays that the kernel can take."""
+    """What a kernel expects of a call. `conform` raises the error that fits or returns arrays that the kernel takes."""
 
-    def __init__(self, spec):
-        self.name, self.args, self.sizes, self.checks, self.faults = spec[:5]
+    def __init__(self, spec: tuple[Any, ...]) -> None:
+        self.name: str = spec[0]
+        self.args, self.sizes, self.checks, self.faults = spec[1:5]
         self.inputs = [a for a in self.args if a[3] == "input"]
         self.outputs = [a for a in self.args if a[3] == "output"]
         self.size_names = [s[0] for s in self.sizes]
@@ -100,7 +115,7 @@ class Arguments:
         self.binders = bind_sizes(self.args, len(self.sizes))
 
     @staticmethod
-    def _dtype(name):
+    def _dtype(name: str) -> np.dtype:
         try:
             return np.dtype(name)
         except TypeError:
@@ -110,23 +125,24 @@ class Arguments:
 
     # -- messages
 
-    def _fail(self, error, text):
+    def _fail(self, error: Any, text: str) -> NoReturn:
         raise error(f"{self.name}: {text}")
 
-    def shape_text(self, shape):
+    def shape_text(self, shape: Sequence[Any]) -> str:
+        """A shape as a reader would write it, with the sizes by name."""
         extents = [size_text(s, self.size_names) for s in shape]
         extents = [e[1:-1] if e.startswith("(") else e for e in extents]
         return "(" + ", ".join(extents) + ("," if len(extents) == 1 else "") + ")"
 
     # -- the call
 
-    def conform(self, args, out, stacklevel=1):
-        """The inputs as arrays of the declared dtype and layout, and the given outputs (None where one is to be allocated)."""
+    def conform(self, args: tuple[Any, ...], out: Any, stacklevel: int = 1) -> tuple[list[np.ndarray], tuple[Any, ...]]:
+        """The inputs as arrays of the declared dtype and layout; the given outputs (None where one is to be made)."""
         if len(args) != len(self.inputs):
             names = ", ".join(a[0] for a in self.inputs)
             hint = "; results go to out=" if len(args) > len(self.inputs) else ""
             self._fail(CallTypeError, f"takes {plural(len(self.inputs), 'argument')} ({names}), got {len(args)}{hint}")
-        arrays = [self._array(a, self.dtypes[p], value, False) for p, (a, value) in enumerate(zip(self.inputs, args))]
+        arrays = [self._array(a, self.dtypes[p], args[p], False) for p, a in enumerate(self.inputs)]
         given = self._given(out)
         outs = [
             None if value is None else self._array(a, self.dtypes[len(arrays) + p], value, True)
@@ -138,11 +154,15 @@ class Arguments:
         for p, array in enumerate(outs):
             if array is not None:
                 self._check_output(p, array, arrays, outs, values)
-        ready = [self._laid_out(a, array, self.dtypes[p], values, stacklevel) for p, (a, array) in enumerate(zip(self.inputs, arrays))]
+        ready = []
+        for p, array in enumerate(
+            arrays
+        ):  # no comprehension: it would be a frame for warnings in some versions of Python
+            ready.append(self._laid_out(self.inputs[p], array, self.dtypes[p], values, stacklevel))
         self._check_allocation(outs, values)
         return ready, tuple(outs)
 
-    def _given(self, out):
+    def _given(self, out: Any) -> tuple[Any, ...]:
         count = len(self.outputs)
         names = ", ".join(a[0] for a in self.outputs)
         if out is None:
@@ -152,15 +172,19 @@ class Arguments:
                 self._fail(CallTypeError, f"out= takes {plural(count, 'array')} ({names}), got {len(out)}")
             return tuple(out)
         if count != 1:
-            self._fail(CallTypeError, f"has {count} results ({names}); out= takes a tuple of {count} arrays, got {type(out).__name__}")
+            kind = type(out).__name__
+            self._fail(
+                CallTypeError, f"has {count} results ({names}); out= takes a tuple of {count} arrays, got {kind}"
+            )
         return (out,)
 
-    def _array(self, argument, dtype, value, is_output):
+    def _array(self, argument: Any, dtype: np.dtype, value: Any, is_output: bool) -> np.ndarray:
         """`value` as a NumPy array of the right dtype (but for its byte order) and rank, without a copy."""
         name, kind, shape = argument[:3]
         where = f"{name} (in out=)" if is_output else name
         if isinstance(value, np.ma.MaskedArray):
-            self._fail(CallTypeError, f"{where} is a masked array, whose mask would be lost; pass {name}.filled(value) or {name}.data")
+            fix = f"pass {name}.filled(value) or {name}.data"
+            self._fail(CallTypeError, f"{where} is a masked array, whose mask would be lost; {fix}")
         if isinstance(value, np.ndarray):
             array = value if type(value) is np.ndarray else value.view(np.ndarray)
         elif isinstance(value, np.generic):
@@ -173,35 +197,42 @@ class Arguments:
             fix = f"pass np.empty({name}.shape, {kind!r})" if is_output else f"convert it with {name}.astype({kind!r})"
             self._fail(CallTypeError, f"{where} has dtype {array.dtype}, expected {kind}; {fix}")
         if array.ndim != len(shape):
-            text = self.shape_text(shape)
-            self._fail(CallValueError, f"{where} has {plural(array.ndim, 'axis') if array.ndim == 1 else f'{array.ndim} axes'} {array.shape}, expected {len(shape)}: {text}")
+            axes = plural(array.ndim, "axis", "axes")
+            want = f"{len(shape)}: {self.shape_text(shape)}"
+            self._fail(CallValueError, f"{where} has {axes}, its shape is {array.shape}; expected {want}")
         return array
 
-    def _scalar(self, name, dtype, value):
+    def _scalar(self, name: str, dtype: np.dtype, value: Any) -> np.ndarray:
         kind = dtype.kind if dtype.kind in "biuf" else "f"  # bfloat16 is a float
-        fits = {"b": bool, "i": (bool, int), "u": (bool, int), "f": (bool, int, float)}[kind]
-        if not isinstance(value, fits):
-            self._fail(CallTypeError, f"{name} is {value!r}, a Python {type(value).__name__}, expected {dtype}; convert it first")
+        fits: dict[str, tuple[type, ...]] = {"b": (bool,), "i": (bool, int), "u": (bool, int), "f": (bool, int, float)}
+        if not isinstance(value, fits[kind]):
+            have = f"{value!r}, a Python {type(value).__name__}"
+            self._fail(CallTypeError, f"{name} is {have}, expected {dtype}; convert it first")
         if kind in "iu":
             limits = np.iinfo(dtype)
             if not limits.min <= value <= limits.max:
-                self._fail(CallValueError, f"{name} is {value}, which {dtype} cannot hold ({limits.min} to {limits.max})")
+                reach = f"{limits.min} to {limits.max}"
+                self._fail(CallValueError, f"{name} is {value}, which {dtype} cannot hold ({reach})")
+        if kind != "f":
+            return np.array(value, dtype)
         try:
+            number = float(value)
             with np.errstate(over="ignore"):
-                array = np.array(float(value) if kind == "f" else value, dtype)
-        except OverflowError:
-            array = None
-        if array is None or (kind == "f" and not np.isfinite(array) and not (isinstance(value, float) and not math.isfinite(value))):
+                array = np.array(number, dtype)
+        except OverflowError:  # an int beyond all floats
+            number, array = 0.0, np.array(math.inf, dtype)
+        if math.isfinite(number) and not np.isfinite(array):
             self._fail(CallValueError, f"{name} is {value}, which {dtype} cannot hold")
         return array
 
-    def _foreign(self, where, kind, value, shape):
+    def _foreign(self, where: str, kind: str, value: Any, shape: Sequence[Any]) -> np.ndarray:
         """An object that is no NumPy array but lends its memory: through __dlpack__ or the buffer protocol."""
         if hasattr(type(value), "__dlpack__"):
             try:
                 device = value.__dlpack_device__()[0]
-                if device != 1:
-                    self._fail(CallTypeError, f"{where} is not in the memory of the CPU (DLPack device type {int(device)}); copy it there first")
+                if device != CPU:
+                    place = f"it is on DLPack device type {int(device)}"
+                    self._fail(CallTypeError, f"{where} is not in the memory of the CPU ({place}); copy it there first")
                 return np.from_dlpack(value)
             except CallError:
                 raise
@@ -213,23 +244,27 @@ class Arguments:
             pass
         if shape or not isinstance(value, (int, float, complex)):
             fix = f"pass np.asarray({where.split()[0]}, dtype={kind!r})" if value is not None else "pass an array"
-            self._fail(CallTypeError, f"{where} is a {type(value).__name__}, no array (NumPy, buffer protocol or __dlpack__); {fix}")
+            have = f"a {type(value).__name__}, no array (NumPy, buffer protocol or __dlpack__)"
+            self._fail(CallTypeError, f"{where} is {have}; {fix}")
         self._fail(CallTypeError, f"{where} is {value!r}, a Python {type(value).__name__}, expected {kind}")
 
-    def _bind(self, arrays):
+    def _bind(self, arrays: Sequence[Any]) -> list[int]:
         values = []
-        for index, (argument, axis, scale, offset) in enumerate(self.binders):
+        for index, binder in enumerate(self.binders):
+            assert binder is not None  # a kernel with a size that nothing tells is refused when it is built
+            argument, axis, scale, offset = binder
             name, array = self.args[argument][0], arrays[argument]
             if array is None:
                 self._fail(CallTypeError, f"the size {self.size_names[index]} is known from {name} alone; give out=")
             rest = array.shape[axis] - offset
             if rest % scale:
                 text = size_text(self.args[argument][2][axis], self.size_names)
-                self._fail(CallValueError, f"{name} has {array.shape[axis]} along axis {axis}, which is not {text} for any {self.size_names[index]}")
+                have = f"{name} has {array.shape[axis]} along axis {axis}"
+                self._fail(CallValueError, f"{have}, which is not {text} for any {self.size_names[index]}")
             values.append(rest // scale)
         return values
 
-    def _check_shapes(self, arrays, values):
+    def _check_shapes(self, arrays: Sequence[Any], values: Sequence[int]) -> None:
         for argument, array in zip(self.args, arrays):
             if array is None:
                 continue
@@ -239,55 +274,53 @@ class Arguments:
                 want = evaluate_size(size, values)
                 if array.shape[axis] == want:
                     continue
-                form = affine_size(size)
-                if form is not None and form[0] is not None and form[1:] == (1, 0):
-                    giver, given_axis = self.binders[form[0]][:2]
-                    self._fail(
-                        CallValueError,
-                        f"the size {self.size_names[form[0]]} is {values[form[0]]} by {self.args[giver][0]} (axis {given_axis}) "
-                        f"and {array.shape[axis]} by {where} (axis {axis})",
-                    )
-                shown = self.shape_text(shape)
-                known = "" if isinstance(size, int) else f", that is {want} along axis {axis}" + self._known(values)
-                self._fail(CallValueError, f"{where} has shape {array.shape}, expected {shown}{known}: axis {axis} has {array.shape[axis]}, not {want}")
+                binder = self.binders[size[1]] if not isinstance(size, int) and size[0] == "size" else None
+                if binder is not None:
+                    giver, given_axis = self.args[binder[0]][0], binder[1]
+                    both = f"{want} by {giver} (axis {given_axis}) and {array.shape[axis]} by {where} (axis {axis})"
+                    self._fail(CallValueError, f"the size {self.size_names[size[1]]} is {both}")
+                shown = self.shape_text(shape) + ("" if isinstance(size, int) else self._known(values))
+                have = f"axis {axis} has {array.shape[axis]}, not {want}"
+                self._fail(CallValueError, f"{where} has shape {array.shape}, expected {shown}: {have}")
 
-    def _known(self, values):
+    def _known(self, values: Sequence[int]) -> str:
         return " (" + ", ".join(f"{n} = {v}" for n, v in zip(self.size_names, values)) + ")" if values else ""
 
-    def _check_sizes(self, values):
+    def _check_sizes(self, values: Sequence[int]) -> None:
         for (name, minimum, multiple), value in zip(self.sizes, values):
+            declared = f"the size {name} is {value}, but was declared to be"
             if value < minimum:
-                self._fail(CallValueError, f"the size {name} is {value}, but was declared to be at least {minimum}")
+                self._fail(CallValueError, f"{declared} at least {minimum}")
             if multiple > 1 and value % multiple:
-                self._fail(CallValueError, f"the size {name} is {value}, but was declared to be a multiple of {multiple}")
+                self._fail(CallValueError, f"{declared} a multiple of {multiple}")
         for condition, message, error in self.checks:
             if not evaluate_size(condition, values):
-                kind = {"index": CallIndexError, "type": CallTypeError}.get(error, CallValueError)
+                kind: Any = {"index": CallIndexError, "type": CallTypeError}.get(error, CallValueError)
                 self._fail(kind, message.format_map(dict(zip(self.size_names, values))))
 
-    def _strides(self, argument, values):
+    def _strides(self, argument: Any, values: Sequence[int]) -> list[int]:
         """The declared strides, in elements."""
         shape = [evaluate_size(s, values) for s in argument[2]]
         if argument[4] is not None:
             return [evaluate_size(s, values) for s in argument[4]]
         return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
-    def _is_laid_out(self, argument, array, values):
+    def _is_laid_out(self, argument: Any, array: np.ndarray, values: Sequence[int]) -> bool:
         if array.size == 0:
             return True
         want = self._strides(argument, values)
         return all(n == 1 or have == s * array.itemsize for n, have, s in zip(array.shape, array.strides, want))
 
-    def _laid_out(self, argument, array, dtype, values, stacklevel):
+    def _laid_out(
+        self, argument: Any, array: np.ndarray, dtype: np.dtype, values: Sequence[int], stacklevel: int
+    ) -> np.ndarray:
         """The input itself, or a copy (with a warning) where it does not lie as the kernel reads it."""
         if not array.dtype.isnative:
             reason = f"has the byte order of another machine ({array.dtype.str})"
         elif not array.flags.aligned:
             reason = "is not aligned to its elements"
         elif not self._is_laid_out(argument, array, values):
-            strides = argument[4] if argument[4] is None else self._strides(argument, values)
-            wanted = "contiguous" if strides is None else f"laid out with strides {tuple(strides)}"
-            reason = f"is not {wanted} (its strides are {tuple(s // array.itemsize for s in array.strides)} elements)"
+            reason = self._layout_text(argument, array, values)
         else:
             return array if array.dtype.num == dtype.num else array.view(dtype)
         warnings.warn(
@@ -300,13 +333,21 @@ class Arguments:
         copy[...] = array
         return copy
 
-    def _extent_bytes(self, argument, dtype, values):
+    def _layout_text(self, argument: Any, array: np.ndarray, values: Sequence[int]) -> str:
+        wanted = (
+            "contiguous" if argument[4] is None else f"laid out with strides {tuple(self._strides(argument, values))}"
+        )
+        bytes_or_elements = "bytes" if any(s % array.itemsize for s in array.strides) else "elements"
+        step = array.itemsize if bytes_or_elements == "elements" else 1
+        return f"is not {wanted} (its strides are {tuple(s // step for s in array.strides)} {bytes_or_elements})"
+
+    def _extent_bytes(self, argument: Any, dtype: np.dtype, values: Sequence[int]) -> int:
         shape = [evaluate_size(s, values) for s in argument[2]]
         if 0 in shape:
             return 0
         return (1 + sum((n - 1) * abs(s) for n, s in zip(shape, self._strides(argument, values)))) * dtype.itemsize
 
-    def allocate(self, argument, dtype, values):
+    def allocate(self, argument: Any, dtype: np.dtype, values: Sequence[int]) -> np.ndarray:
         """A new array with the declared shape and strides."""
         shape = tuple(evaluate_size(s, values) for s in argument[2])
         if argument[4] is None:
@@ -316,34 +357,42 @@ class Arguments:
         start = sum((n - 1) * -s for n, s in zip(shape, strides) if s < 0 and n > 0)
         return np.ndarray(shape, dtype, memory, start, strides)
 
-    def _check_output(self, position, array, arrays, outs, values):
+    def _check_output(
+        self, position: int, array: np.ndarray, arrays: Sequence[Any], outs: Sequence[Any], values: Sequence[int]
+    ) -> None:
         argument = self.outputs[position]
         name, kind = argument[:2]
         where = f"{name} (in out=)"
         if not array.flags.writeable:
             self._fail(CallValueError, f"{where} is read-only")
         if not array.dtype.isnative:
-            self._fail(CallTypeError, f"{where} has the byte order of another machine ({array.dtype.str}), expected {kind}")
+            order = f"the byte order of another machine ({array.dtype.str})"
+            self._fail(CallTypeError, f"{where} has {order}, expected {kind}")
         if not array.flags.aligned:
             self._fail(CallValueError, f"{where} is not aligned to its elements")
         if not self._is_laid_out(argument, array, values):
-            strides = "contiguous" if argument[4] is None else f"laid out with strides {tuple(self._strides(argument, values))}"
-            have = tuple(s // array.itemsize for s in array.strides)
-            self._fail(CallValueError, f"{where} is not {strides} (its strides are {have} elements); results are not copied")
-        for other in range(len(self.inputs)):
-            if not self._overlap(array, arrays[other]):
+            text = self._layout_text(argument, array, values)
+            self._fail(CallValueError, f"{where} {text}; pass an array that is, results are not copied")
+        for other, read in enumerate(arrays):
+            if not self._overlap(array, read):
                 continue
-            same = arrays[other].ctypes.data == array.ctypes.data and arrays[other].shape == array.shape and arrays[other].dtype == array.dtype
-            if other in argument[5] and same and self._is_laid_out(self.inputs[other], arrays[other], values):
+            name_read = self.inputs[other][0]
+            if other not in argument[5]:
+                rule = "the kernel still reads it after it has begun to write"
+            elif read.ctypes.data != array.ctypes.data or read.shape != array.shape or read.dtype != array.dtype:
+                rule = "it may be that array exactly, but no other view of it"
+            elif not self._is_laid_out(self.inputs[other], read, values):
+                rule = self._layout_text(self.inputs[other], read, values)
+            else:
                 continue
-            rule = "it may be that array exactly, but no other view of it" if other in argument[5] else "the kernel reads it after it writes"
-            self._fail(CallValueError, f"{where} shares memory with {self.inputs[other][0]}: {rule}; pass another array or a copy")
+            self._fail(CallValueError, f"{where} shares memory with {name_read}: {rule}; pass another array or a copy")
         for other in range(position):
             if outs[other] is not None and self._overlap(array, outs[other]):
-                self._fail(CallValueError, f"{where} shares memory with {self.outputs[other][0]} (in out=); pass separate arrays")
+                both = f"{where} shares memory with {self.outputs[other][0]} (in out=)"
+                self._fail(CallValueError, f"{both}; pass separate arrays")
 
     @staticmethod
-    def _overlap(a, b):
+    def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
         if not np.may_share_memory(a, b):
             return False
         try:
@@ -351,36 +400,37 @@ class Arguments:
         except RuntimeError:  # too hard to tell: the safe answer
             return True
 
-    def _check_allocation(self, outs, values):
-        for p, (argument, array) in enumerate(zip(self.outputs, outs)):
+    def _check_allocation(self, outs: Sequence[Any], values: Sequence[int]) -> None:
+        for argument, dtype, array in zip(self.outputs, self.dtypes[len(self.inputs) :], outs):
             if array is not None:
                 continue
-            shape = [evaluate_size(s, values) for s in argument[2]]
+            shape = tuple(evaluate_size(s, values) for s in argument[2])
             known = self._known(values)
             if any(n < 0 for n in shape):
-                self._fail(CallValueError, f"the shape of {argument[0]} would be {tuple(shape)}{known}")
-            needed = max(math.prod(shape) * self.dtypes[len(self.inputs) + p].itemsize, *shape, 0)
-            needed = max(needed, self._extent_bytes(argument, self.dtypes[len(self.inputs) + p], values))
-            if needed > min(sys.maxsize, INT64_MAX):
-                self._fail(CallValueError, f"the result {argument[0]} of shape {tuple(shape)}{known} is larger than an array can be")
+                self._fail(CallValueError, f"the shape of {argument[0]} would be {shape}{known}")
+            needed = max(math.prod(shape) * dtype.itemsize, *shape, self._extent_bytes(argument, dtype, values), 0)
+            if needed > min(sys.maxsize, INT64_MAX) // 2:  # the bound of the fast path, out of any machine's reach
+                self._fail(
+                    CallValueError, f"the result {argument[0]} of shape {shape}{known} is larger than memory can be"
+                )
 
-    def bad_threads(self, threads):
+    def bad_threads(self, threads: Any) -> NoReturn:
         if isinstance(threads, (int, np.integer)) and not isinstance(threads, bool):
             self._fail(CallValueError, f"threads={threads}: a call needs at least one")
         self._fail(CallTypeError, f"threads={threads!r}: expected a whole number of threads or None for all cores")
 
-    def unexplained(self):
+    def unexplained(self) -> NoReturn:
         self._fail(InternalError, "the arguments pass every check but were not accepted")
 
     # -- after the call
 
-    def no_memory(self, values):
+    def no_memory(self, values: Sequence[int]) -> NoReturn:
         shapes = [f"{a[0]} of shape {tuple(evaluate_size(s, values) for s in a[2])}" for a in self.outputs]
         self._fail(CallMemoryError, f"not enough memory for {', '.join(shapes)}{self._known(values)} or a temporary")
 
-    def fault(self, code, details):
+    def fault(self, code: int, details: Sequence[int]) -> NoReturn:
         if not 0 < code <= len(self.faults):
-            self._fail(CallError, f"the kernel returned {code}, which it does not declare; this is a defect in the kernel's generator")
+            self._fail(InternalError, f"the kernel returned {code}, which it does not declare")
         message, error = self.faults[code - 1]
-        kind = {"index": CallIndexError, "memory": CallMemoryError}.get(error, CallValueError)
+        kind: Any = {"index": CallIndexError, "memory": CallMemoryError}.get(error, CallValueError)
         self._fail(kind, message.format(*details))

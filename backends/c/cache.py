@@ -1,8 +1,9 @@
 """The kernel cache: compiled kernels on disk, shared by all processes of a user.
 
-An entry is a folder named by the hash of what it was built from, with the C source, the library and ``entry.json`` (checksum, flags,
-compiler). It is made under another name and renamed when complete, so a reader sees all of it or nothing, and every load compares
-the checksum. The library is code: the folder is the owner's alone, and one that others can write to is not used.
+An entry is a folder named by the hash of what it was built from, with the C source, the library and ``entry.json``
+(checksum, flags, compiler). It is made under another name and renamed when complete, so a reader sees all of it or
+nothing, and every load compares the checksum. The library is code: the folder is the owner's alone, and one that others
+can write to is not used.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ def _make_private(path: Path) -> None:
 
 
 def writable() -> Path:
-    """The folder for new entries, created: the cache, or (with a warning) a temporary one where the cache cannot be used."""
+    """The folder for new entries, created: the cache, or (with a warning) a temporary one where it cannot be used."""
     root = folder()
     problem = _problem(root)
     if problem is None:
@@ -148,18 +149,24 @@ def writable() -> Path:
             if e.errno in FULL:
                 raise full(root, e) from e
             if e.errno not in UNWRITABLE:
-                raise BuildError(f"the kernel cache {root} cannot be used: {e.strerror}; set TEDSL_CACHE_DIR to another folder") from e
+                raise BuildError(
+                    f"the kernel cache {root} cannot be used: {e.strerror}; set TEDSL_CACHE_DIR to another folder"
+                ) from e
             problem = f"it cannot be written ({e.strerror})"
     root_temporary = _temporary()
     if root != root_temporary:
-        _warn(f"the kernel cache {root} is not used: {problem}; kernels are kept for this process alone (set TEDSL_CACHE_DIR)")
+        _warn(
+            f"the kernel cache {root} is not used: {problem}; kernels last as long as this process (set TEDSL_CACHE_DIR)"
+        )
     _make_private(_kernels(root_temporary))
     return root_temporary
 
 
 def full(where: Path, error: OSError | None = None) -> BuildError:
     reason = error.strerror if error is not None else "No space left on device"
-    return BuildError(f"no room on the disk for a kernel in {where} ({reason}); free some, or set TEDSL_CACHE_DIR to another folder")
+    return BuildError(
+        f"no room on the disk for a kernel in {where} ({reason}); free some, or set TEDSL_CACHE_DIR to another folder"
+    )
 
 
 def key(*parts: str) -> str:
@@ -215,7 +222,7 @@ def lookup(entry_key: str, source: str) -> tuple[Entry, bytes] | None:
 
 
 def _discard(path: Path) -> int:
-    """Remove an entry: first out of the way in one step, so that nobody reads half of it. Returns the bytes that it held."""
+    """Remove an entry and return its bytes: out of the way first, in one step, so that nobody reads half of it."""
     import shutil
 
     size = _size(path)
@@ -262,7 +269,9 @@ def store(entry_key: str, name: str, source: str, build: Callable[[Path, Path], 
         except OSError as e:
             if e.errno in FULL:
                 raise full(root, e) from e
-            raise BuildError(f"the kernel cache {root} cannot be written: {e}; set TEDSL_CACHE_DIR to another folder") from e
+            raise BuildError(
+                f"the kernel cache {root} cannot be written: {e}; set TEDSL_CACHE_DIR to another folder"
+            ) from e
         final = _kernels(root) / entry_key
         entry = Entry(name, final, len(library), time.time(), details)
         for _ in range(10):
@@ -278,7 +287,9 @@ def store(entry_key: str, name: str, source: str, build: Callable[[Path, Path], 
                 return other
             _discard(final)
         else:
-            raise BuildError(f"the kernel cache {root} cannot be written: {final.name} cannot be replaced; clear the cache")
+            raise BuildError(
+                f"the kernel cache {root} cannot be written: {final.name} cannot be replaced; clear the cache"
+            )
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     _trim(root, keep=final)
@@ -383,7 +394,7 @@ def usage() -> tuple[int, int]:
 
 
 def clear() -> tuple[int, int]:
-    """Remove every entry, note and leftover; the number of entries and bytes removed. Kernels that are loaded go on working."""
+    """Remove every entry, note and leftover; how many entries and bytes. Kernels that are loaded go on working."""
     import shutil
 
     root = folder()

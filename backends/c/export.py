@@ -1,6 +1,6 @@
 """Ahead of time: a kernel as the source of a Python extension that needs NumPy, and not tedsl.
 
-The extension contains the text of `arguments` and ``call.pxi``, so it checks a call exactly as a kernel built in place does.
+It comes with the text of `arguments` and ``call.pxi``, so it checks a call exactly as a kernel built in place does.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HEADER = """\
 extern "C" {{
 #endif
 
-{typed}/* All arguments behind pointers, inputs first: {arguments}. Sizes: {sizes}.
+{typed}/* All arguments behind pointers, inputs first: {order}. Sizes: {sizes}.
    Returns 0, -1 when memory ran out, or n > 0 for the n-th failure in the data, with details in fault[0..7]. */
 int64_t {name}_call(void *const *buffers, const int64_t *sizes, int64_t *fault, int32_t threads);
 
@@ -80,7 +80,8 @@ EXTENSION = """\
 
 import os
 
-{support}
+from {arguments} import Arguments
+
 from libc.stdint cimport int32_t, int64_t
 
 cdef extern from "{name}.h":
@@ -88,7 +89,7 @@ cdef extern from "{name}.h":
 
 
 cdef int caller_depth() except -1:
-    return 1                            # nothing here has a Python frame: the innermost one is the caller's
+    return 3                            # two frames of {arguments}.py, then the caller's: this file has none
 
 
 {call}
@@ -135,12 +136,13 @@ def cpu_flags():
 extension = Extension(
     "{extension}",
     ["{extension}.pyx", "{name}.c"],
+    depends=["{name}.h"],
     include_dirs=[numpy.get_include()],
     define_macros=[("NPY_TARGET_VERSION", "NPY_1_22_API_VERSION")],
     extra_compile_args={flags} + cpu_flags(),
     extra_link_args={link},
 )
-setup(name="{extension}", version="1", ext_modules=cythonize([extension]))
+setup(name="{extension}", version="1", py_modules=["{arguments}"], ext_modules=cythonize([extension], quiet=True))
 '''
 
 README = """\
@@ -162,9 +164,9 @@ Arguments that do not fit raise a TypeError, ValueError or IndexError that names
 
 
 def export(module: CModule, folder: str | os.PathLike[str]) -> Path:
-    """Write ``NAME.c``, ``NAME.h``, ``NAME_kernel.pyx``, ``setup.py`` and ``README.md``; the folder is complete or untouched.
+    """Write ``NAME.c``, ``NAME.h``, ``NAME_kernel.pyx``, ``NAME_arguments.py``, ``setup.py`` and ``README.md``.
 
-    Files of an earlier export are replaced, those of anybody else are not: that is a BuildError.
+    The folder is complete or untouched. Files of an earlier export are replaced; those of others are a BuildError.
     """
     target = Path(folder).absolute()
     files = _files(module)
@@ -173,7 +175,9 @@ def export(module: CModule, folder: str | os.PathLike[str]) -> Path:
     foreign = [name for name in files if (target / name).exists() and not _is_ours(target / name)]
     if foreign:
         what = ", ".join(foreign)
-        raise BuildError(f"cannot export {module.name}: {target} has files of the same name ({what}); give another folder")
+        raise BuildError(
+            f"cannot export {module.name}: {target} has files of the same name ({what}); give another folder"
+        )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".export-", dir=target if target.is_dir() else target.parent))
@@ -204,18 +208,24 @@ def _files(module: CModule) -> dict[str, str]:
     name, extension = module.name, f"{module.name}_kernel"
     signature = f"{name}({', '.join(a.name for a in module.inputs)}) -> {', '.join(a.name for a in module.outputs)}"
     signature = ascii(signature)[1:-1].replace("*/", "* /")
-    names = {"mark": MARK, "name": name, "extension": extension, "signature": signature}
+    names = {
+        "mark": MARK,
+        "name": name,
+        "extension": extension,
+        "signature": signature,
+        "arguments": f"{name}_arguments",
+    }
     typed = _prototype(module)
-    arguments = ascii(", ".join(a.name for a in module.args))[1:-1].replace("*/", "* /")
+    order = ascii(", ".join(a.name for a in module.args))[1:-1].replace("*/", "* /")
     sizes = ascii(", ".join(s.name for s in module.sizes) or "none")[1:-1].replace("*/", "* /")
     guard = f"TEDSL_{name.upper()}_H"
     compile_flags = [f for f in toolchain.COMMON if f not in ("-fPIC", "-shared", "-pipe")]
     openmp = ["-fopenmp"] if module.openmp else []
-    support, call = _support(name)
     return {
         f"{name}.c": f"/* {MARK}: {signature} */\n{module.source}",
-        f"{name}.h": HEADER.format(**names, guard=guard, typed=typed, arguments=arguments, sizes=sizes),
-        f"{extension}.pyx": EXTENSION.format(**names, support=support, call=call, spec=ascii(module.spec())),
+        f"{name}.h": HEADER.format(**names, guard=guard, typed=typed, order=order, sizes=sizes),
+        f"{extension}.pyx": EXTENSION.format(**names, call=_call(), spec=ascii(module.spec())),
+        f"{name}_arguments.py": _arguments(signature),
         "setup.py": SETUP.format(
             **names,
             features={**toolchain.AVX2, **toolchain.AVX512},
@@ -238,23 +248,26 @@ def _prototype(module: CModule) -> str:
     return re.sub(r"\brestrict\s+", "", " ".join(found[1].split())) + ";\n\n"  # C++ has no restrict, C does not mind
 
 
-def _support(name: str) -> tuple[str, str]:
-    """The text that checks and makes calls. Its public names step aside where the kernel has one of them."""
-    arguments = (HERE / "arguments.py").read_text(encoding="utf-8")
-    tree = ast.parse(arguments)
-    lines = arguments.splitlines()
-    for node in tree.body:
-        is_docstring = isinstance(node, ast.Expr)
-        if is_docstring or (isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("tedsl", "__future__"))):
-            lines[node.lineno - 1 : node.end_lineno] = [""] * ((node.end_lineno or node.lineno) - node.lineno + 1)
-    support = ERRORS + "\n" + "\n".join(lines).strip() + "\n"
-    call = (HERE / "call.pxi").read_text(encoding="utf-8")
-    public = {n.name for n in ast.parse(support).body if isinstance(n, (ast.ClassDef, ast.FunctionDef))}
-    public |= {"np", "math", "os", "sys", "warnings", "INT64_MAX", "ExportedKernel", "Caller"}
-    if name in public:
-        support, call = (re.sub(rf"\b{name}\b", f"{name}_", text) for text in (support, call))
-        support = re.sub(rf"^import {name}_$", f"import {name} as {name}_", support, flags=re.MULTILINE)
-    return support, call
+def _arguments(signature: str) -> str:
+    """The text that explains or converts arguments, with its errors in place of tedsl's."""
+    text = (HERE / "arguments.py").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    for node in ast.parse(text).body:
+        own = isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("tedsl", "__future__"))
+        if own or isinstance(node, ast.Expr):
+            for line in range(node.lineno - 1, node.end_lineno or node.lineno):
+                lines[line] = ""
+    body = "\n".join(lines).strip()
+    first_definition = re.search(r"^\w+ = |^def |^class ", body, re.MULTILINE)
+    at = first_definition.start() if first_definition else 0
+    imports = "\n".join(line for line in body[:at].splitlines() if line)
+    head = f'"""{MARK}: the arguments of {signature}."""\n\nfrom __future__ import annotations\n\n'
+    return f"{head}{imports}\n\n\n{ERRORS}\n\n{body[at:]}\n"
+
+
+def _call() -> str:
+    """The text that makes calls."""
+    return "\n\n".join((HERE / name).read_text(encoding="utf-8") for name in ("tables.pxi", "call.pxi"))
 
 
 def _use(module: CModule) -> str:

@@ -34,10 +34,10 @@ class Timing:
 class Kernel(LoadedKernel):
     """A compiled function: ``f(*inputs, out=None, threads=None)``.
 
-    Inputs are NumPy arrays or anything that lends its memory (buffer protocol, ``__dlpack__``); those that do not lie as the kernel
-    reads them are copied, with a `CompactionWarning`. `out` is the array to write to, or a tuple of them; without it results are
-    allocated. `threads` bounds the threads of parallel loops (default: OMP_NUM_THREADS, else all cores). Arguments that do not fit
-    raise a `CallError`, and nothing is written.
+    Inputs are NumPy arrays or anything that lends its memory (buffer protocol, ``__dlpack__``); those that do not lie
+    as the kernel reads them are copied, with a `CompactionWarning`. `out` is the array to write to, or a tuple of them;
+    without it results are allocated. `threads` bounds the threads of parallel loops (default: OMP_NUM_THREADS, else all
+    cores). Arguments that do not fit raise a `CallError`, and nothing is written.
     """
 
     module: CModule
@@ -50,7 +50,9 @@ class Kernel(LoadedKernel):
         entry, library = _compiled(module)
         self.path, self.library = entry.source, entry.library
         if module.openmp and entry.details.get("openmp") is False:
-            text = f"[W003] {module.name}: the compiler has no OpenMP, so its parallel loops run on one thread; install libgomp or libomp"
+            text = (
+                f"[W003] {module.name}: the compiler has no OpenMP, so parallel loops run on one thread; install libomp"
+            )
             warnings.warn(text, OpenMPWarning, stacklevel=3)
         _load(self, module, entry, library)
 
@@ -73,15 +75,20 @@ class Kernel(LoadedKernel):
         """The names of the results, in order."""
         return tuple(a.name for a in self.module.outputs)
 
-    def time(self, *arrays: Any, out: Any = None, threads: int | None = None, repeat: int = 20, seconds: float = 1.0) -> Timing:
-        """Seconds of the C function alone (arguments checked and results allocated once): `repeat` samples, or fewer after `seconds`."""
+    def time(
+        self, *arrays: Any, out: Any = None, threads: int | None = None, repeat: int = 20, seconds: float = 1.0
+    ) -> Timing:
+        """Seconds of the C function alone: arguments are checked and results allocated once, before.
+
+        Takes `repeat` samples, or fewer when they last longer than `seconds`.
+        """
         if repeat < 1:
             raise ValueError(f"repeat={repeat}: at least one run is needed")
         samples = self._seconds(arrays, out, threads, repeat, seconds)
         return Timing(min(samples), statistics.median(samples), tuple(samples))
 
     def export(self, folder: str | os.PathLike[str]) -> Path:
-        """Write the kernel as the source of a Python extension that needs NumPy alone; see `tedsl.backends.c.export`."""
+        """Write the kernel as the source of a Python extension that needs NumPy, and not tedsl."""
         from tedsl.backends.c.export import export
 
         return export(self.module, folder)
@@ -124,7 +131,7 @@ def _check(module: CModule) -> None:
 
 
 def _key(module: CModule) -> str:
-    # Not the compiler: a cached kernel must be found where none is installed. CC is in it, for whoever compares compilers.
+    # Not the compiler: a cached kernel is found where none is installed. CC is in it for those who compare compilers.
     machine = (sys.platform, platform.machine(), os.environ.get("CC", ""))
     return cache.key(__version__, *machine, *toolchain.flags(module.openmp, module.isa), module.name, module.source)
 
@@ -150,7 +157,7 @@ def _compiled(module: CModule) -> tuple[cache.Entry, bytes]:
 def _load(kernel: Kernel, module: CModule, entry: cache.Entry, library: bytes) -> None:
     """Load exactly the bytes whose checksum was compared, from memory where the system can.
 
-    A mapped file in the cache could be truncated or overwritten by others while the kernel runs, which would crash this process.
+    A mapped file of the cache could be overwritten while the kernel runs, which would crash this process.
     """
     symbol = f"{module.name}_call"
     try:

@@ -5,23 +5,27 @@
     SizeVar   a symbolic size, bound from the arrays' shapes at the call
     SizeCheck a condition on the sizes that the call must meet
     Fault     what a positive return value of the C function means
-    Size      ::= int | ("size", index) | (op, Size, Size)      op ::= + - * // % min max      (// and % floor; by zero they give 0)
+    Size      ::= int | ("size", index) | (op, Size, Size)
+    op        ::= + | - | * | // | % | min | max        (// and % floor; by zero they give 0)
 
-The source defines ``int64_t NAME_call(void *const *buffers, const int64_t *sizes, int64_t *fault, int32_t threads)``. It returns 0,
--1 when memory for a temporary ran out, or n > 0 for ``faults[n - 1]`` with its details in ``fault[0..7]``.
+The source defines ``int64_t NAME_call(void *const *buffers, const int64_t *sizes, int64_t *fault, int32_t threads)``.
+It returns 0, -1 when memory for a temporary ran out, or n > 0 for ``faults[n - 1]`` with details in ``fault[0..7]``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Union
+from typing import Any, Literal, TypeAlias
 
-Size = Union[int, tuple[Any, ...]]
+Size: TypeAlias = int | tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Argument:
-    """One array of a call. `strides` are in elements, None is C order. `inplace`: inputs (by position) that this output may be."""
+    """One array of a call. `strides` are in elements, None is C order.
+
+    `inplace`: the positions of the inputs that this output may be, exactly.
+    """
 
     name: str
     dtype: str
@@ -51,7 +55,7 @@ class SizeCheck:
 
 @dataclass(frozen=True)
 class Fault:
-    """A failure that only the data can tell; the message is formatted with the values that the kernel left in ``fault[0..7]``."""
+    """A failure that only the data can tell; the message is formatted with the values in ``fault[0..7]``."""
 
     message: str
     error: Literal["index", "value", "memory"] = "index"
@@ -61,8 +65,8 @@ class Fault:
 class CModule:
     """A kernel before it is compiled. Plain data: it pickles, and is compiled for the machine that it arrives at.
 
-    `late_faults`: the kernel may fail after it has begun to write, so it is given fresh buffers that are copied on success.
-    `several`: the call returns a tuple, even of one. `isa` limits the instructions used (None: all that the machine has).
+    `late_faults`: the kernel may fail after it has begun to write, so it gets fresh buffers that are copied on success.
+    `several`: the call returns a tuple, even of one. `isa`: the instructions to use at most (None: all there are).
     """
 
     name: str
@@ -85,7 +89,7 @@ class CModule:
         return tuple(a for a in self.args if a.role == "output")
 
     def spec(self) -> tuple[Any, ...]:
-        """The same without the source, as nested tuples of plain values: what checks a call, here and in an exported extension."""
+        """The same without the source, as plain tuples: what checks a call, here and in an exported extension."""
         return (
             self.name,
             tuple((a.name, a.dtype, a.shape, a.role, a.strides, a.inplace) for a in self.args),

@@ -26,6 +26,7 @@ cdef int caller_depth() except -1:
     return depth
 
 
+include "tables.pxi"
 include "call.pxi"
 
 

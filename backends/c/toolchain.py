@@ -1,7 +1,8 @@
 """The system's C compiler and the flags for this CPU.
 
-Flags name the CPU's features one by one, as the operating system reports them: ``-march=native`` misreads some virtual machines, and
-explicit vector types need the flags to match the registers. Nothing here changes what floating point means (no -ffast-math).
+Flags name the CPU's features one by one, as the operating system reports them: ``-march=native`` misreads some virtual
+machines, and explicit vector types need the flags to match the registers. Nothing here changes what floating point
+means (no -ffast-math).
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
 
 from tedsl.backends.c import cache
 from tedsl.lang.errors import BuildError
@@ -39,8 +44,29 @@ AVX512 = {
 }
 NEEDED = {"avx2": ("avx2", "fma"), "avx512": ("avx2", "fma", "avx512f", "avx512vl", "avx512bw", "avx512dq")}
 LEVELS = ("sse2", "avx2", "avx512")
-COMMON = ("-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC", "-shared", "-w", "-pipe")
-INSTALL = "install one (Debian, Ubuntu: apt install gcc; Fedora: dnf install gcc; macOS: xcode-select --install) or set CC"
+COMMON = (
+    "-std=gnu11",
+    "-O3",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=fast",
+    "-fPIC",
+    "-shared",
+    "-w",
+    "-pipe",
+)
+INSTALL = "install one (Debian: apt install gcc; Fedora: dnf install gcc; macOS: xcode-select --install) or set CC"
+
+CHECK = """\
+#include <stdint.h>
+int64_t check(int64_t n)
+{
+    int64_t s = 0;
+#pragma omp parallel for reduction(+:s)
+    for (int64_t i = 0; i < n; i++) s += i;
+    return s;
+}
+"""
 
 
 @dataclass(frozen=True)
@@ -123,7 +149,7 @@ def feature_flags(isa: str | None = None) -> tuple[str, ...]:
 
 
 def flags(openmp: bool = False, isa: str | None = None) -> tuple[str, ...]:
-    """All flags of a compilation; they depend on the machine and not on the compiler, so that a cached kernel needs none."""
+    """All flags of a compilation; the machine decides, not the compiler, so that a cached kernel needs none."""
     own = ("-fno-semantic-interposition", "-Wl,-Bsymbolic") if sys.platform.startswith("linux") else ()
     return COMMON + own + feature_flags(isa) + (("-fopenmp",) if openmp else ())
 
@@ -154,7 +180,7 @@ _known: dict[tuple[str, ...], Compiler] = {}
 
 
 def find() -> Compiler:
-    """A C compiler that works. What was learnt of it is noted in the cache, so that it is asked once per installation."""
+    """A C compiler that works. What was learnt of it is noted in the cache, so that it is asked once."""
     import shutil
 
     reasons = []
@@ -185,19 +211,17 @@ def find() -> Compiler:
 
 def _check(command: tuple[str, ...]) -> Compiler | str:
     """Compile a small library, with OpenMP if that works; else the reason why the compiler is of no use."""
-    import subprocess
     import tempfile
 
     try:
-        shown = subprocess.run([*command, "--version"], capture_output=True, text=True, stdin=subprocess.DEVNULL, errors="replace")
+        shown = _start([*command, "--version"])
     except OSError as e:
         return e.strerror or str(e)
     version = (shown.stdout or shown.stderr).strip().split("\n")[0]
     reason = ""
     with tempfile.TemporaryDirectory(prefix="tedsl-") as place:
         source, library = Path(place, "check.c"), Path(place, "check.so")
-        source.write_text("#include <stdint.h>\nint64_t check(int64_t n)\n{\n    int64_t s = 0;\n"
-                          "#pragma omp parallel for reduction(+:s)\n    for (int64_t i = 0; i < n; i++) s += i;\n    return s;\n}\n")
+        source.write_text(CHECK)
         for extra in (("-fopenmp",), ()):
             done = _start([*command, "-O1", "-fPIC", "-shared", "-w", *extra, "-o", str(library), str(source)])
             if done.returncode == 0 and library.exists():
@@ -206,11 +230,12 @@ def _check(command: tuple[str, ...]) -> Compiler | str:
     return reason
 
 
-def _start(command: list[str]) -> "subprocess.CompletedProcess[str]":  # noqa: F821, UP037
+def _start(command: list[str]) -> subprocess.CompletedProcess[str]:
     import subprocess
 
     environment = {**os.environ, "LC_ALL": "C"}
-    return subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, env=environment)
+    none = subprocess.DEVNULL
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=none, env=environment)
 
 
 def _first_lines(text: str, count: int = 12) -> str:
@@ -220,7 +245,7 @@ def _first_lines(text: str, count: int = 12) -> str:
 
 
 def compile_library(source: Path, library: Path, openmp: bool, isa: str | None = None) -> dict[str, object]:
-    """Compile one C file to a shared library; what to note about it. Raises BuildError with the compiler's first messages."""
+    """Compile a C file to a shared library; what to note about it. A BuildError holds the compiler's first messages."""
     compiler = find()
     used = flags(openmp, isa)
     if openmp and not compiler.openmp:
@@ -235,4 +260,5 @@ def compile_library(source: Path, library: Path, openmp: bool, isa: str | None =
             raise cache.full(library.parent)
         said = _first_lines(text.replace(str(source), source.name)) or f"it ended with status {done.returncode}"
         raise BuildError(f"the C compiler {compiler.path} failed on {source.stem}:\n  {said}")
-    return {"compiler": compiler.version, "command": list(compiler.command), "flags": list(used), "openmp": "-fopenmp" in used}
+    command = list(compiler.command)
+    return {"compiler": compiler.version, "command": command, "flags": list(used), "openmp": "-fopenmp" in used}

@@ -1,7 +1,7 @@
 """The errors that tedsl raises, and the place in the user's program that they point at.
 
-Every error is an `Error`. A message says what failed, why (the actual axes, extents and dtypes) and what to do; where the place in
-the user's program is known it ends with ``  at file.py:12``.
+Every error is an `Error`. A message says what failed, why (the actual axes, extents and dtypes) and what to do; where
+the place in the user's program is known it ends with ``  at file.py:12``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PACKAGE = "tedsl"
 
 
 class Location:
-    """A line of the user's program. Cheap to take (a code object and a number), turned into text only when it is shown."""
+    """A line of the user's program. Cheap to take (a code object and a number), turned into text when it is shown."""
 
     __slots__ = ("_code", "_file", "line")
 
@@ -52,8 +52,8 @@ class Location:
 
 
 def here() -> Location | None:
-    """The line of the innermost caller that is outside this package; None when there is none (an embedding without Python frames)."""
-    # The package's folders lie in several places when it is installed editable, so a frame is told by its module's name, not its path.
+    """The line of the innermost caller outside this package; None where there is none (embedded in C)."""
+    # Installed editable, the package's folders lie in several places, so a frame is told by its module's name.
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_globals.get("__name__")
@@ -64,7 +64,7 @@ def here() -> Location | None:
 
 
 class Error(Exception):
-    """The base of all errors of tedsl. `location` is the line of the user's program that it is about, where that is known."""
+    """The base of all errors of tedsl. `location` is the line of the user's program that it is about, where known."""
 
     def __init__(self, message: str = "", location: Location | None = None) -> None:
         super().__init__(message, location)
@@ -78,7 +78,11 @@ class Error(Exception):
         return f"{type(self).__name__}({str(self)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (self.message, self.location), {k: v for k, v in self.__dict__.items() if k not in ("message", "location")})
+        return (
+            type(self),
+            (self.message, self.location),
+            {k: v for k, v in self.__dict__.items() if k not in ("message", "location")},
+        )
 
 
 class DefinitionError(Error):
@@ -129,7 +133,8 @@ class InternalError(Error):
     """A failure of tedsl itself, not of the program that uses it."""
 
     def __str__(self) -> str:
-        return f"internal error of tedsl: {super().__str__()}\nThis is a defect in tedsl, not in your program. Please report it, with the program that led to it."
+        request = "This is a defect in tedsl, not in your program. Please report it, with the program that led to it."
+        return f"internal error of tedsl: {super().__str__()}\n{request}"
 
 
 class CompactionWarning(UserWarning):
