@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from math import gcd
 
-from .affine import Affine, factors, product
+from .affine import FALSE, Affine, factors, product
 from .dtypes import limits
 from .expr import Apply, Axis, Cast, Const, Expr, Var
 from .known import NOTHING, Bounds, Known
@@ -464,6 +464,17 @@ def decide(kind: str, x: Affine, known: Known) -> bool | None:
     return False if _impossible(Formula("eq", x), known) else None
 
 
+def contradictory(known: Known) -> bool:
+    """Whether the conditions are seen to hold nowhere in the ranges."""
+    if not known.conditions:
+        return False
+    found = known.proofs.get(FALSE)
+    if found is None:
+        parts = [formula(e, True) for e in known.conditions]
+        found = known.proofs[FALSE] = _impossible(Formula("all", parts=parts), known)
+    return found
+
+
 def prove(condition: Expr, known: Known = NOTHING) -> bool:
     """Whether `condition` holds at every integer point of the ranges that satisfies the conditions. False: it could not be proved."""
     if known.assumes(condition):
@@ -476,7 +487,7 @@ def prove(condition: Expr, known: Known = NOTHING) -> bool:
 
 def _prove(e: Expr, known: Known) -> bool:
     if isinstance(e, Const):
-        return bool(e.value)
+        return bool(e.value) or contradictory(known)
     if isinstance(e, Apply) and e.args[0] == "bitwise_and" and e.dtype == "bool":
         return all(prove(x, known) for x in e.args[1])
     found = comparison(e, None)
