@@ -85,6 +85,18 @@ V @exp2(V x)
 """
 
 # minimax of (e^r - 1) / r on |r| <= ln2/2: 2^-26.1
+TEMPLATES["expm1_polynomial"] = """
+/* e^r - 1 for |r| <= ln(2)/2 */
+V @expm1_polynomial(V r)
+{
+    V p = r * 1.386999968e-3f + 8.366251364e-3f;
+    p = p * r + 4.166744277e-2f;
+    p = p * r + 0.1666654646f;
+    p = p * r + 0.4999999702f;
+    return (r * r) * p + r;
+}
+"""
+
 TEMPLATES["expm1"] = """
 /* 2^n * (e^r - 1) + (2^n - 1), computed at half its size so that 2^128 does not overflow early */
 V @expm1(V x)
@@ -94,11 +106,7 @@ V @expm1(V x)
     V z = y * 1.44269504f + 12583038.0f;
     V n = z - 12583038.0f;
     V r = (y - n * 0.69140625f) - n * 1.740930602e-3f;
-    V p = r * 1.386999968e-3f + 8.366251364e-3f;
-    p = p * r + 4.166744277e-2f;
-    p = p * r + 0.1666654646f;
-    p = p * r + 0.4999999702f;
-    V q = (r * r) * p + r;
+    V q = @expm1_polynomial(r);
     V s = @real((I)((U)@bits(z) << 23)); /* 2^(n-1) */
     V h = s * q + (s - 0.5f);
     return @select(@abs(x) < 2.98023224e-8f, x, h + h);
@@ -117,8 +125,8 @@ V @log_polynomial(V f, V n)
     p = p * f - 0.2500133514f;
     p = p * f + 0.3333390951f;
     p = p * f - 0.5f;
-    p = n * 1.740930602e-3f + (f * f) * p;
-    return n * 0.69140625f + (f + p);
+    p = (f * f) * p + (n * 1.740930602e-3f + f);
+    return n * 0.69140625f + p;
 }
 """
 
@@ -174,8 +182,8 @@ V @log1p(V x)
     V lost = @select(x > 1.0f, 1.0f - (u - x), x - (u - 1.0f));
     I i = (I)((U)@bits(u) - 0x3f3504f3u);
     I k = i >> 23;
-    V s = @real((I)((U)(127 - k) << 23)); /* 2^-n */
-    V f = (@real((i & 0x7fffff) + 0x3f3504f3) - 1.0f) + lost * s;
+    V s = @real((I)((U)(128 - k) << 23)); /* 2^(1-n): n can be 128 */
+    V f = (@real((i & 0x7fffff) + 0x3f3504f3) - 1.0f) + (lost * 0.5f) * s;
     V result = @log_special(u, @log_polynomial(f, @from_integer(k)));
     return @select(@abs(x) < 2.98023224e-8f, x, result);
 }
@@ -203,23 +211,20 @@ V @cosh(V x)
 }
 """
 
-# minimax of tanh(x)/x in x^2 for |x| <= 9.02: 2^-23.7
 TEMPLATES["tanh"] = """
-/* x * P(x^2) / Q(x^2), all coefficients positive; it is 1 beyond 9.02 */
+/* h / (h + 1) with h = (e^(2|x|) - 1) / 2, computed as in expm1; it is 1 beyond 10 */
 V @tanh(V x)
 {
-    x = @select(x > 9.02f, @splat(9.02f), x);
-    x = @select(x < -9.02f, @splat(-9.02f), x);
-    V s = x * x;
-    V p = s * 1.20179067e-8f + 1.96787441e-5f;
-    p = p * s + 3.44097102e-3f;
-    p = p * s + 0.133357748f;
-    p = p * s + 0.99999994f;
-    V q = s * 7.23881044e-7f + 3.1948887e-4f;
-    q = q * s + 2.56714486e-2f;
-    q = q * s + 0.466691047f;
-    q = q * s + 1.0f;
-    return x * p / q;
+    V y = @abs(x);
+    y = @select(y > 10.0f, @splat(10.0f), y);
+    y = y + y;
+    V z = y * 1.44269504f + 12583038.0f;
+    V n = z - 12583038.0f;
+    V r = (y - n * 0.69140625f) - n * 1.740930602e-3f;
+    V q = @expm1_polynomial(r);
+    V s = @real((I)((U)@bits(z) << 23)); /* 2^(n-1) */
+    V h = s * q + (s - 0.5f);
+    return @with_sign(h / (h + 1.0f), x);
 }
 """
 
@@ -237,25 +242,34 @@ V @sigmoid(V x)
 }
 """
 
-# minimax of erf(x)/x in x^2 for |x| <= 3.93: 2^-23.9
+# minimax of erf(x)/x - 1 in x^2 on [0, 1]: 2^-24.5; of log2(erfc(x)) on [1, 3.95], weighted with erfc(x): 2^-25.9
 TEMPLATES["erf"] = """
-/* x * P(x^2) / Q(x^2), all coefficients positive; it is 1 beyond 3.93 */
+/* x + x * P(x^2) up to 1; then 1 - 2^Q(|x|); it is 1 beyond 3.95 */
 V @erf(V x)
 {
-    x = @select(x > 3.93f, @splat(3.93f), x);
-    x = @select(x < -3.93f, @splat(-3.93f), x);
-    V s = x * x;
-    V p = s * 2.07715288e-6f + 2.8130971e-4f;
-    p = p * s + 3.60872666e-3f;
-    p = p * s + 5.22625372e-2f;
-    p = p * s + 0.186759949f;
-    p = p * s + 1.12837911f;
-    V q = s * 3.81861428e-5f + 1.12445443e-3f;
-    q = q * s + 1.46543337e-2f;
-    q = q * s + 0.112598471f;
-    q = q * s + 0.498845071f;
-    q = q * s + 1.0f;
-    return x * p / q;
+    V a = @abs(x);
+    a = @select(a > 3.95f, @splat(3.95f), a);
+    V s = a * a;
+    V p = s * -5.619894364e-4f + 4.914908204e-3f;
+    p = p * s - 2.670921572e-2f;
+    p = p * s + 0.1128011346f;
+    p = p * s - 0.3761231899f;
+    p = p * s + 0.1283791214f;
+    V head = p * a + a;
+    V q = a * -1.659689355e-3f + 2.132020146e-2f;
+    q = q * a - 0.1278717965f;
+    q = q * a - 0.9442282915f;
+    q = q * a - 1.612122774f;
+    q = q * a - 3.854488488e-3f;
+    V z = q + 12583039.0f; /* 1.5 * 2^23 + 127 */
+    V r = q - (z - 12583039.0f);
+    V e = r * 1.32695213e-3f + 9.671291336e-3f;
+    e = e * r + 5.550710857e-2f;
+    e = e * r + 0.240222469f;
+    e = e * r + 0.6931470037f;
+    e = e * r + 1.0f;
+    V tail = 1.0f - e * @real((I)((U)@bits(z) << 23));
+    return @with_sign(@select(a < 1.0f, head, tail), x);
 }
 """
 
@@ -284,10 +298,12 @@ TEMPLATES["reduce"] = """
 V @reduce(V x, V z)
 {
     V n = z - 12582912.0f;
-    V r = x - n * 1.5703125f;
-    r = r - n * 4.8375129699707031e-4f;
-    r = r - n * 7.5495336204767227e-8f;
-    return r - n * 2.5633440682570896e-12f;
+    V t = x - n * 1.5703125f;
+    V r = t - n * 4.8375129699707031e-4f;
+    V rest = (t - r) - n * 4.8375129699707031e-4f; /* what the rounding of r lost */
+    rest = rest - n * 7.5495336204767227e-8f;
+    rest = rest - n * 2.5633440682570896e-12f;
+    return r + rest;
 }
 """
 
@@ -384,37 +400,6 @@ V @atan(V x)
 }
 """
 
-# log2 by atanh(s), s = (m-1)/(m+1) (2^-45), 2^r on |r| <= 1/2 (2^-34): what is lost lies far below float32.
-TEMPLATES["pow_double"] = """
-/* x^y in double precision for a positive, finite, normal x */
-W @pow_double(W x, W y)
-{
-    UW i = (UW)@wide_bits(x) + (0x3ff0000000000000u - 0x3fe6a09e667f3bcdu);
-    W n = @wide_real((IW)((i >> 52) | 0x4330000000000000u)) - 4503599627371519.0; /* 2^52 + 1023 */
-    W m = @wide_real((IW)((i & 0xfffffffffffffu) + 0x3fe6a09e667f3bcdu));
-    W s = (m - 1.0) / (m + 1.0);
-    W q = s * s;
-    W p = q * 0.282893600804498491 + 0.319905711925813852;
-    p = p * q + 0.412209256353057552;
-    p = p * q + 0.577077942329442872;
-    p = p * q + 0.961796694113450257;
-    p = p * q + 2.88539008177784995;
-    W t = y * (p * s + n);
-    t = @wide_select(t > 200.0, @wide_splat(200.0), t);
-    t = @wide_select(t < -200.0, @wide_splat(-200.0), t);
-    W z = t + 6755399441056767.0; /* 1.5 * 2^52 + 1023 */
-    W r = t - (z - 6755399441056767.0);
-    p = r * 1.55917254852472656e-5 + 1.54746766540609103e-4;
-    p = p * r + 1.33331198614864820e-3;
-    p = p * r + 9.61801513588137792e-3;
-    p = p * r + 5.55040955210089476e-2;
-    p = p * r + 0.24022651202665754;
-    p = p * r + 0.69314718206117365;
-    p = p * r + 0.9999999999616771;
-    return p * @wide_real((IW)((UW)@wide_bits(z) << 52));
-}
-"""
-
 TEMPLATES["pow"] = """
 /* |x|^y in double precision, then the sign and C99's list of special cases */
 V @pow(V x, V y)
@@ -424,12 +409,12 @@ V @pow(V x, V y)
     I whole = @floor(y) == y;
     V half = y * 0.5f;
     I odd = whole & (@floor(half) != half);
-    V large = @select(y < 0.0f, @splat(0.0f), @splat(__builtin_inff()));
-    result = @select(a == 0.0f, __builtin_inff() - large, result);
-    result = @select(a == __builtin_inff(), large, result);
+    V zero = @splat(0.0f), infinity = @splat(__builtin_inff());
+    result = @select(a == 0.0f, @select(y < 0.0f, infinity, zero), result);
+    result = @select(a == infinity, @select(y < 0.0f, zero, infinity), result);
     result = @select(odd, @with_sign(result, x), result);
-    result = @select((x < 0.0f) & (whole == 0) & (a < __builtin_inff()), @splat(__builtin_nanf("")), result);
+    result = @select((x < 0.0f) & (whole == 0) & (a < infinity), @splat(__builtin_nanf("")), result);
     result = @select((x != x) | (y != y), x + y, result);
-    return @select((y == 0.0f) | (x == 1.0f) | ((x == -1.0f) & (@abs(y) == __builtin_inff())), @splat(1.0f), result);
+    return @select((y == 0.0f) | (x == 1.0f) | ((x == -1.0f) & (@abs(y) == infinity)), @splat(1.0f), result);
 }
 """
