@@ -379,17 +379,19 @@ class Arguments:
             name_read = self.inputs[other][0]
             if other not in argument[5]:
                 rule = "the kernel still reads it after it has begun to write"
-            elif read.ctypes.data != array.ctypes.data or read.shape != array.shape or read.dtype != array.dtype:
-                rule = "it may be that array exactly, but no other view of it"
-            elif not self._is_laid_out(self.inputs[other], read, values):
-                rule = self._layout_text(self.inputs[other], read, values)
-            else:
+            elif self._place(read) == self._place(array):
                 continue
+            else:
+                rule = "it may be that array exactly, but no other view of it"
             self._fail(CallValueError, f"{where} shares memory with {name_read}: {rule}; pass another array or a copy")
         for other in range(position):
             if outs[other] is not None and self._overlap(array, outs[other]):
                 both = f"{where} shares memory with {self.outputs[other][0]} (in out=)"
                 self._fail(CallValueError, f"{both}; pass separate arrays")
+
+    @staticmethod
+    def _place(array: np.ndarray) -> tuple[Any, ...]:
+        return array.ctypes.data, array.dtype, array.shape, array.strides
 
     @staticmethod
     def _overlap(a: np.ndarray, b: np.ndarray) -> bool:

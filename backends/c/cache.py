@@ -156,7 +156,7 @@ def writable() -> Path:
     root_temporary = _temporary()
     if root != root_temporary:
         _warn(
-            f"the kernel cache {root} is not used: {problem}; kernels last as long as this process (set TEDSL_CACHE_DIR)"
+            f"the kernel cache {root} is not used: {problem}; kernels last as long as the process (set TEDSL_CACHE_DIR)"
         )
     _make_private(_kernels(root_temporary))
     return root_temporary

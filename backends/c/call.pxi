@@ -256,11 +256,13 @@ cdef class Caller:
         if only_one_thread or not self.openmp:
             workers = 1
         if len(args) == self.n_in:
-            written = self._accept(<PyObject *>args, out, f, False)
+            written = self._attempt(<PyObject *>args, out, f, False)
         if written is None:
             ready, target = self.arguments.conform(args, out, caller_depth())
             ready = tuple(ready)
-            written = self._closer(ready, target, f)
+            written = self._attempt(<PyObject *>ready, target, f, True)
+            if written is None:
+                self.arguments.unexplained()
         memset(fault, 0, sizeof(fault))
         if repeat:
             times = []
@@ -288,16 +290,11 @@ cdef class Caller:
         given = tuple([w if g is None else g for g, w in zip(given, written)])
         return given if self.n_out != 1 or self.several else given[0]
 
-    cdef tuple _closer(self, tuple ready, object target, Frame *f):
-        """The frame of arguments that passed the slow path."""
-        cdef tuple written = None
+    cdef inline tuple _attempt(self, PyObject *args, object out, Frame *f, bint trusted):
         try:
-            written = self._accept(<PyObject *>ready, target, f, True)
+            return self._accept(args, out, f, trusted)
         except MemoryError:
             self.arguments.no_memory([f.sizes[i] for i in range(self.n_sizes)])
-        if written is None:
-            self.arguments.unexplained()
-        return written
 
     cdef int64_t _measure(self, Frame *f, int64_t *fault, int32_t workers, int64_t repeat, double seconds, list times) except? -2:
         """Seconds per run, `repeat` times or until `seconds` are over; a sample spans several runs where one is too short to time."""

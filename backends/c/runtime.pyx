@@ -14,6 +14,8 @@ cdef extern from "dlfcn.h":
     const char *dlerror() nogil
     int RTLD_NOW
     int RTLD_LOCAL
+    int RTLD_NOLOAD
+    int RTLD_NODELETE
 
 
 cdef int caller_depth() except -1:
@@ -30,9 +32,22 @@ include "tables.pxi"
 include "call.pxi"
 
 
+cdef bint pin_openmp() except -1:
+    """Keep the OpenMP library that was loaded with a kernel: its threads live on when the kernel is gone. False if unknown."""
+    cdef const char *names[6]
+    cdef bint found = False
+    cdef int i
+    names[:] = ["libgomp.so.1", "libomp.so", "libomp.so.5", "libiomp5.so", "@rpath/libomp.dylib", "libomp.dylib"]
+    for i in range(6):
+        if dlopen(names[i], RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE) != NULL:
+            found = True
+    return found
+
+
 cdef class LoadedKernel(Caller):
     """A Caller whose function comes from a shared library."""
     cdef void *library
+    cdef bint stays
 
     def __init__(self, tuple spec, str path, str symbol):
         cdef bytes file = os.fsencode(path)
@@ -45,10 +60,11 @@ cdef class LoadedKernel(Caller):
         self.function = <Function>dlsym(self.library, name)
         if self.function == NULL:
             raise OSError(f"{path} has no function {symbol}")
+        self.stays = spec[5] and not pin_openmp()
         self._expect(spec)
 
     def __dealloc__(self):
-        if self.library != NULL:
+        if self.library != NULL and not self.stays:
             dlclose(self.library)
 
 
