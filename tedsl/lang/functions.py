@@ -234,7 +234,7 @@ def cast(x: Any, dtype: Any) -> Any:
         name = dtypes.canonical(dtype)
     except ValueError as e:
         raise DefinitionError(f"te.cast: {e}", here()) from None
-    if isinstance(x, Tensor) and x.rank:
+    if isinstance(x, Tensor):
         from .arrays import elementwise_cast
 
         return elementwise_cast(x, name)

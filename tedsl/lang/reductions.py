@@ -221,7 +221,7 @@ def reduction(name: str, x: Any, axis: Any = None, where: Any = None, dtype: Any
     from .tensor import Tensor
 
     kind = REDUCERS[name]
-    if isinstance(x, Tensor) and x.rank:
+    if isinstance(x, Tensor) and (x.rank or (axis is None and where is None)):
         from .arrays import reduce_tensor
 
         return reduce_tensor(kind, x, axis, where, dtype, keepdims)

@@ -70,6 +70,7 @@ class Tensor:
         self.extents: dict[str, Dim] = {}  # extents of axes given by name (te.define)
         self.serial = next(_serial)
         self.gradient: Any = None  # a rule of the user's (te.custom_gradient, te.stop_gradient); read by tedsl.autodiff
+        self.is_placeholder = False  # made by te.placeholder: may stand for the steps of a te.scan
         self._shape = shape
         self._dtype = dtype
         self._read_as: str | None = None  # the dtype with which it was read before it was defined
@@ -324,7 +325,9 @@ def tensor(name: str, shape: Any = None, dtype: Any = None, order: str = "C", st
 
 def placeholder(shape: Any, dtype: Any = None, name: str = "placeholder") -> Tensor:
     """An input (TVM's spelling of `te.tensor(name, shape, dtype)`)."""
-    return tensor(name, shape, dtype)
+    made = tensor(name, shape, dtype)
+    made.is_placeholder = True
+    return made
 
 
 def axes(names: str | Sequence[str]) -> Any:
