@@ -1,0 +1,129 @@
+"""What every elementwise function computes, as NumPy calls.
+
+Operands arrive in the type that the function works in (a definition's expressions are typed), and every row gives the type that the
+function's result has. Nothing here warns: the caller has switched NumPy's floating-point warnings off.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Array = Any  # a NumPy array or scalar
+
+_erf = np.frompyfunc(math.erf, 1, 1)
+
+
+def _power(x: Array, y: Array) -> Array:
+    if np.issubdtype(np.result_type(y), np.signedinteger):
+        # NumPy refuses negative exponents of integers, a kernel cannot: the true power without its fraction, 0 for a division by zero.
+        zero, one = np.zeros((), np.result_type(x)), np.ones((), np.result_type(x))
+        odd = (y & 1) != 0
+        inverse = np.where(x == 1, one, np.where(x == -1, np.where(odd, -one, one), zero))
+        return np.where(y < 0, inverse, np.power(x, np.maximum(y, np.zeros((), np.result_type(y)))))
+    return np.power(x, y)
+
+
+def _sigmoid(x: Array) -> Array:
+    e = np.exp(-np.abs(x))  # at most 1: neither branch overflows
+    return np.where(np.isnan(x), x, np.where(x >= 0, 1 / (1 + e), e / (1 + e))).astype(np.result_type(x))
+
+
+def _whole(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """Rounding: integers and bool are whole already (NumPy before 2.1 would make floats of them)."""
+    return lambda x: function(x) if np.result_type(x).kind == "f" else x
+
+
+def _float(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    return lambda x: function(x).astype(np.result_type(x))
+
+
+FUNCTIONS: dict[str, Callable[..., Array]] = {
+    "add": np.add,
+    "subtract": np.subtract,
+    "multiply": np.multiply,
+    "divide": np.true_divide,
+    "floor_divide": np.floor_divide,
+    "remainder": np.remainder,
+    "power": _power,
+    "bitwise_and": np.bitwise_and,
+    "bitwise_xor": np.bitwise_xor,
+    "bitwise_or": np.bitwise_or,
+    "left_shift": np.left_shift,
+    "right_shift": np.right_shift,
+    "less": np.less,
+    "less_equal": np.less_equal,
+    "greater": np.greater,
+    "greater_equal": np.greater_equal,
+    "equal": np.equal,
+    "not_equal": np.not_equal,
+    "minimum": np.minimum,
+    "maximum": np.maximum,
+    "machine_minimum": lambda x, y: np.where(x < y, x, y),
+    "machine_maximum": lambda x, y: np.where(x > y, x, y),
+    "arctan2": np.arctan2,
+    "hypot": np.hypot,
+    "copysign": np.copysign,
+    "where": np.where,
+    "negative": np.negative,
+    "invert": np.invert,
+    "absolute": np.absolute,
+    "sign": np.sign,
+    "floor": _whole(np.floor),
+    "ceil": _whole(np.ceil),
+    "trunc": _whole(np.trunc),
+    "rint": _whole(np.rint),
+    "exp": np.exp,
+    "exp2": np.exp2,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log2": np.log2,
+    "log10": np.log10,
+    "log1p": np.log1p,
+    "sqrt": np.sqrt,
+    "rsqrt": _float(lambda x: 1 / np.sqrt(x)),
+    "sin": np.sin,
+    "cos": np.cos,
+    "tan": np.tan,
+    "arcsin": np.arcsin,
+    "arccos": np.arccos,
+    "arctan": np.arctan,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "tanh": np.tanh,
+    "arcsinh": np.arcsinh,
+    "arccosh": np.arccosh,
+    "arctanh": np.arctanh,
+    "sigmoid": _sigmoid,
+    "erf": lambda x: np.asarray(_erf(x), np.result_type(x)),
+    "isnan": np.isnan,
+    "isinf": np.isinf,
+    "isfinite": np.isfinite,
+}
+
+# How the built-in reductions combine an array along axes; argmax and argmin combine in pairs, as reducers of the user's do.
+FOLDS: dict[str, np.ufunc] = {
+    "sum": np.add,
+    "prod": np.multiply,
+    "min": np.minimum,
+    "max": np.maximum,
+    "machine_min": np.minimum,
+    "machine_max": np.maximum,
+    "any": np.logical_or,
+    "all": np.logical_and,
+}
+
+
+def better(name: str, p: tuple[Array, Array], q: tuple[Array, Array]) -> tuple[Array, Array]:
+    """argmax or argmin of two (value, position) pairs: NaN is best, as in NumPy; of equals, the lower position."""
+    (pv, pi), (qv, qi) = p, q
+    ahead = qv > pv if name == "argmax" else qv < pv
+    same = qv == pv
+    if np.result_type(pv).kind == "f":
+        pn, qn = np.isnan(pv), np.isnan(qv)
+        ahead, same = (ahead & ~pn) | (qn & ~pn), same | (pn & qn)
+    take = ahead | (same & (qi < pi))
+    return np.where(take, qv, pv), np.where(take, qi, pi)
