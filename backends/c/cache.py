@@ -96,8 +96,10 @@ def _temporary() -> Path:
         import shutil
         import tempfile
 
-        _fallback = Path(tempfile.mkdtemp(prefix="tedsl-"))
-        atexit.register(shutil.rmtree, _fallback, ignore_errors=True)
+        made = _fallback = Path(tempfile.mkdtemp(prefix="tedsl-"))
+        owner = os.getpid()
+        # a forked child ends too, and must not take the folder with it
+        atexit.register(lambda: shutil.rmtree(made, ignore_errors=True) if os.getpid() == owner else None)
     return _fallback
 
 
@@ -361,9 +363,12 @@ def remember(name: str, fact: Any) -> None:
         place = writable() / "notes"
         _make_private(place)
         temporary = place / f"tmp-{os.getpid()}-{os.urandom(6).hex()}"
-        temporary.write_text(json.dumps(fact))
-        temporary.chmod(0o600)
-        os.replace(temporary, place / f"{name}.json")
+        try:
+            temporary.write_text(json.dumps(fact))
+            temporary.chmod(0o600)
+            os.replace(temporary, place / f"{name}.json")
+        finally:
+            temporary.unlink(missing_ok=True)
     except (OSError, BuildError):
         pass
 

@@ -292,7 +292,7 @@ def test_shapes_beyond_memory_and_beyond_integers():
 
 def test_a_kernel_out_of_memory():
     starved = build_module(c_modules.no_memory())
-    with pytest.raises(CallMemoryError, match="starved: not enough memory .*or a temporary"):
+    with pytest.raises(CallMemoryError, match=r"starved: not enough memory .*or a temporary"):
         starved(np.ones(3))
 
 

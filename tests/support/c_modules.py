@@ -55,9 +55,9 @@ return 0;
 
 def gather(late: bool = False) -> CModule:
     """E[i] = T[idx[i]]; an index out of range is a fault, found before (or, `late`, after) something was written."""
-    loop = "for (int64_t i = 0; i < sizes[0]; i++) {{ if (I[i] < 0 || I[i] >= sizes[1]) {{ fault[0] = i; fault[1] = I[i]; fault[2] = sizes[1]; return 1; }} {0} }}"
-    copy = "E[i] = T[I[i]];"
-    loops = [loop.format(copy)] if late else [loop.format(""), f"for (int64_t i = 0; i < sizes[0]; i++) {copy}"]
+    check = "if (I[i] < 0 || I[i] >= sizes[1]) { fault[0] = i; fault[1] = I[i]; fault[2] = sizes[1]; return 1; }"
+    loop, copy = "for (int64_t i = 0; i < sizes[0]; i++)", "E[i] = T[I[i]];"
+    loops = [f"{loop} {{ {check} {copy} }}"] if late else [f"{loop} {{ {check} }}", f"{loop} {copy}"]
     body = (
         "const float *T = buffers[0]; const int64_t *I = buffers[1]; float *E = buffers[2];\n"
         + "\n".join(loops)
@@ -207,7 +207,10 @@ def many(count: int = 40) -> CModule:
     """The sum of many rank-1 arrays."""
     body = f"""
 double *R = buffers[{count}];
-for (int64_t i = 0; i < sizes[0]; i++) {{ double s = 0; for (int k = 0; k < {count}; k++) s += ((const double *)buffers[k])[i]; R[i] = s; }}
+for (int64_t i = 0; i < sizes[0]; i++) {{
+    R[i] = 0;
+    for (int k = 0; k < {count}; k++) R[i] += ((const double *)buffers[k])[i];
+}}
 return 0;
 """
     args = tuple(Argument(f"X{k}", "float64", (N,), "input") for k in range(count))
