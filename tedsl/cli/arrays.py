@@ -19,8 +19,8 @@ _FLOAT = re.compile(r"[+-]?(\d+\.\d*|\.?\d+)(e[+-]?\d+)?\Z|[+-]?(inf|nan)\Z", re
 _DTYPES = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split())
 
 
-def read_assignments(words: Sequence[str]) -> dict[str, int | np.ndarray]:
-    """What ``NAME=VALUE`` words say: an int, or an array (read from a file, or of rank 0 for a scalar)."""
+def read_assignments(words: Sequence[str]) -> dict[str, int | float | np.ndarray]:
+    """What ``NAME=VALUE`` words say: a number, or the array in a file."""
     values: dict[str, int | float | np.ndarray] = {}
     for word in words:
         name, equals, text = word.partition("=")
@@ -35,10 +35,7 @@ def read_assignments(words: Sequence[str]) -> dict[str, int | np.ndarray]:
             values[name] = float(text)
         else:
             values[name] = read(text, name)
-    # A scalar is as wide as the arrays that it is used with.
-    floats = [value.dtype for value in values.values() if isinstance(value, np.ndarray) and value.dtype.kind == "f"]
-    width = np.result_type(*floats) if floats else np.dtype("float32")
-    return {name: np.asarray(value, width) if isinstance(value, float) else value for name, value in values.items()}
+    return values
 
 
 def read(path: str, name: str) -> np.ndarray:

@@ -1,17 +1,17 @@
 """Compute an index expression over arrays in .npy files.
 
-Each NAME=VALUE is an array (the path of an .npy file), the extent of an axis or the value of a size (NAME=2), or a
-scalar input (NAME=0.5). Axes that are not on the left of an array's brackets are summed over only where the
-expression says so. For example
+Each NAME=VALUE is an array (the path of an .npy file) or a number: the extent of an axis, or a constant of the
+expression. For example
 
   tedsl run "C[i,j] = sum(A[i,k] * B[j,k])" A=a.npy B=b.npy -o c.npy
   tedsl run "Y[y] = max(X[2*y + r])" X=x.npy r=2
+  tedsl run "Z[i] = alpha * exp(X[i]); L[] = sum(X[i])" X=x.npy alpha=0.5 -o results.npz
 """
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tedsl.cli.output import InputError, duration, say
 
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("expression", help="the definition, such as 'C[i,j] = sum(A[i,k] * B[j,k])'")
+    parser.add_argument("inputs", nargs="*", default=[], metavar="NAME=VALUE", help="an .npy file, or a number")
     parser.add_argument(
-        "inputs", nargs="*", default=[], metavar="NAME=VALUE", help="an .npy file, an extent, or a scalar"
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write the result here, as .npy, or as .npz where there are several (default: print it)",
     )
-    parser.add_argument("-o", "--output", metavar="FILE", help="write the result here, as .npy (default: print it)")
     parser.add_argument("--threads", type=int, metavar="N", help="use N threads (default: all cores)")
     parser.add_argument("--time", action="store_true", help="also print how long one call of the kernel takes")
     parser.add_argument("--source", action="store_true", help="also print the C that was compiled")
@@ -39,25 +42,25 @@ def run(options: argparse.Namespace) -> int:
     if options.output is not None:
         arrays.check_writable(options.output)
 
+    import numpy as np
+
     import tedsl as te
 
-    given: dict[str, Any] = {}
-    for name, value in values.items():
-        given[name] = value if isinstance(value, int) else arrays.declare(name, value)
-    result = te.define(options.expression, **given)
-    results = result if isinstance(result, tuple) else (result,)
-    read = [tensor.name for tensor in results[0].inputs]
-    kernel = te.build(result)
-    call = [values[name] for name in read]
+    # Numbers are parts of the definition (extents, sizes, factors); arrays are the kernel's arguments.
+    given = {
+        name: arrays.declare(name, value) if isinstance(value, np.ndarray) else value for name, value in values.items()
+    }
+    kernel = te.build(te.define(options.expression, **given))
+    call = [values[name] for name in kernel.inputs]
     computed = kernel(*call, threads=options.threads)
-    outcome = dict(zip((tensor.name for tensor in results), computed if isinstance(computed, tuple) else (computed,)))
+    outcome = dict(zip(kernel.outputs, computed if isinstance(computed, tuple) else (computed,)))
 
     if options.source:
         say(kernel.source.rstrip() + "\n")
     for name, array in outcome.items():
         say(f"{name}: {describe(array)}", "bold")
     if options.time:
-        measured = kernel.time(*call)
+        measured = kernel.time(*call, threads=options.threads)
         say(f"time: {duration(measured.min)} at best, {duration(measured.median)} in the median")
     if options.output is not None:
         arrays.write(options.output, outcome)
