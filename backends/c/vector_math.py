@@ -52,16 +52,6 @@ _PROLOGUE = """\
 #ifndef TE_INLINE
 #define TE_INLINE static inline __attribute__((always_inline, unused))
 #define TE_COLD static __attribute__((noinline, cold, unused))
-#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
-#define TE_LANES 1 /* this compiler turns a loop over the lanes of a vector into one instruction */
-#else
-#define TE_LANES 0
-#endif
-#if defined(__SSE4_1__) || defined(__aarch64__)
-#define TE_ROUNDS 1 /* there are instructions that round to an integer */
-#else
-#define TE_ROUNDS 0
-#endif
 #ifndef __has_builtin
 #define __has_builtin(name) 0
 #endif
@@ -179,47 +169,93 @@ def _splat(writer: _Writer, dtype: str, lanes: int) -> str:
     return f"V @splat({_TYPES[dtype][1]} x)\n{{\n    return {value};\n}}"
 
 
-def _lanes(lanes: int, expression: str, first: str = "x") -> str:
-    """Statements that compute ``r`` lane by lane."""
-    return (
-        f"    V r = {first};\n"
-        f"    for (int lane = 0; lane < {lanes}; ++lane)\n"
-        f"        r[lane] = {expression};\n"
-        "    return r;\n"
-    )
+# GCC has a ternary operator on vectors in C++ only, and joins a loop over lanes into one instruction only as long as
+# nothing around it is in the way. So where an instruction exists, its x86 builtin is named: bytes -> condition, text. The
+# texts take the element's letter {t}, its count {n} and so on; other machines and compilers get the portable formulation.
+_GCC = "defined(__GNUC__) && !defined(__clang__)"
+_X86 = {16: "__SSE4_1__", 32: "__AVX__", 64: "__AVX512F__"}
+
+
+def _on_x86(dtype: str, lanes: int, texts: dict[int, str], condition: str = "") -> str:
+    """``#if`` and the statement for this width under GCC, or nothing when no instruction has this width."""
+    size = _TYPES[dtype][2] * lanes
+    if size not in texts:
+        return ""
+    letter, mask = ("s", "0xffff") if dtype == "float32" else ("d", "0xff")
+    text = texts[size].replace("{t}", letter).replace("{mask}", mask)
+    return f"#if {_GCC} && defined({_X86[size]}){condition}\n    return {text};\n#else\n"
 
 
 def _select(writer: _Writer, dtype: str, lanes: int) -> str:
     if lanes == 1:
         return "V @select(I mask, V a, V b)\n{\n    return mask ? a : b;\n}"
+    return "V @select(I mask, V a, V b)\n{\n    return (V)((((I)a ^ (I)b) & mask) ^ (I)b);\n}"
+
+
+def _limit(name: str, relation: str, instruction: str) -> Callable[[_Writer, str, int], str]:
+    """Clamps to a constant and lets NaN through: the instruction returns its second operand then."""
+
+    def primitive(writer: _Writer, dtype: str, lanes: int) -> str:
+        head = f"V @{name}(V x, {_TYPES[dtype][1]} limit)\n{{\n"
+        if lanes == 1:
+            return f"{head}    return x {relation} limit ? limit : x;\n}}"
+        stem = f"__builtin_ia32_{instruction}p{{t}}"
+        texts = {
+            16: f"{stem}(@splat(limit), x)",
+            32: f"{stem}256(@splat(limit), x)",
+            64: f"{stem}512_mask(@splat(limit), x, x, {{mask}}, 4)",
+        }
+        special = _on_x86(dtype, lanes, texts)
+        return f"{head}{special}    return @select(x {relation} limit, @splat(limit), x);\n{'#endif' + chr(10) if special else ''}}}"
+
+    return primitive
+
+
+def _scale(writer: _Writer, dtype: str, lanes: int) -> str:
+    """p * 2^n: n can lie outside the range of normal numbers, hence two factors; only the last product rounds."""
+    shift = 23 if dtype == "float32" else 52
+    special = _on_x86(dtype, lanes, {64: "__builtin_ia32_scalefp{t}512_mask(p, n, p, {mask}, 4)"} if lanes > 1 else {})
     return (
-        "V @select(I mask, V a, V b)\n{\n#if TE_LANES\n"
-        + _lanes(lanes, "mask[lane] ? a[lane] : b[lane]", "b")
-        + "#else\n    return (V)((mask & (I)a) | (~mask & (I)b));\n#endif\n}"
+        f"/* p * 2^n; n + {254 if dtype == 'float32' else 2046} stands in the low bits of k as well */\n"
+        f"V @scale(V p, V n, I k)\n{{\n    (void)n, (void)k; /* one of them serves */\n{special}"
+        "    I half = (I)((U)k >> 1);\n"
+        f"    return p * @real((I)((U)half << {shift})) * @real((I)((U)(k - half) << {shift}));\n"
+        f"{'#endif' + chr(10) if special else ''}}}"
     )
 
 
 def _any(writer: _Writer, dtype: str, lanes: int) -> str:
-    """Halves the vector down to two words: there is no portable horizontal operation."""
     size = _TYPES[dtype][2] * lanes
     if lanes == 1:
         return "int @any(I mask)\n{\n    return mask != 0;\n}"
+    if dtype in _SUFFIX and size in _X86:
+        letter = "d" if dtype == "float32" else "q"
+        wide = "" if dtype == "float32" else "(long long __attribute__((vector_size(64))))"
+        texts = {
+            16: "__builtin_ia32_movmskp{t}((V)mask) != 0",
+            32: "__builtin_ia32_movmskp{t}256((V)mask) != 0",
+            64: f"__builtin_ia32_cvt{letter}2mask512({wide}mask) != 0",
+        }
+        special = _on_x86(dtype, lanes, texts, " && defined(__AVX512DQ__)" if size == 64 else "")
+        return f"int @any(I mask)\n{{\n{special}{_halved(writer, size)}#endif\n}}"
     if size < 16:
         word = {2: "int16_t", 4: "int32_t", 8: "int64_t"}[size]
         return f"int @any(I mask)\n{{\n    return ({word})mask != 0;\n}}"
-    lines, words, previous = [], size // 8, "mask"
-    before = "I"
+    return f"int @any(I mask)\n{{\n{_halved(writer, size)}}}"
+
+
+def _halved(writer: _Writer, size: int) -> str:
+    """Statements that join the halves of ``mask`` until two words are left: there is no portable horizontal operation."""
+    lines, words, value, kind = [], size // 8, "mask", "I"
     while words > 2:
         words //= 2
         half = writer.type("int64", words)
-        lines.append(f"    union {{ {before} whole; {half} part[2]; }} u{words} = {{.whole = {previous}}};")
-        lines.append(f"    {half} m{words} = u{words}.part[0] | u{words}.part[1];")
-        previous, before = f"m{words}", half
-    if before == "I":
-        half = writer.type("int64", 2)
-        lines.append(f"    {half} m2 = ({half})mask;")
-    lines.append("    return (m2[0] | m2[1]) != 0;")
-    return "int @any(I mask)\n{\n" + "\n".join(lines) + "\n}"
+        lines.append(f"    union {{ {kind} whole; {half} part[2]; }} u{words} = {{.whole = {value}}};\n")
+        lines.append(f"    {half} m{words} = u{words}.part[0] | u{words}.part[1];\n")
+        value, kind = f"m{words}", half
+    if kind == "I":
+        lines.append(f"    {writer.type('int64', 2)} m2 = ({writer.type('int64', 2)})mask;\n")
+    return "".join(lines) + "    return (m2[0] | m2[1]) != 0;\n"
 
 
 def _library(name: str) -> Callable[[_Writer, str, int], str]:
@@ -243,24 +279,40 @@ def _library(name: str) -> Callable[[_Writer, str, int], str]:
     return primitive
 
 
-def _builtin(name: str, elementwise: str, rounds: bool, otherwise: str) -> Callable[[_Writer, str, int], str]:
-    """A function for which machines have an instruction: ask for it in each compiler's way, or compute it."""
+def _root(writer: _Writer, dtype: str, lanes: int) -> str:
+    call = f"__builtin_sqrt{_SUFFIX[dtype]}"
+    if lanes == 1:
+        return f"V @sqrt(V x)\n{{\n    return {call}(x);\n}}"
+    texts = {
+        16: "__builtin_ia32_sqrtp{t}(x)",
+        32: "__builtin_ia32_sqrtp{t}256(x)",
+        64: "__builtin_ia32_sqrtp{t}512_mask(x, x, {mask}, 4)",
+    }
+    special = _on_x86(dtype, lanes, texts).replace("#else\n", "#elif ", 1) or "#if "
+    return (
+        f"V @sqrt(V x)\n{{\n{special}__has_builtin(__builtin_elementwise_sqrt)\n"
+        "    return __builtin_elementwise_sqrt(x);\n#else\n"
+        f"    for (int lane = 0; lane < {lanes}; ++lane)\n"
+        f"        x[lane] = {call}(x[lane]);\n    return x;\n#endif\n}}"
+    )
 
+
+def _rounding(name: str, function: str, elementwise: str, code: int, portable: str) -> Callable[[_Writer, str, int], str]:
     def primitive(writer: _Writer, dtype: str, lanes: int) -> str:
-        call = f"__builtin_{elementwise if elementwise != 'roundeven' else 'rint'}{_SUFFIX[dtype]}"
         if lanes == 1:
-            return f"V @{name}(V x)\n{{\n    return {call}(x);\n}}"
-        by_lanes = _lanes(lanes, f"{call}(x[lane])")
-        text = f"V @{name}(V x)\n{{\n#if __has_builtin(__builtin_elementwise_{elementwise})\n"
-        text += f"    return __builtin_elementwise_{elementwise}(x);\n"
-        if rounds:
-            magic, limit = ("12582912.0f", "8388608.0f") if dtype == "float32" else ("6755399441055744.0", "4503599627370496.0")
-            one = "1.0f" if dtype == "float32" else "1.0"
-            body = otherwise.replace("LIMIT", limit).replace("ONE", one).replace("MAGIC", magic)
-            text += f"#elif TE_LANES && TE_ROUNDS\n{by_lanes}#else\n{body}#endif\n}}"
-        else:
-            text += f"#else\n{by_lanes}#endif\n}}"
-        return text
+            return f"V @{name}(V x)\n{{\n    return __builtin_{function}{_SUFFIX[dtype]}(x);\n}}"
+        texts = {
+            16: f"__builtin_ia32_roundp{{t}}(x, {code + 8})",
+            32: f"__builtin_ia32_roundp{{t}}256(x, {code + 8})",
+            64: f"__builtin_ia32_rndscalep{{t}}_mask(x, {code + 8}, x, {{mask}}, 4)",
+        }
+        special = _on_x86(dtype, lanes, texts).replace("#else\n", "#elif ", 1) or "#if "
+        constants = ("8388608.0f", "1.0f") if dtype == "float32" else ("4503599627370496.0", "1.0")
+        body = portable.replace("LIMIT", constants[0]).replace("ONE", constants[1])
+        return (
+            f"V @{name}(V x)\n{{\n{special}__has_builtin(__builtin_elementwise_{elementwise})\n"
+            f"    return __builtin_elementwise_{elementwise}(x);\n#else\n{body}#endif\n}}"
+        )
 
     return primitive
 
@@ -302,15 +354,18 @@ _PRIMITIVES: dict[str, Callable[[_Writer, str, int], str]] = {
     "splat": _splat,
     "select": _select,
     "any": _any,
+    "scale": _scale,
     "library_sin": _library("sin"),
     "library_cos": _library("cos"),
     "library_tan": _library("tan"),
-    "sqrt": _builtin("sqrt", "sqrt", False, ""),
-    "floor": _builtin("floor", "floor", True, _NEAREST + "    return @select(n > x, n - ONE, n);\n"),
-    "ceil": _builtin(
-        "ceil", "ceil", True, _NEAREST + "    return @select(n < x, @with_sign(n + ONE, x), n); /* -0 above -1 */\n"
+    "at_most": _limit("at_most", ">", "min"),
+    "at_least": _limit("at_least", "<", "max"),
+    "sqrt": _root,
+    "floor": _rounding("floor", "floor", "floor", 1, _NEAREST + "    return @select(n > x, n - ONE, n);\n"),
+    "ceil": _rounding(
+        "ceil", "ceil", "ceil", 2, _NEAREST + "    return @select(n < x, @with_sign(n + ONE, x), n); /* -0 above -1 */\n"
     ),
-    "round": _builtin("round", "roundeven", True, _NEAREST + "    return n;\n"),
+    "round": _rounding("round", "rint", "rint", 0, _NEAREST + "    return n;\n"),
     "rsqrt": _rsqrt,
     "minimum": _extremum("minimum", "<"),
     "maximum": _extremum("maximum", ">"),

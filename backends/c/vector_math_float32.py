@@ -22,16 +22,6 @@ V @with_sign(V magnitude, V sign)
 }
 """
 
-# 2^n can lie outside the normal range (n from -150 to 129), hence two factors; only the last product rounds.
-TEMPLATES["scale"] = """
-/* p * 2^n, where n + 254 stands in the low bits of k */
-V @scale(V p, I k)
-{
-    I half = (I)((U)k >> 1);
-    return p * @real((I)((U)half << 23)) * @real((I)((U)(k - half) << 23));
-}
-"""
-
 # minimax on |r| <= ln2/2: 2^-23.4
 TEMPLATES["exp_polynomial"] = """
 /* e^r for |r| <= ln(2)/2 */
@@ -47,21 +37,21 @@ V @exp_polynomial(V r)
 
 TEMPLATES["exp_shifted"] = """
 /* e^x * 2^shift = 2^(n + shift) * e^r with x = n * ln(2) + r; adding 1.5 * 2^23 + 254 leaves n + 254 in the low bits */
-V @exp_shifted(V x, int shift)
+V @exp_shifted(V x, float shift)
 {
-    x = @select(x > 90.0f, @splat(90.0f), x);
-    x = @select(x < -104.0f, @splat(-104.0f), x);
+    x = @at_most(x, 90.0f);
+    x = @at_least(x, -104.0f);
     V z = x * 1.44269504f + 12583166.0f;
     V n = z - 12583166.0f;
     V r = (x - n * 0.69140625f) - n * 1.740930602e-3f;
-    return @scale(@exp_polynomial(r), @bits(z) + shift);
+    return @scale(@exp_polynomial(r), n + shift, @bits(z) + (int)shift);
 }
 """
 
 TEMPLATES["exp"] = """
 V @exp(V x)
 {
-    return @exp_shifted(x, 0);
+    return @exp_shifted(x, 0.0f);
 }
 """
 
@@ -70,17 +60,18 @@ TEMPLATES["exp2"] = """
 /* 2^x = 2^n * 2^r with n the nearest integer */
 V @exp2(V x)
 {
-    x = @select(x > 129.0f, @splat(129.0f), x);
-    x = @select(x < -151.0f, @splat(-151.0f), x);
+    x = @at_most(x, 129.0f);
+    x = @at_least(x, -151.0f);
     V z = x + 12583166.0f;
-    V r = x - (z - 12583166.0f);
+    V n = z - 12583166.0f;
+    V r = x - n;
     V p = r * 1.532647148e-4f + 1.339080627e-3f;
     p = p * r + 9.618505836e-3f;
     p = p * r + 5.550359935e-2f;
     p = p * r + 0.2402264774f;
     p = p * r + 0.6931471825f;
     p = p * r + 1.0f;
-    return @scale(p, @bits(z));
+    return @scale(p, n, @bits(z));
 }
 """
 
@@ -101,15 +92,15 @@ TEMPLATES["expm1"] = """
 /* 2^n * (e^r - 1) + (2^n - 1), computed at half its size so that 2^128 does not overflow early */
 V @expm1(V x)
 {
-    V y = @select(x > 89.0f, @splat(89.0f), x);
-    y = @select(y < -20.0f, @splat(-20.0f), y);
+    V y = @at_most(x, 89.0f);
+    y = @at_least(y, -20.0f);
     V z = y * 1.44269504f + 12583038.0f;
     V n = z - 12583038.0f;
     V r = (y - n * 0.69140625f) - n * 1.740930602e-3f;
     V q = @expm1_polynomial(r);
     V s = @real((I)((U)@bits(z) << 23)); /* 2^(n-1) */
     V h = s * q + (s - 0.5f);
-    return @select(@abs(x) < 2.98023224e-8f, x, h + h);
+    return @with_sign(h + h, x);
 }
 """
 
@@ -140,27 +131,43 @@ V @log_special(V x, V result)
 }
 """
 
+TEMPLATES["is_special"] = """
+/* x is none of the positive normal numbers */
+I @is_special(V x)
+{
+    return (U)@bits(x) - 0x00800000u >= 0x7f000000u;
+}
+"""
+
+TEMPLATES["log_normal"] = """
+/* log(x) - shift * ln(2): x = 2^n * (1 + f); 0x3f3504f3 is sqrt(1/2) */
+V @log_normal(V x, float shift)
+{
+    I i = (I)((U)@bits(x) - 0x3f3504f3u);
+    V f = @real((i & 0x7fffff) + 0x3f3504f3) - 1.0f;
+    return @log_polynomial(f, @from_integer(i >> 23) - shift);
+}
+"""
+
 TEMPLATES["log"] = """
-/* x = 2^n * (1 + f); 0x3f3504f3 is sqrt(1/2); a denormal x is scaled up first */
 V @log(V x)
 {
-    I small = x < 1.17549435e-38f;
-    V t = @select(small, x * 8388608.0f, x);
-    I i = (I)((U)@bits(t) - 0x3f3504f3u);
-    V n = @from_integer(i >> 23) - @select(small, @splat(23.0f), @splat(0.0f));
-    V f = @real((i & 0x7fffff) + 0x3f3504f3) - 1.0f;
-    return @log_special(x, @log_polynomial(f, n));
+    I special = @is_special(x);
+    V result = @log_normal(x, 0.0f);
+    if (__builtin_expect(@any(special), 0)) { /* a denormal x is scaled up */
+        V scaled = @log_normal(x * 8388608.0f, 23.0f);
+        result = @select(special, @log_special(x, scaled), result);
+    }
+    return result;
 }
 """
 
 # minimax of log2(1+f)/f on [sqrt(1/2) - 1, sqrt(2) - 1]: 2^-25.1
-TEMPLATES["log2"] = """
-V @log2(V x)
+TEMPLATES["log2_normal"] = """
+/* log2(x) - shift */
+V @log2_normal(V x, float shift)
 {
-    I small = x < 1.17549435e-38f;
-    V t = @select(small, x * 8388608.0f, x);
-    I i = (I)((U)@bits(t) - 0x3f3504f3u);
-    V n = @from_integer(i >> 23) - @select(small, @splat(23.0f), @splat(0.0f));
+    I i = (I)((U)@bits(x) - 0x3f3504f3u);
     V f = @real((i & 0x7fffff) + 0x3f3504f3) - 1.0f;
     V p = f * 0.125843361f - 0.2067874819f;
     p = p * f + 0.2154807746f;
@@ -170,7 +177,20 @@ V @log2(V x)
     p = p * f + 0.4809089601f;
     p = p * f - 0.7213473916f;
     p = p * f + 1.442695022f;
-    return @log_special(x, p * f + n);
+    return p * f + (@from_integer(i >> 23) - shift);
+}
+"""
+
+TEMPLATES["log2"] = """
+V @log2(V x)
+{
+    I special = @is_special(x);
+    V result = @log2_normal(x, 0.0f);
+    if (__builtin_expect(@any(special), 0)) { /* a denormal x is scaled up */
+        V scaled = @log2_normal(x * 8388608.0f, 23.0f);
+        result = @select(special, @log_special(x, scaled), result);
+    }
+    return result;
 }
 """
 
@@ -184,8 +204,10 @@ V @log1p(V x)
     I k = i >> 23;
     V s = @real((I)((U)(128 - k) << 23)); /* 2^(1-n): n can be 128 */
     V f = (@real((i & 0x7fffff) + 0x3f3504f3) - 1.0f) + (lost * 0.5f) * s;
-    V result = @log_special(u, @log_polynomial(f, @from_integer(k)));
-    return @select(@abs(x) < 2.98023224e-8f, x, result);
+    V result = @with_sign(@log_polynomial(f, @from_integer(k)), x);
+    if (__builtin_expect(@any(@is_special(u)), 0))
+        result = @log_special(u, result);
+    return result;
 }
 """
 
@@ -197,7 +219,7 @@ V @sinh(V x)
     V p = s * 2.037334052e-4f + 8.330270648e-3f;
     p = p * s + 0.1666671634f;
     V small = x * (p * s + 1.0f);
-    V h = @exp_shifted(@abs(x), -1);
+    V h = @exp_shifted(@abs(x), -1.0f);
     V large = @with_sign(h - 0.25f / h, x);
     return @select(s < 1.0f, small, large);
 }
@@ -206,7 +228,7 @@ V @sinh(V x)
 TEMPLATES["cosh"] = """
 V @cosh(V x)
 {
-    V h = @exp_shifted(@abs(x), -1);
+    V h = @exp_shifted(@abs(x), -1.0f);
     return h + 0.25f / h;
 }
 """
@@ -216,7 +238,7 @@ TEMPLATES["tanh"] = """
 V @tanh(V x)
 {
     V y = @abs(x);
-    y = @select(y > 10.0f, @splat(10.0f), y);
+    y = @at_most(y, 10.0f);
     y = y + y;
     V z = y * 1.44269504f + 12583038.0f;
     V n = z - 12583038.0f;
@@ -233,7 +255,7 @@ TEMPLATES["sigmoid"] = """
 V @sigmoid(V x)
 {
     V a = @real(@bits(x) | INT32_MIN);
-    a = @select(a < -104.0f, @splat(-104.0f), a);
+    a = @at_least(a, -104.0f);
     V z = a * 1.44269504f + 12583063.0f;
     V n = z - 12583063.0f;
     V r = (a - n * 0.69140625f) - n * 1.740930602e-3f;
@@ -248,7 +270,7 @@ TEMPLATES["erf"] = """
 V @erf(V x)
 {
     V a = @abs(x);
-    a = @select(a > 3.95f, @splat(3.95f), a);
+    a = @at_most(a, 3.95f);
     V s = a * a;
     V p = s * -5.619894364e-4f + 4.914908204e-3f;
     p = p * s - 2.670921572e-2f;
@@ -274,12 +296,12 @@ V @erf(V x)
 """
 
 # minimax on |r| <= pi/4: sine 2^-27.9, cosine 2^-33.0
-TEMPLATES["sine_polynomial"] = """
-V @sine_polynomial(V r, V s)
+TEMPLATES["sine_series"] = """
+/* (sin(r) / r - 1) / s for s = r^2 */
+V @sine_series(V s)
 {
     V p = s * -1.951809536e-4f + 8.332188241e-3f;
-    p = p * s - 0.1666665524f;
-    return r * (p * s + 1.0f);
+    return p * s - 0.1666665524f;
 }
 """
 
@@ -298,12 +320,10 @@ TEMPLATES["reduce"] = """
 V @reduce(V x, V z)
 {
     V n = z - 12582912.0f;
-    V t = x - n * 1.5703125f;
-    V r = t - n * 4.8375129699707031e-4f;
-    V rest = (t - r) - n * 4.8375129699707031e-4f; /* what the rounding of r lost */
-    rest = rest - n * 7.5495336204767227e-8f;
-    rest = rest - n * 2.5633440682570896e-12f;
-    return r + rest;
+    V r = x - n * 1.5703125f;
+    r = r - n * 4.8375129699707031e-4f;
+    r = r - n * 7.5495336204767227e-8f;
+    return r - n * 2.5633440682570896e-12f;
 }
 """
 
@@ -316,7 +336,7 @@ V @{_name}(V x)
     I quadrant = @bits(z){_quarter};
     V r = @reduce(x, z);
     V s = r * r;
-    V result = @select((quadrant & 1) != 0, @cosine_polynomial(s), @sine_polynomial(r, s));
+    V result = @select((quadrant & 1) != 0, @cosine_polynomial(s), r * (@sine_series(s) * s + 1.0f));
     result = @real(@bits(result) ^ (I)((U)(quadrant & 2) << 30));
     if (__builtin_expect(@any(far), 0)) /* rare: the C library reduces large arguments */
         result = @select(far, @library_{_name}(x, far), result);
@@ -332,7 +352,7 @@ V @tan(V x)
     I odd = (@bits(z) & 1) != 0;
     V r = @reduce(x, z);
     V s = r * r;
-    V sine = @sine_polynomial(r, s), cosine = @cosine_polynomial(s);
+    V sine = @select(r == 0.0f, r, (r * s) * @sine_series(s) + r), cosine = @cosine_polynomial(s);
     V result = @select(odd, -cosine, sine) / @select(odd, sine, cosine);
     if (__builtin_expect(@any(far), 0)) /* rare: the C library reduces large arguments */
         result = @select(far, @library_tan(x, far), result);

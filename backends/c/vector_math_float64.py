@@ -22,16 +22,6 @@ V @with_sign(V magnitude, V sign)
 }
 """
 
-# 2^n can lie outside the normal range (n from -1076 to 1026), hence two factors; only the last product rounds.
-TEMPLATES["scale"] = """
-/* p * 2^n, where n + 2046 stands in the low bits of k */
-V @scale(V p, I k)
-{
-    I half = (I)((U)k >> 1);
-    return p * @real((I)((U)half << 52)) * @real((I)((U)(k - half) << 52));
-}
-"""
-
 # minimax on |r| <= ln2/2: 2^-56.4
 TEMPLATES["exp_polynomial"] = """
 /* e^r for |r| <= ln(2)/2 */
@@ -53,21 +43,21 @@ V @exp_polynomial(V r)
 
 TEMPLATES["exp_shifted"] = """
 /* e^x * 2^shift = 2^(n + shift) * e^r with x = n * ln(2) + r; adding 1.5 * 2^52 + 2046 leaves n + 2046 in the low bits */
-V @exp_shifted(V x, int shift)
+V @exp_shifted(V x, double shift)
 {
-    x = @select(x > 711.0, @splat(711.0), x);
-    x = @select(x < -746.0, @splat(-746.0), x);
+    x = @at_most(x, 711.0);
+    x = @at_least(x, -746.0);
     V z = x * 1.4426950408889634 + 6755399441057790.0;
     V n = z - 6755399441057790.0;
     V r = (x - n * 0.69314718036912382) - n * 1.9082149292705877e-10;
-    return @scale(@exp_polynomial(r), @bits(z) + shift);
+    return @scale(@exp_polynomial(r), n + shift, @bits(z) + (int)shift);
 }
 """
 
 TEMPLATES["exp"] = """
 V @exp(V x)
 {
-    return @exp_shifted(x, 0);
+    return @exp_shifted(x, 0.0);
 }
 """
 
@@ -94,10 +84,11 @@ TEMPLATES["exp2"] = """
 /* 2^x = 2^n * 2^r with n the nearest integer */
 V @exp2(V x)
 {
-    x = @select(x > 1025.0, @splat(1025.0), x);
-    x = @select(x < -1076.0, @splat(-1076.0), x);
+    x = @at_most(x, 1025.0);
+    x = @at_least(x, -1076.0);
     V z = x + 6755399441057790.0;
-    return @scale(@exp2_polynomial(x - (z - 6755399441057790.0)), @bits(z));
+    V n = z - 6755399441057790.0;
+    return @scale(@exp2_polynomial(x - n), n, @bits(z));
 }
 """
 
@@ -106,8 +97,8 @@ TEMPLATES["expm1"] = """
 /* 2^n * (e^r - 1) + (2^n - 1), computed at half its size so that 2^1024 does not overflow early */
 V @expm1(V x)
 {
-    V y = @select(x > 710.0, @splat(710.0), x);
-    y = @select(y < -40.0, @splat(-40.0), y);
+    V y = @at_most(x, 710.0);
+    y = @at_least(y, -40.0);
     V z = y * 1.4426950408889634 + 6755399441056766.0;
     V n = z - 6755399441056766.0;
     V r = (y - n * 0.69314718036912382) - n * 1.9082149292705877e-10;
@@ -124,7 +115,7 @@ V @expm1(V x)
     V q = (r * r) * p + r;
     V s = @real((I)((U)@bits(z) << 52)); /* 2^(n-1) */
     V h = s * q + (s - 0.5);
-    return @select(@abs(x) < 5.5511151231257827e-17, x, h + h);
+    return @with_sign(h + h, x);
 }
 """
 
@@ -178,25 +169,56 @@ V @split_mantissa(U i)
 }
 """
 
+TEMPLATES["is_special"] = """
+/* x is none of the positive normal numbers */
+I @is_special(V x)
+{
+    return (U)@bits(x) - 0x0010000000000000u >= 0x7fe0000000000000u;
+}
+"""
+
+TEMPLATES["log_normal"] = """
+/* log(x) - shift * ln(2) */
+V @log_normal(V x, double shift)
+{
+    U i = @split(x);
+    return @log_polynomial(@split_mantissa(i) - 1.0, @split_exponent(i) - shift);
+}
+"""
+
 TEMPLATES["log"] = """
-/* a denormal x is scaled up first */
 V @log(V x)
 {
-    I small = x < 2.2250738585072014e-308;
-    U i = @split(@select(small, x * 4503599627370496.0, x));
-    V n = @split_exponent(i) - @select(small, @splat(52.0), @splat(0.0));
-    return @log_special(x, @log_polynomial(@split_mantissa(i) - 1.0, n));
+    I special = @is_special(x);
+    V result = @log_normal(x, 0.0);
+    if (__builtin_expect(@any(special), 0)) { /* a denormal x is scaled up */
+        V scaled = @log_normal(x * 4503599627370496.0, 52.0);
+        result = @select(special, @log_special(x, scaled), result);
+    }
+    return result;
+}
+"""
+
+TEMPLATES["log2_normal"] = """
+/* log2(x) - shift */
+V @log2_normal(V x, double shift)
+{
+    U i = @split(x);
+    V p = @log_polynomial(@split_mantissa(i) - 1.0, @splat(0.0));
+    return p * 1.4426950408889634 + (@split_exponent(i) - shift);
 }
 """
 
 TEMPLATES["log2"] = """
 V @log2(V x)
 {
-    I small = x < 2.2250738585072014e-308;
-    U i = @split(@select(small, x * 4503599627370496.0, x));
-    V n = @split_exponent(i) - @select(small, @splat(52.0), @splat(0.0));
-    V p = @log_polynomial(@split_mantissa(i) - 1.0, @splat(0.0));
-    return @log_special(x, p * 1.4426950408889634 + n);
+    I special = @is_special(x);
+    V result = @log2_normal(x, 0.0);
+    if (__builtin_expect(@any(special), 0)) { /* a denormal x is scaled up */
+        V scaled = @log2_normal(x * 4503599627370496.0, 52.0);
+        result = @select(special, @log_special(x, scaled), result);
+    }
+    return result;
 }
 """
 
@@ -209,8 +231,10 @@ V @log1p(V x)
     U i = @split(u);
     V s = @real((I)((2047 - (i >> 52)) << 52)); /* 2^(1-n): n can be 1024 */
     V f = (@split_mantissa(i) - 1.0) + (lost * 0.5) * s;
-    V result = @log_special(u, @log_polynomial(f, @split_exponent(i)));
-    return @select(@abs(x) < 5.5511151231257827e-17, x, result);
+    V result = @with_sign(@log_polynomial(f, @split_exponent(i)), x);
+    if (__builtin_expect(@any(@is_special(u)), 0))
+        result = @log_special(u, result);
+    return result;
 }
 """
 
@@ -226,7 +250,7 @@ V @sinh(V x)
     p = p * s + 8.3333333333331476e-3;
     p = p * s + 0.166666666666666685;
     V small = x * (p * s + 1.0);
-    V h = @exp_shifted(@abs(x), -1);
+    V h = @exp_shifted(@abs(x), -1.0);
     V large = @with_sign(h - 0.25 / h, x);
     return @select(s < 1.0, small, large);
 }
@@ -235,7 +259,7 @@ V @sinh(V x)
 TEMPLATES["cosh"] = """
 V @cosh(V x)
 {
-    V h = @exp_shifted(@abs(x), -1);
+    V h = @exp_shifted(@abs(x), -1.0);
     return h + 0.25 / h;
 }
 """
@@ -245,7 +269,7 @@ TEMPLATES["tanh"] = """
 V @tanh(V x)
 {
     V a = @abs(x);
-    a = @select(a > 20.0, @splat(20.0), a);
+    a = @at_most(a, 20.0);
     V t = @expm1(a + a);
     return @with_sign(t / (t + 2.0), x);
 }
@@ -256,7 +280,7 @@ TEMPLATES["sigmoid"] = """
 V @sigmoid(V x)
 {
     V a = @real(@bits(x) | INT64_MIN);
-    a = @select(a < -746.0, @splat(-746.0), a);
+    a = @at_least(a, -746.0);
     V z = a * 1.4426950408889634 + 6755399441056821.0;
     V n = z - 6755399441056821.0;
     V r = (a - n * 0.69314718036912382) - n * 1.9082149292705877e-10;
@@ -271,7 +295,7 @@ TEMPLATES["erf"] = """
 V @erf(V x)
 {
     V a = @abs(x);
-    a = @select(a > 6.0, @splat(6.0), a);
+    a = @at_most(a, 6.0);
     V s = a * a;
     V p = s * 5.94524965060273959e-11 - 1.1365658397238832e-9;
     p = p * s + 1.46578777611056967e-8;
@@ -297,21 +321,21 @@ V @erf(V x)
     q = q * t + 0.245603801664285581;
     q = q * t - 0.326233560045902482;
     q = q * t + 0.179001151181353763;
-    V tail = 1.0 - @exp_shifted(-s, 0) * q;
+    V tail = 1.0 - @exp_shifted(-s, 0.0) * q;
     return @with_sign(@select(a < 1.0, a * p, tail), x);
 }
 """
 
 # minimax on |r| <= pi/4: sine 2^-57.9, cosine 2^-63.9
-TEMPLATES["sine_polynomial"] = """
-V @sine_polynomial(V r, V s)
+TEMPLATES["sine_series"] = """
+/* (sin(r) / r - 1) / s for s = r^2 */
+V @sine_series(V s)
 {
     V p = s * 1.58954322381209111e-10 - 2.505073438039734e-8;
     p = p * s + 2.75573135385042982e-6;
     p = p * s - 1.98412698293585658e-4;
     p = p * s + 8.33333333332184067e-3;
-    p = p * s - 0.166666666666666297;
-    return r * (p * s + 1.0);
+    return p * s - 0.166666666666666297;
 }
 """
 
@@ -333,12 +357,10 @@ TEMPLATES["reduce"] = """
 V @reduce(V x, V z)
 {
     V n = z - 6755399441055744.0;
-    V t = x - n * 1.5707963267341256;
-    V r = t - n * 6.0771005063039660e-11;
-    V rest = (t - r) - n * 6.0771005063039660e-11; /* what the rounding of r lost */
-    rest = rest - n * 2.0222662487111665e-21;
-    rest = rest - n * 8.4784276603688995e-32;
-    return r + rest;
+    V r = x - n * 1.5707963267341256;
+    r = r - n * 6.0771005063039660e-11;
+    r = r - n * 2.0222662487111665e-21;
+    return r - n * 8.4784276603688995e-32;
 }
 """
 
@@ -351,7 +373,7 @@ V @{_name}(V x)
     I quadrant = @bits(z){_quarter};
     V r = @reduce(x, z);
     V s = r * r;
-    V result = @select((quadrant & 1) != 0, @cosine_polynomial(s), @sine_polynomial(r, s));
+    V result = @select((quadrant & 1) != 0, @cosine_polynomial(s), r * (@sine_series(s) * s + 1.0));
     result = @real(@bits(result) ^ (I)((U)(quadrant & 2) << 62));
     if (__builtin_expect(@any(far), 0)) /* rare: the C library reduces large arguments */
         result = @select(far, @library_{_name}(x, far), result);
@@ -367,7 +389,7 @@ V @tan(V x)
     I odd = (@bits(z) & 1) != 0;
     V r = @reduce(x, z);
     V s = r * r;
-    V sine = @sine_polynomial(r, s), cosine = @cosine_polynomial(s);
+    V sine = @select(r == 0.0, r, (r * s) * @sine_series(s) + r), cosine = @cosine_polynomial(s);
     V result = @select(odd, -cosine, sine) / @select(odd, sine, cosine);
     if (__builtin_expect(@any(far), 0)) /* rare: the C library reduces large arguments */
         result = @select(far, @library_tan(x, far), result);
@@ -473,8 +495,8 @@ V @pow_positive(V x, V y)
     U i = @split(@select(small, x * 4503599627370496.0, x));
     V n = @split_exponent(i) - @select(small, @splat(52.0), @splat(0.0));
     V m = @split_mantissa(i);
-    y = @select(y > 1e30, @splat(1e30), y);
-    y = @select(y < -1e30, @splat(-1e30), y);
+    y = @at_most(y, 1e30);
+    y = @at_least(y, -1e30);
 
     V f = m - 1.0; /* s = f / (m + 1) = s1 + s2 */
     V d = m + 1.0, d1 = @head(d), d2 = m - (d1 - 1.0);
@@ -499,11 +521,12 @@ V @pow_positive(V x, V y)
     V y1 = @head(y);
     V high = y1 * l1, low = y * l2 + @product(y - y1, l1);
     V e = high + low;
-    e = @select(e > 1100.0, @splat(1100.0), e);
-    e = @select(e < -1100.0, @splat(-1100.0), e);
+    e = @at_most(e, 1100.0);
+    e = @at_least(e, -1100.0);
     V z = e + 6755399441057790.0;
-    V g = (high - (z - 6755399441057790.0)) + low;
-    V result = @scale(@exp2_polynomial(g), @bits(z));
+    n = z - 6755399441057790.0;
+    V g = (high - n) + low;
+    V result = @scale(@exp2_polynomial(g), n, @bits(z));
     result = @select(e >= 1025.0, @splat(__builtin_inf()), result);
     return @select(e <= -1076.0, @splat(0.0), result);
 }
@@ -524,8 +547,8 @@ V @pow_coarse(V x, V y)
     p = p * q + 0.961796694113450257;
     p = p * q + 2.88539008177784995;
     V t = y * (p * s + n);
-    t = @select(t > 200.0, @splat(200.0), t);
-    t = @select(t < -200.0, @splat(-200.0), t);
+    t = @at_most(t, 200.0);
+    t = @at_least(t, -200.0);
     V z = t + 6755399441056767.0; /* 1.5 * 2^52 + 1023 */
     V r = t - (z - 6755399441056767.0);
     p = r * 1.55917254852472656e-5 + 1.54746766540609103e-4;

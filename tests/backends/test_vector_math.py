@@ -199,7 +199,9 @@ def run(library: ctypes.CDLL, name: str, dtype: str, lanes: int, x: np.ndarray, 
     return out
 
 
-def worst(library: ctypes.CDLL, name: str, dtype: str, x: np.ndarray, y: np.ndarray, out: np.ndarray) -> tuple[float, str]:
+def worst(
+    library: ctypes.CDLL, name: str, dtype: str, x: np.ndarray, y: np.ndarray, out: np.ndarray
+) -> tuple[float, str]:
     check = getattr(library, f"check_{name}_{'f32' if dtype == 'float32' else 'f64'}")
     check.restype = ctypes.c_double
     where = ctypes.c_long(0)
@@ -213,10 +215,34 @@ def special_values(dtype: str) -> np.ndarray:
     """What goes wrong first: both sides of every bound in the code, of overflow, underflow, and of multiples of pi/2."""
     info, real = np.finfo(dtype), np.dtype(dtype).type
     bits = 128 if dtype == "float32" else 1024
-    values = [0.0, info.smallest_subnormal, info.smallest_normal, info.max, math.inf, math.nan, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
+    values = [
+        0.0,
+        info.smallest_subnormal,
+        info.smallest_normal,
+        info.max,
+        math.inf,
+        math.nan,
+        0.5,
+        1.0,
+        1.5,
+        2.0,
+        2.5,
+        3.0,
+    ]
     values += [float(info.eps) / 2**k for k in range(4)] + [float(2**k) for k in range(-bits + 2, bits)]
     values += [3.93, 9.02, 20.0, 40.0, 88.72284, 89.0, 90.0, 103.97208, 104.0, 128.0, 149.0, 150.0, 709.782712893384]
-    values += [745.1332191019412, 746.0, 1024.0, 1074.0, 1075.0, 6.0, 6000.0, 1600000.0, 0.4142135623730951, 2.414213562373095]
+    values += [
+        745.1332191019412,
+        746.0,
+        1024.0,
+        1074.0,
+        1075.0,
+        6.0,
+        6000.0,
+        1600000.0,
+        0.4142135623730951,
+        2.414213562373095,
+    ]
     values += [k * math.pi / 2 for k in range(1, 200)] + [k * math.log(2) / 2 for k in range(1, 300)]
     values += [math.sqrt(0.5), math.sqrt(2.0), 0.41421356, 8388607.5, 8388608.0, 4503599627370495.5, 4503599627370496.0]
     with np.errstate(over="ignore", under="ignore"):
@@ -243,7 +269,11 @@ def arguments(name: str, dtype: str) -> tuple[np.ndarray, np.ndarray]:
         scale = np.exp2(random.uniform(-30, 12, count))
         patterns = random.integers(0, 2**64, count, np.uint64).view(np.float64)[:count]
         with np.errstate(all="ignore"):
-            parts = [special, (random.standard_normal(count) * scale).astype(real), random.uniform(-2, 2, count).astype(real)]
+            parts = [
+                special,
+                (random.standard_normal(count) * scale).astype(real),
+                random.uniform(-2, 2, count).astype(real),
+            ]
             x = padded(np.concatenate([*parts, patterns.astype(real)]))
         return x, x
     few = special[:: max(1, special.size // 300)]
@@ -260,7 +290,9 @@ def arguments(name: str, dtype: str) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("dtype", WIDTHS)
 @pytest.mark.parametrize("name", vector_math.FUNCTIONS)
-def test_accuracy_and_same_bits(name: str, dtype: str, machine: str, library: Callable[[str, str], ctypes.CDLL]) -> None:
+def test_accuracy_and_same_bits(
+    name: str, dtype: str, machine: str, library: Callable[[str, str], ctypes.CDLL]
+) -> None:
     lib = library(machine, dtype)
     x, y = arguments(name, dtype)
     widths = WIDTHS[dtype]
