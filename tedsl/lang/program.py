@@ -21,6 +21,7 @@ from .functions import apply
 from .integers import Known, prove, simplify
 from .printing import definition as definition_text
 from .printing import text
+from .scatter import ScatterPart
 from .tensor import Definition, Part, Tensor
 
 
@@ -39,7 +40,7 @@ class Stage:
     @property
     def reads(self) -> tuple[Tensor, ...]:
         """The tensors read, each once, left to right."""
-        return tuple(dict.fromkeys(n.tensor for part in self.parts for n in _reading_order(part.values) if isinstance(n, Access)))
+        return tuple(dict.fromkeys(n.tensor for part in self.parts for n in _reading_order(part.expressions) if isinstance(n, Access)))
 
     def __str__(self) -> str:
         return "\n".join(definition_text(part, self.tensors) for part in self.parts)
@@ -94,7 +95,7 @@ def inputs_of(outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
                 if t.is_input:
                     found[t] = None
                 else:
-                    reads = [n.tensor for part in t.parts for n in _reading_order(part.values) if isinstance(n, Access)]
+                    reads = [n.tensor for part in t.parts for n in _reading_order(part.expressions) if isinstance(n, Access)]
                     stack.append(iter(tuple(dict.fromkeys(reads))))
                     break
             else:
@@ -133,7 +134,7 @@ def _reachable(outputs: Sequence[Tensor]) -> list[Tensor]:
                     tensor.shape  # raises: neither shape nor definition
                 continue
             stack.append((tensor, True))
-            reads = [n.tensor for part in tensor.parts for n in _reading_order(part.values) if isinstance(n, Access)]
+            reads = [n.tensor for part in tensor.parts for n in _reading_order(part.expressions) if isinstance(n, Access)]
             stack.extend((t, False) for t in reversed(list(dict.fromkeys(reads))))
     return list(done)
 
@@ -255,7 +256,7 @@ def depends_on(tensor: Tensor, targets: set[Tensor]) -> bool:
             return True
         if t not in seen:
             seen.add(t)
-            stack.extend(n.tensor for part in t.parts for n in walk(*part.values) if isinstance(n, Access))
+            stack.extend(n.tensor for part in t.parts for n in walk(*part.expressions) if isinstance(n, Access))
     return False
 
 
@@ -277,7 +278,7 @@ def _safe(node: Reduce) -> bool:
 def _check_gaps(definition: Definition) -> None:
     """Every element must have an equation: there is one with axes alone, or whole numbers count out an extent."""
     first = definition.tensors[0]
-    if any(all(isinstance(e, Axis) for e in part.lhs) for part in definition.parts):
+    if any(all(isinstance(e, Axis) for e in part.lhs) or isinstance(part, ScatterPart) for part in definition.parts):
         return
     import itertools
 
@@ -357,7 +358,7 @@ def _depth(stages: tuple[Stage, ...]) -> int:
                 (stage, part, read)
                 for n, stage in enumerate(stages)
                 for part in stage.parts
-                for read in reads_of(part.values)
+                for read in reads_of(part.expressions)
                 if read.access.tensor in position and not _in_time(part, read, depth, position[read.access.tensor] - n)
             ),
             None,
@@ -376,19 +377,13 @@ def _depth(stages: tuple[Stage, ...]) -> int:
 
 def _in_time(part: Part, read: Read, depth: int, later: int) -> bool:
     """Whether a read is ready when the steps of the first `depth` axes are in common. `later`: the read stage's place relative to the reader's."""
-    if is_earlier(part.lhs[:depth], Read(Access(read.access.tensor, read.access.indices), read.guards), depth):
+    if is_earlier(part.lhs, read, depth):
         return True
     known = Known({}, read.guards)
     same = all(prove(apply("equal", e, i), known) for e, i in zip(part.lhs[:depth], read.access.indices[:depth], strict=True))
     if same and later < 0:
         return True
-    if later == 0 and len(part.lhs) > 0:
-        return _is_earlier_full(part, read)
-    return False
-
-
-def _is_earlier_full(part: Part, read: Read) -> bool:
-    return is_earlier(part.lhs, read)
+    return later == 0 and is_earlier(part.lhs, read)
 
 
 def free_of_reductions(expr: Expr) -> bool:

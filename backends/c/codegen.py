@@ -1,0 +1,318 @@
+"""From loops to C: a readable function with the user's names, and the entry through which the runtime calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tedsl.lang import dtypes
+from tedsl.lang.errors import LoweringError
+from tedsl.lang.expr import Access, Axis, Const, Expr, Var, walk
+from tedsl.lang.integers import Known, simplify
+from tedsl.lang.tensor import Dim
+from tedsl.schedule.ir import Allocate, Assert, Block, Buffer, Call, For, If, Stmt, Store, constant, expressions, inside, loads, preorder
+from tedsl.schedule.nest import Nest
+
+from . import vector_math
+from .module import Argument, CModule, Fault, Size, SizeCheck, SizeVar
+from .names import Names, comment
+from .registers import promoted
+from .scalar import ATOM, CTYPES, Scalars
+from .vector import Vectors
+
+STACK_BYTES = 32 * 1024  # a temporary of constant size up to this lives on the stack
+RESTRICT = "restrict"
+
+
+def generate(nest: Nest, name: str, isa: str | None = None) -> CModule:
+    """The C module of a lowered program. `isa` limits the vector width and instructions (None: this machine's)."""
+    return _Generator(nest, name, isa).module()
+
+
+class _Generator:
+    def __init__(self, nest: Nest, name: str, isa: str | None) -> None:
+        from .toolchain import vector_bytes
+
+        self.nest, self.isa = nest, isa
+        self.vector_bytes = vector_bytes(isa)
+        self.names = Names()
+        self.entry = self.names.of("entry", name)
+        self.names.taken |= {f"{self.entry}_call", "fault", "threads", "te_failed"}
+        self.sizes = tuple(sorted({v for v in nest.sizes}, key=lambda v: v.name))
+        self.scalars = Scalars(self.load, self.leaf)
+        self.vectors = Vectors(self)
+        self.lines: list[str] = []
+        self.depth = 1
+        self.known = Known()
+        self.parallel = 0
+        self.openmp = any(isinstance(s, For) and s.kind == "parallel" for s in preorder(nest.stmt))
+        self.locals: dict[Buffer, Any] = {}  # register buffers kept in named variables
+        self.heap: list[list[str]] = [[]]  # pointers to free at the end of the function, and of each parallel body
+        self.typedefs: set[tuple[str, int]] = set()
+
+    # The module --------------------------------------------------------------------------------------------------------------------------
+
+    def module(self) -> CModule:
+        nest = self.nest
+        for buffer in (*nest.inputs, *nest.outputs):
+            self.names.of(buffer, buffer.name)
+        for size in self.sizes:
+            self.names.of(size, size.name)
+        self.statement(nest.stmt)
+        body = self.lines
+        if self.heap[0]:
+            body = [*body, *(f"    free({p});" for p in self.heap[0])]
+        source = self.source(body)
+        size_index = {v.name: n for n, v in enumerate(self.sizes)}
+        args = tuple(
+            Argument(b.name, b.dtype, tuple(size_of(d, size_index) for d in b.shape), "input" if b.role == "input" else "output",
+                     None if b.strides is None else tuple(size_of(d, size_index) for d in b.strides), nest.inplace.get(b, ()))
+            for b in (*nest.inputs, *nest.outputs))  # fmt: skip
+        return CModule(
+            name=self.entry, source=source, args=args, sizes=tuple(SizeVar(v.name, v.minimum, v.multiple_of) for v in self.sizes),
+            checks=tuple(SizeCheck(size_of(c.condition, size_index), c.message, c.error) for c in nest.checks),  # type: ignore[arg-type]
+            faults=tuple(Fault(f.message, f.error) for f in nest.faults),  # type: ignore[arg-type]
+            openmp=self.openmp, late_faults=nest.late_faults, several=nest.several, isa=self.isa)  # fmt: skip
+
+    def source(self, body: list[str]) -> str:
+        nest = self.nest
+        head = [f"/* {comment(line)} */" for line in nest.title.splitlines()]
+        parameters = []
+        for b in (*nest.inputs, *nest.outputs):
+            const = "const " if b.role == "input" else ""
+            keyword = "" if b in nest.aliasable else f"{RESTRICT} "
+            parameters.append(f"{const}{CTYPES[b.dtype]} *{keyword}{self.names.of(b, b.name)}")
+        parameters += [f"int64_t {self.names.of(v, v.name)}" for v in self.sizes]
+        parameters += ["int64_t *fault", "int32_t threads"]
+        failed = "te_failed" in "\n".join(body)
+        unused = ["(void)fault;"] if not any("fault[" in line or "fault)" in line or "(fault" in line for line in body) else []
+        unused += ["(void)threads;"] if not self.openmp else []
+        used = {n for s in preorder(nest.stmt) for e in expressions(s) for n in walk(e)}
+        buffers = {n.tensor for n in used if isinstance(n, Access)} | {s.buffer for s in preorder(nest.stmt) if isinstance(s, Store)}
+        text = "\n".join(body)
+        for key in (*nest.inputs, *nest.outputs, *self.sizes):
+            own = self.names.given[key]
+            if key not in buffers and key not in used and own not in text:
+                unused.append(f"(void){own};")
+        math = vector_math.source(sorted(self.scalars.functions)) if self.scalars.functions else ""
+        types = [self.typedef(d, n) for d, n in sorted(self.typedefs)]
+        indent = ",\n" + " " * (len(self.entry) + 9)
+        casts = [f"buffers[{n}]" for n in range(len(nest.inputs) + len(nest.outputs))] + [f"sizes[{n}]" for n in range(len(self.sizes))]
+        call_unused = ([] if nest.inputs or nest.outputs else ["(void)buffers;"]) + ([] if self.sizes else ["(void)sizes;"])
+        return "\n".join([
+            *head, "#include <math.h>", "#include <stdint.h>", "#include <stdlib.h>", "#include <string.h>", "",
+            *([math] if math else []), *types, *self.scalars.helpers.values(), "",
+            f"int64_t {self.entry}({indent.join(parameters)})", "{",
+            *([f"    {' '.join(unused)}"] if unused else []), *(["    int64_t te_failed = 0;"] if failed else []),
+            *body, f"    return {'te_failed' if failed else '0'};", "}", "",
+            f"int64_t {self.entry}_call(void *const *buffers, const int64_t *sizes, int64_t *fault, int32_t threads)", "{",
+            *([f"    {' '.join(call_unused)}"] if call_unused else []),
+            f"    return {self.entry}({', '.join([*casts, 'fault', 'threads'])});", "}", ""])  # fmt: skip
+
+    def typedef(self, dtype: str, lanes: int) -> str:
+        return vector_math.typedef(dtype, lanes)
+
+    # Leaves ------------------------------------------------------------------------------------------------------------------------------
+
+    def leaf(self, e: Expr) -> str:
+        if isinstance(e, Var):
+            return self.names.of(e, e.name)
+        assert isinstance(e, Axis)
+        return self.names.of(e, e.name)
+
+    def offset(self, buffer: Buffer, indices: Sequence[Expr]) -> Expr:
+        """The position of an element, counted in elements from the start of its buffer."""
+        total: Any = Const(0)
+        for index, stride in zip(indices, strides_of(buffer), strict=True):
+            total = total + index * stride
+        return simplify(total, self.known)
+
+    def load(self, access: Access) -> str:
+        return self.element(access.tensor, access.indices)  # type: ignore[arg-type]
+
+    def element(self, buffer: Buffer, indices: Sequence[Expr]) -> str:
+        if buffer in self.locals:
+            return str(self.locals[buffer].scalar(self.offset(buffer, indices)))
+        if not buffer.shape and buffer.role == "temporary":
+            return self.names.of(buffer, buffer.name)
+        self.scalars.known = self.known
+        return f"{self.names.of(buffer, buffer.name)}[{self.scalars.text(self.offset(buffer, indices))}]"
+
+    # Statements --------------------------------------------------------------------------------------------------------------------------
+
+    def put(self, text: str) -> None:
+        self.lines.append("    " * self.depth + text)
+
+    def scalar(self, e: Expr) -> str:
+        self.scalars.known = self.known
+        return self.scalars.text(e)
+
+    def statement(self, stmt: Stmt) -> None:
+        if isinstance(stmt, Block):
+            for s in stmt.stmts:
+                self.statement(s)
+        elif isinstance(stmt, For):
+            self.loop(stmt)
+        elif isinstance(stmt, Store):
+            self.store(stmt)
+        elif isinstance(stmt, Allocate):
+            self.allocate(stmt)
+        elif isinstance(stmt, If):
+            self.condition(stmt)
+        elif isinstance(stmt, Assert):
+            self.check(stmt)
+        elif isinstance(stmt, Call):
+            self.call(stmt)
+        else:
+            raise LoweringError(f"no C for {stmt!r}")
+
+    def store(self, stmt: Store) -> None:
+        target = self.element(stmt.buffer, stmt.indices)
+        self.put(f"{target} = {self.scalar(stmt.value)};")
+
+    def condition(self, stmt: If) -> None:
+        self.put(f"if ({self.scalar(stmt.condition)}) {{")
+        known = self.known
+        self.depth += 1
+        self.known = known.with_(conditions=(stmt.condition,))
+        self.statement(stmt.then)
+        self.depth -= 1
+        self.known = known
+        if stmt.otherwise is not None:
+            self.put("} else {")
+            self.depth += 1
+            self.statement(stmt.otherwise)
+            self.depth -= 1
+        self.put("}")
+
+    def check(self, stmt: Assert) -> None:
+        details = " ".join(f"fault[{n}] = {self.scalar(e)};" for n, e in enumerate(stmt.details))
+        free = "".join(f" free({p});" for scope in self.heap for p in scope)
+        self.put(f"if (!({self.scalar(stmt.condition)})) {{ {details}{free} return {stmt.fault + 1}; }}")
+
+    def call(self, stmt: Call) -> None:
+        operands = []
+        for e in stmt.operands:
+            operands.append(f"&{self.load(e)}" if isinstance(e, Access) else self.scalars.wrap(e, ATOM))
+        text = stmt.text.format(*operands)
+        self.put(text if text.rstrip().endswith((";", "}")) else f"{text};")
+
+    def loop(self, stmt: For) -> None:
+        if stmt.kind == "vectorized" and self.vectors.loop(stmt):
+            return
+        name = self.leaf(stmt.axis)
+        for pragma in stmt.pragmas:
+            self.put(f"#pragma {pragma}")
+        parallel = stmt.kind == "parallel" and not self.parallel
+        if parallel:
+            self.put("#pragma omp parallel for num_threads(threads) schedule(static)")
+        elif not stmt.pragmas and self.independent(stmt):
+            self.put("#pragma GCC ivdep")
+        lo = self.scalar(stmt.lo)
+        end = self.scalar(simplify(stmt.lo + stmt.extent * stmt.step if stmt.step != 1 else stmt.lo + stmt.extent, self.known))
+        step = f"{name}++" if stmt.step == 1 else f"{name} += {stmt.step}"
+        note = f"  /* {comment(stmt.origin)} */" if stmt.origin else ""
+        self.put(f"for (int64_t {name} = {lo}; {name} < {end}; {step}) {{{note}")
+        known = self.known
+        self.known = inside(known, stmt)
+        self.depth += 1
+        self.parallel += parallel
+        if parallel:
+            self.heap.append([])
+        self.statement(stmt.body)
+        if parallel:
+            for p in self.heap.pop():
+                self.put(f"free({p});")
+        self.parallel -= parallel
+        self.depth -= 1
+        self.known = known
+        self.put("}")
+
+    def independent(self, stmt: For) -> bool:
+        """Whether an innermost loop that writes memory without `restrict` may be told to have no dependences: its writes are its own elements."""
+        inner = list(preorder(stmt.body))
+        return all(isinstance(s, (Store, Block)) for s in inner) and any(isinstance(s, Store) and s.buffer in self.nest.aliasable for s in inner)
+
+    # Temporaries -------------------------------------------------------------------------------------------------------------------------
+
+    def allocate(self, stmt: Allocate) -> None:
+        buffer = stmt.buffer
+        name = self.names.of(buffer, buffer.name)
+        ctype = CTYPES[buffer.dtype]
+        if not buffer.shape:
+            self.put(f"{ctype} {name};")
+        elif buffer.scope == "register" and (kept := promoted(stmt, self)) is not None:
+            self.locals[buffer] = kept
+            for line in kept.declarations():
+                self.put(line)
+        else:
+            count = self.elements(buffer)
+            if isinstance(count, int) and count * dtypes.itemsize(buffer.dtype) <= STACK_BYTES:
+                self.put(f"{ctype} {name}[{max(count, 1)}] __attribute__((aligned(64)));")
+            else:
+                bytes_ = self.scalar(simplify(count * dtypes.itemsize(buffer.dtype))) if isinstance(count, Expr) else str(count * dtypes.itemsize(buffer.dtype))
+                self.put(f"{ctype} *{RESTRICT} {name} = aligned_alloc(64, ((size_t)({bytes_}) + 64) & ~(size_t)63);")
+                self.give_up(name)
+                self.heap[-1].append(name)
+        self.statement(stmt.body)
+
+    def give_up(self, name: str) -> None:
+        """Leave when there is no memory: at once, or, in a parallel loop, by skipping the iteration."""
+        if self.parallel:
+            free = "".join(f" free({p});" for p in self.heap[-1])
+            self.put(f"if (!{name}) {{{free} te_failed = -1; continue; }}")
+        else:
+            free = "".join(f" free({p});" for scope in self.heap for p in scope)
+            self.put(f"if (!{name}) {{{free} return -1; }}")
+
+    def elements(self, buffer: Buffer) -> Dim:
+        """How many elements a temporary has room for."""
+        if buffer.strides is None and buffer.align is None:
+            total: Any = 1
+            for d in buffer.shape:
+                total = total * d
+        else:
+            total = 1
+            for d, s in zip(buffer.shape, strides_of(buffer), strict=True):
+                total = total + (d - 1) * s
+        if isinstance(total, Expr):
+            total = simplify(total)
+            return int(total.value) if isinstance(total, Const) else total
+        return int(total)
+
+
+def strides_of(buffer: Buffer) -> tuple[Any, ...]:
+    """The distance, in elements, between neighbours in each dimension."""
+    if buffer.strides is not None:
+        return buffer.strides
+    result: list[Any] = []
+    step: Any = 1
+    for d in reversed(range(len(buffer.shape))):
+        if buffer.align is not None and buffer.align[0] == d and result:
+            _, factor, offset = buffer.align
+            step = step + (factor + offset - step % factor) % factor if isinstance(step, int) else (step + factor - 1) // factor * factor + offset
+        result.insert(0, step)
+        step = step * buffer.shape[d]
+    return tuple(result)
+
+
+def size_of(value: Any, index: dict[str, int]) -> Size:
+    """A size expression as the runtime evaluates it."""
+    if isinstance(value, int):
+        return value
+    if isinstance(value, Const):
+        return int(value.value)
+    if isinstance(value, Var):
+        return ("size", index[value.name])
+    from tedsl.lang.expr import Apply
+
+    symbols = {"add": "+", "subtract": "-", "multiply": "*", "floor_divide": "//", "remainder": "%", "minimum": "min", "maximum": "max"}
+    if isinstance(value, Apply) and value.function in symbols:
+        a, b = (size_of(x, index) for x in value.operands)
+        return (symbols[value.function], a, b)
+    if isinstance(value, Apply) and value.function == "negative":
+        return ("-", 0, size_of(value.operands[0], index))
+    raise LoweringError(f"the extent `{value!r}` is no expression in sizes")
+
+
+__all__ = ["constant", "generate", "loads", "size_of", "strides_of"]

@@ -1,0 +1,76 @@
+"""Register-scope temporaries as named local variables, scalars or vectors, when every access has a constant place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tedsl.lang.expr import Access, Const, Expr
+from tedsl.schedule.ir import Allocate, Buffer, For, Stmt, Store, expressions, loads
+
+if TYPE_CHECKING:
+    from .codegen import _Generator
+
+LIMIT = 512  # variables
+
+
+@dataclass(slots=True)
+class Locals:
+    """The variables of a buffer: (first element, lanes) → name."""
+
+    buffer: Buffer
+    ctype: str
+    names: dict[tuple[int, int], str]
+    types: dict[int, str]
+
+    def scalar(self, offset: Expr) -> str:
+        assert isinstance(offset, Const)
+        return self.names[int(offset.value), 1]
+
+    def vector(self, offset: int, lanes: int) -> str:
+        return self.names[offset, lanes]
+
+    def declarations(self) -> list[str]:
+        lines = []
+        for lanes in sorted({n for _, n in self.names}, reverse=True):
+            own = [name for (_, n), name in self.names.items() if n == lanes]
+            for start in range(0, len(own), 8):
+                lines.append(f"{self.types[lanes]} {', '.join(own[start : start + 8])};")
+        return lines
+
+
+def promoted(stmt: Allocate, generator: _Generator) -> Locals | None:
+    """Variables for the buffer of `stmt`, or None when some access has no constant place or two overlap in part."""
+    from .scalar import CTYPES
+
+    buffer = stmt.buffer
+    places: set[tuple[int, int]] = set()
+    if not _collect(stmt.body, buffer, None, generator, places) or len(places) > LIMIT:
+        return None
+    covered: dict[int, tuple[int, int]] = {}
+    for place in places:
+        for element in range(place[0], place[0] + place[1]):
+            if covered.setdefault(element, place) != place:
+                return None
+    base = generator.names.of(buffer, buffer.name)
+    names = {place: generator.names.of((buffer, place), f"{base}_{place[0]}") for place in sorted(places)}
+    types = {lanes: CTYPES[buffer.dtype] if lanes == 1 else generator.vectors.type(buffer.dtype, lanes) for _, lanes in places}
+    return Locals(buffer, CTYPES[buffer.dtype], names, types)
+
+
+def _collect(stmt: Stmt, buffer: Buffer, lane: For | None, generator: _Generator, places: set[tuple[int, int]]) -> bool:
+    """Note the place of every access to `buffer` below `stmt`; False when one has none."""
+    if isinstance(stmt, For) and stmt.kind == "vectorized" and generator.vectors.can(stmt):
+        lane = stmt
+    found = [a.indices for e in expressions(stmt) for a in loads(e) if a.tensor is buffer]
+    if isinstance(stmt, Store) and stmt.buffer is buffer:
+        found.append(stmt.indices)
+    for indices in found:
+        place = generator.vectors.place(buffer, indices, lane)
+        if place is None:
+            return False
+        places.add(place)
+    return all(_collect(s, buffer, lane, generator, places) for s in stmt.body_parts)
+
+
+__all__ = ["Access", "Locals", "promoted"]

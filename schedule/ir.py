@@ -1,0 +1,222 @@
+"""The loop IR: what a schedule is lowered to and what the backends print.
+
+    stmt ::= Block(stmts)                                    one after the other
+           | For(axis, lo, extent, step, kind, body, origin) axis = lo, lo + step, … : `extent` of them; kind: see KINDS
+           | Store(buffer, indices, value)                   buffer[indices] = value
+           | Allocate(buffer, body)                          a temporary that lives while body runs
+           | If(condition, then, otherwise)
+           | Assert(condition, fault, details)               leave the kernel with fault number `fault` unless condition holds
+           | Call(text, operands)                            a statement of the target language, with places for its operands
+
+    value ::= the expressions of tedsl.lang.expr without Reduce, where Access(buffer, indices) loads from a Buffer
+
+Statements are immutable. A loop's axis is a plain name; its range is in the For, so passes may cut a loop in pieces by copying it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from tedsl.lang.expr import Access, Axis, Const, Expr, rewrite, walk
+from tedsl.lang.integers import Known
+from tedsl.lang.tensor import Dim, Tensor
+
+KINDS = ("serial", "parallel", "vectorized", "unrolled")
+GPU_AXES = tuple(f"{kind}.{dim}" for kind in ("blockIdx", "threadIdx") for dim in "xyz")
+SCOPES = ("global", "cache", "register", "shared")
+
+
+class Buffer:
+    """Memory. `tensor`: what it holds; `role`: input, output or temporary. Identity matters; the fields do not change once lowering is done.
+
+    `strides` (in elements) is None for row-major. `align`: the row pitch is a multiple of this many elements, plus `offset` (storage_align).
+    """
+
+    __slots__ = ("align", "double", "dtype", "name", "role", "scope", "shape", "strides", "tensor")
+
+    def __init__(self, name: str, shape: tuple[Dim, ...], dtype: str, scope: str, role: str, tensor: Tensor | None = None, strides: tuple[Dim, ...] | None = None,
+                 align: tuple[int, int, int] | None = None, double: bool = False) -> None:  # fmt: skip
+        self.name, self.shape, self.dtype, self.scope, self.role = name, shape, dtype, scope, role
+        self.tensor, self.strides, self.align, self.double = tensor, strides, align, double
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        return f"{self.name}[{' x '.join(map(str, self.shape))}] {self.dtype} ({self.scope})"
+
+
+class Stmt:
+    """Base of all statements."""
+
+    __slots__ = ()
+
+    @property
+    def body_parts(self) -> tuple[Stmt, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block(Stmt):
+    stmts: tuple[Stmt, ...]
+
+    @property
+    def body_parts(self) -> tuple[Stmt, ...]:
+        return self.stmts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class For(Stmt):
+    axis: Axis
+    lo: Expr
+    extent: Expr
+    kind: str
+    body: Stmt
+    step: int = 1
+    origin: str = ""
+    pragmas: tuple[str, ...] = ()
+
+    @property
+    def body_parts(self) -> tuple[Stmt, ...]:
+        return (self.body,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Store(Stmt):
+    buffer: Buffer
+    indices: tuple[Expr, ...]
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Allocate(Stmt):
+    buffer: Buffer
+    body: Stmt
+
+    @property
+    def body_parts(self) -> tuple[Stmt, ...]:
+        return (self.body,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class If(Stmt):
+    condition: Expr
+    then: Stmt
+    otherwise: Stmt | None = None
+    added: bool = True  # whether lowering put it there (a guard), rather than the user's `where=`
+
+    @property
+    def body_parts(self) -> tuple[Stmt, ...]:
+        return (self.then,) if self.otherwise is None else (self.then, self.otherwise)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assert(Stmt):
+    condition: Expr
+    fault: int
+    details: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call(Stmt):
+    """`text` with {0}, {1} … for operands: an address (Access) for reads and writes, or a value."""
+
+    text: str
+    operands: tuple[Expr, ...]
+    writes: tuple[bool, ...] = ()
+
+
+def block(*stmts: Stmt | None) -> Stmt:
+    """`stmts` one after the other, flattened; a single one is itself."""
+    flat: list[Stmt] = []
+    for s in stmts:
+        if isinstance(s, Block):
+            flat.extend(s.stmts)
+        elif s is not None:
+            flat.append(s)
+    return flat[0] if len(flat) == 1 else Block(tuple(flat))
+
+
+def preorder(root: Stmt) -> Iterator[Stmt]:
+    """Every statement, outer ones first, in program order."""
+    stack = [root]
+    while stack:
+        stmt = stack.pop()
+        yield stmt
+        stack.extend(reversed(stmt.body_parts))
+
+
+def with_bodies(stmt: Stmt, bodies: tuple[Stmt, ...]) -> Stmt:
+    """The same statement around other bodies; itself when they are the same."""
+    if all(a is b for a, b in zip(bodies, stmt.body_parts, strict=True)):
+        return stmt
+    if isinstance(stmt, Block):
+        return block(*bodies)
+    if isinstance(stmt, If):
+        return replace(stmt, then=bodies[0], otherwise=bodies[1] if len(bodies) > 1 else None)
+    return replace(cast(Any, stmt), body=bodies[0])
+
+
+def expressions(stmt: Stmt) -> tuple[Expr, ...]:
+    """The expressions that stand in a statement itself (not in its bodies)."""
+    if isinstance(stmt, For):
+        return (stmt.lo, stmt.extent)
+    if isinstance(stmt, Store):
+        return (*stmt.indices, stmt.value)
+    if isinstance(stmt, If):
+        return (stmt.condition,)
+    if isinstance(stmt, Assert):
+        return (stmt.condition, *stmt.details)
+    if isinstance(stmt, Call):
+        return stmt.operands
+    return ()
+
+
+def map_expressions(stmt: Stmt, rule: Callable[[Expr], Expr]) -> Stmt:
+    """`stmt` with `rule` applied to the expressions that stand in it (not in its bodies)."""
+    if isinstance(stmt, For):
+        lo, extent = rule(stmt.lo), rule(stmt.extent)
+        return stmt if lo is stmt.lo and extent is stmt.extent else replace(stmt, lo=lo, extent=extent)
+    if isinstance(stmt, Store):
+        indices, value = tuple(map(rule, stmt.indices)), rule(stmt.value)
+        same = value is stmt.value and all(a is b for a, b in zip(indices, stmt.indices, strict=True))
+        return stmt if same else replace(stmt, indices=indices, value=value)
+    if isinstance(stmt, If):
+        return replace(stmt, condition=rule(stmt.condition))
+    if isinstance(stmt, Assert):
+        return replace(stmt, condition=rule(stmt.condition), details=tuple(map(rule, stmt.details)))
+    if isinstance(stmt, Call):
+        return replace(stmt, operands=tuple(map(rule, stmt.operands)))
+    return stmt
+
+
+def substitute_axis(root: Stmt, axis: Axis, value: Expr) -> Stmt:
+    """`root` with a loop's axis replaced by a value (the loop itself is gone)."""
+    memo: dict[Expr, Expr] = {axis: value}
+
+    def visit(stmt: Stmt) -> Stmt:
+        stmt = map_expressions(stmt, lambda e: rewrite(e, lambda n: None, memo))
+        return with_bodies(stmt, tuple(visit(b) for b in stmt.body_parts))
+
+    return visit(root)
+
+
+def inside(known: Known, loop: For) -> Known:
+    """What is known in the body of a loop."""
+    if loop.step == 1:
+        return known.with_(ranges={loop.axis: (loop.lo, loop.extent)})
+    span = (loop.extent - 1) * loop.step + 1
+    return known.with_(ranges={loop.axis: (loop.lo, span)}, conditions=((loop.axis - loop.lo) % loop.step == 0,))
+
+
+def loads(*roots: Expr) -> Iterator[Access]:
+    """The accesses in expressions of the IR."""
+    return (n for n in walk(*roots) if isinstance(n, Access))
+
+
+def constant(e: Expr) -> int | None:
+    """The value of an integer constant, else None."""
+    return int(e.value) if isinstance(e, Const) else None

@@ -1,0 +1,245 @@
+"""The state of a schedule: immutable, so that a refused step leaves nothing behind and `undo` is going back.
+
+    State       the stages in dependency order, and the recurrences among them
+    StageState  a stage: its equations, its loops (`leaves`) and how they came from its axes (`relations`), where it is computed and stored
+    Split       parent = outer * factor + inner          Fuse   outer = fused // extent(inner), inner = fused % extent(inner)
+
+All loops of a stage are known by name; a handle (an Axis) is only a name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tedsl.lang.errors import Location
+from tedsl.lang.expr import Axis, Const, Expr, Reduce
+from tedsl.lang.integers import simplify
+from tedsl.lang.program import Program, Stage, program
+from tedsl.lang.tensor import Dim, Part, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """`parent` becomes `outer` and `inner`. One of factor and nparts is given, as the user gave it."""
+
+    parent: str
+    outer: str
+    inner: str
+    factor: Dim | None
+    nparts: Dim | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fuse:
+    """`outer` and `inner`, neighbours, become `fused`."""
+
+    outer: str
+    inner: str
+    fused: str
+
+
+Relation = Split | Fuse
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Where a stage is computed: "root", "inline", or "at" the loop `axis` of the stage `stage`."""
+
+    kind: str = "root"
+    stage: str = ""
+    axis: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StageState:
+    """A stage under a schedule. `leaves`: its loops, outermost first. `marks`: what is said of single loops (name → how)."""
+
+    name: str
+    tensors: tuple[Tensor, ...]
+    parts: tuple[Part, ...]
+    leaves: tuple[str, ...]
+    relations: tuple[Relation, ...] = ()
+    kinds: tuple[tuple[str, str], ...] = ()
+    attach: Attach = field(default_factory=Attach)
+    scope: str = "global"
+    layout: tuple[str, ...] | None = None
+    align: tuple[str, int, int] | None = None
+    double_buffer: bool = False
+    pragmas: tuple[tuple[str, str], ...] = ()
+    prefetches: tuple[tuple[str, str, int], ...] = ()
+    tensorized: tuple[tuple[str, Any], ...] = ()
+    is_output: bool = False
+
+    @property
+    def tensor(self) -> Tensor:
+        return self.tensors[0]
+
+    @property
+    def general(self) -> Part:
+        """The equation whose axes name the loops: the last with the most axes."""
+        return max(reversed(self.parts), key=lambda part: len(part.axes))
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The data axes (of the left side)."""
+        return self.general.axes
+
+    @property
+    def reduction(self) -> Reduce | None:
+        """The reduction that this stage is, if it is one."""
+        value = self.general.values[0]
+        return value if isinstance(value, Reduce) else None
+
+    @property
+    def reduce_axes(self) -> tuple[Axis, ...]:
+        reduction = self.reduction
+        return reduction.axes or () if reduction is not None else ()
+
+    @property
+    def roots(self) -> tuple[Axis, ...]:
+        return (*self.axes, *self.reduce_axes)
+
+    def root(self, name: str) -> Axis | None:
+        return next((a for a in self.roots if a.name == name), None)
+
+    def kind(self, leaf: str) -> str:
+        return dict(self.kinds).get(leaf, "serial")
+
+    def with_kind(self, leaf: str, kind: str) -> StageState:
+        return replace(self, kinds=(*((n, k) for n, k in self.kinds if n != leaf), (leaf, kind)))
+
+    def extent(self, name: str, extents: dict[str, Dim] | None = None) -> Dim:
+        """The extent of a loop or axis as the schedule stands; `extents` overrides those of the stage's own axes."""
+        root = self.root(name)
+        if root is not None:
+            return extents[name] if extents and name in extents else root.extent
+        for r in self.relations:
+            if isinstance(r, Fuse) and name == r.fused:
+                return dim(self.extent(r.outer, extents) * self.extent(r.inner, extents))
+            if isinstance(r, Split) and name in (r.outer, r.inner):
+                parent = self.extent(r.parent, extents)
+                factor = self.factor(r, extents)
+                if name == r.inner:
+                    return factor
+                return ceil_div(parent, factor)
+        raise KeyError(name)
+
+    def factor(self, split: Split, extents: dict[str, Dim] | None = None) -> Dim:
+        """The inner extent of a split, clipped to the extent of what is split."""
+        parent = self.extent(split.parent, extents)
+        if split.factor is not None:
+            return clipped(split.factor, parent)
+        assert split.nparts is not None
+        return clipped(ceil_div(parent, split.nparts), parent)
+
+    def origin(self, name: str) -> frozenset[str]:
+        """The stage's own axes from which a loop came."""
+        if self.root(name) is not None:
+            return frozenset((name,))
+        for r in self.relations:
+            if isinstance(r, Split) and name in (r.outer, r.inner):
+                return self.origin(r.parent)
+            if isinstance(r, Fuse) and name == r.fused:
+                return self.origin(r.outer) | self.origin(r.inner)
+        raise KeyError(name)
+
+    def is_reduction_loop(self, name: str) -> bool:
+        """Whether a loop came (in part) from an axis that is reduced over."""
+        return bool(self.origin(name) & {a.name for a in self.reduce_axes})
+
+    @property
+    def names(self) -> set[str]:
+        """Every name of a loop or axis, past and present."""
+        found = {a.name for a in self.roots} | set(self.leaves)
+        for r in self.relations:
+            found |= {r.parent, r.outer, r.inner} if isinstance(r, Split) else {r.outer, r.inner, r.fused}
+        return found
+
+
+def dim(value: Any) -> Dim:
+    """An extent, simplified; a plain integer when it is constant."""
+    if isinstance(value, Expr):
+        value = simplify(value)
+        return value.value if isinstance(value, Const) else value  # type: ignore[return-value]
+    return int(value)
+
+
+def ceil_div(a: Dim, b: Dim) -> Dim:
+    if isinstance(a, int) and isinstance(b, int):
+        return -(-a // b)
+    # a symbolic tile factor is taken to divide (the cost model's convention); a build has put its number in place by then
+    return dim((a + b - 1) // b if isinstance(b, int) else a // b)
+
+
+def clipped(factor: Dim, extent: Dim) -> Dim:
+    """A factor is at most the extent, and at least 1; symbolic ones are taken as they are (loops are bounded when they are lowered)."""
+    if isinstance(factor, int) and isinstance(extent, int):
+        return max(1, min(factor, extent))
+    return factor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """All stages in dependency order; `groups`: names of stages that step together, with the number of common axes."""
+
+    outputs: tuple[Tensor, ...]
+    stages: tuple[StageState, ...]
+    groups: tuple[tuple[tuple[str, ...], int], ...]
+
+    def stage(self, name: str) -> StageState:
+        for s in self.stages:
+            if s.name == name:
+                return s
+        raise KeyError(name)
+
+    def writer(self, tensor: Tensor) -> StageState | None:
+        """The stage that computes a tensor; None for an input."""
+        for s in self.stages:
+            if any(t is tensor for t in s.tensors):
+                return s
+        return None
+
+    def updated(self, *changed: StageState) -> State:
+        new = {s.name: s for s in changed}
+        return replace(self, stages=tuple(new.get(s.name, s) for s in self.stages))
+
+    def group(self, name: str) -> tuple[tuple[str, ...], int] | None:
+        return next((g for g in self.groups if name in g[0]), None)
+
+    def readers(self, tensor: Tensor) -> tuple[StageState, ...]:
+        return tuple(s for s in self.stages if tensor in reads(s))
+
+
+def reads(stage: StageState) -> tuple[Tensor, ...]:
+    """The tensors that a stage reads."""
+    return Stage(stage.name, stage.tensors, stage.parts).reads
+
+
+def stage_state(name: str, tensors: tuple[Tensor, ...], parts: tuple[Part, ...], is_output: bool = False, location: Location | None = None) -> StageState:
+    """A stage with its default loops: data axes in order, then reduction axes."""
+    plain = StageState(name, tensors, parts, (), is_output=is_output)
+    return replace(plain, leaves=tuple(a.name for a in plain.roots))
+
+
+def initial(outputs: tuple[Tensor, ...]) -> State:
+    """The default state: every stage computed at the root with plain loops."""
+    made: Program = program(outputs)
+    used: set[str] = {t.name for t in made.inputs}
+    names: dict[Stage, str] = {}
+    wanted = set(outputs)
+    for stage in sorted(made.stages, key=lambda s: not (set(s.tensors) & wanted)):  # outputs keep their own names
+        names[stage] = unique(stage.name, used)
+    stages = tuple(stage_state(names[s], s.tensors, s.parts, bool(set(s.tensors) & wanted)) for s in made.stages)
+    groups = tuple((tuple(names[s] for s in g.stages), g.depth) for g in made.groups if g.depth or len(g.stages) > 1)
+    return State(outputs, stages, groups)
+
+
+def unique(name: str, used: set[str]) -> str:
+    """`name`, with a number behind it where it is taken; the result is added to `used`."""
+    candidate, serial = name, 0
+    while candidate in used:
+        serial += 1
+        candidate = f"{name}_{serial}"
+    used.add(candidate)
+    return candidate
