@@ -5,6 +5,7 @@ Exported extensions come with this file's text, so it needs NumPy and the errors
 
 from __future__ import annotations
 
+import importlib
 import math
 import sys
 import warnings
@@ -77,10 +78,9 @@ def bind_sizes(args: Sequence[Any], count: int) -> list[tuple[int, int, int, int
     ranks: list[tuple[bool, bool] | None] = [None] * count
     for position, (_, _, shape, role, _, _) in enumerate(args):
         for axis, extent in enumerate(shape):
-            form = affine_size(extent)
-            if form is None or form[0] is None:
+            index, scale, offset = affine_size(extent) or (None, 0, 0)
+            if index is None:
                 continue
-            index, scale, offset = form
             rank = (role == "output", (scale, offset) != (1, 0))
             best = ranks[index]
             if best is None or rank < best:
@@ -119,9 +119,8 @@ class Arguments:
         try:
             return np.dtype(name)
         except TypeError:
-            import ml_dtypes  # bfloat16 is no dtype of NumPy's own
-
-            return np.dtype(getattr(ml_dtypes, name))
+            # bfloat16 is no dtype of NumPy's own
+            return np.dtype(getattr(importlib.import_module("ml_dtypes"), name))
 
     # -- messages
 
@@ -202,7 +201,7 @@ class Arguments:
             self._fail(CallValueError, f"{where} has {axes}, its shape is {array.shape}; expected {want}")
         return array
 
-    def _scalar(self, name: str, dtype: np.dtype, value: Any) -> np.ndarray:
+    def _scalar(self, name: str, dtype: np.dtype, value: float) -> np.ndarray:
         kind = dtype.kind if dtype.kind in "biuf" else "f"  # bfloat16 is a float
         fits: dict[str, tuple[type, ...]] = {"b": (bool,), "i": (bool, int), "u": (bool, int), "f": (bool, int, float)}
         if not isinstance(value, fits[kind]):
@@ -397,8 +396,9 @@ class Arguments:
     def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
         if not np.may_share_memory(a, b):
             return False
+        work: Any = 10**6  # exact, but for contrived strides
         try:
-            return np.shares_memory(a, b, max_work=10**6)
+            return np.shares_memory(a, b, max_work=work)
         except RuntimeError:  # too hard to tell: the safe answer
             return True
 

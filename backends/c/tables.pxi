@@ -76,10 +76,12 @@ cdef extern from *:
     {
         void *p = NULL;
         (void)ctx;
-        size_t alignment = size >= (1u << 22) ? (size_t)1 << 21 : TEDSL_ALIGN;
-        if (posix_memalign(&p, alignment, size ? size : 1)) return NULL;
+        if (posix_memalign(&p, TEDSL_ALIGN, size ? size : 1)) return NULL;
     #if defined(__linux__) && defined(MADV_HUGEPAGE)
-        if (size >= (1u << 22)) madvise(p, size & ~(((size_t)1 << 21) - 1), MADV_HUGEPAGE);
+        if (size >= (1u << 22)) {       /* as NumPy's own allocator does */
+            size_t offset = 4096 - (uintptr_t)p % 4096;
+            madvise((char *)p + offset, size - offset, MADV_HUGEPAGE);
+        }
     #endif
         return p;
     }
@@ -122,7 +124,7 @@ cdef extern from "Python.h":
     object PyCapsule_New(void *p, const char *name, void *destructor)
 
 cdef object aligned_memory = PyCapsule_New(handler_address, "mem_handler", NULL)
-cdef int64_t LARGE = 4096               # bytes from which an aligned result is worth a change of allocator
+cdef int64_t LARGE = 65536              # bytes from which an aligned result is worth a change of allocator (0.3 us)
 cdef int32_t parallel_ran = 0           # a parallel region ran in this process: libgomp's pool exists
 cdef int32_t only_one_thread = 0        # in a child that was forked after that: the pool's threads are gone, waiting for them hangs
 cdef int32_t default_threads = 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 _PACKAGE = "tedsl"
@@ -54,12 +54,12 @@ class Location:
 def here() -> Location | None:
     """The line of the innermost caller outside this package; None where there is none (embedded in C)."""
     # Installed editable, the package's folders lie in several places, so a frame is told by its module's name.
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = frame.f_globals.get("__name__")
         if not (isinstance(name, str) and (name == _PACKAGE or name.startswith(_PACKAGE + "."))):
             return Location(frame.f_code, frame.f_lineno)
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None
 
 
