@@ -7,8 +7,8 @@
     C[i, j] = te.sum(A[i, k] * B[j, k])
     matmul = te.build(C)
 
-The language itself (`tedsl.lang`) is imported at once; schedules, gradients, code generation and tuning when they are first used, so that
-`import tedsl` stays light.
+The language itself (`tedsl.lang`) is imported at once; schedules, gradients, code generation and tuning when they are
+first used, so that `import tedsl` stays light.
 """
 
 from __future__ import annotations
@@ -87,11 +87,11 @@ round = rint
 _LAZY = {
     "broadcast_to": "tedsl.lang.arrays",
     "compute": "tedsl.lang.compute",
-    "concatenate": "tedsl.lang.arrays",
+    "concatenate": "tedsl.lang.views",
     "define": "tedsl.lang.notation",
     "pad": "tedsl.lang.compute",
     "scan": "tedsl.lang.compute",
-    "stack": "tedsl.lang.arrays",
+    "stack": "tedsl.lang.views",
     "auto_schedule": "tedsl.schedule",
     "autodiff": "",
     "backends": "",
@@ -118,23 +118,119 @@ _LAZY = {
     "vjp": "tedsl.autodiff",
 }
 
-__all__ = [  # noqa: PLE0604: the lazy names are strings as well
-    "BuildError", "CacheWarning", "CallError", "CompactionWarning", "DefinitionError", "Error", "Expr", "GradientError", "InternalError",
-    "LoweringError", "OpenMPWarning", "ScheduleError", "Tensor", "TuneError", "__version__", "abs", "absolute", "all", "any", "arccos",
-    "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin", "axes", "cast", "ceil", 
-    "copysign", "cos", "cosh", "erf", "exp", "exp2", "expm1", "floor", "hypot", "isfinite", "isinf", "isnan", "log",
-    "log10", "log1p", "log2", "max", "maximum", "min", "minimum", "placeholder", "pow", "power", "prod", "reduce_axis", "reducer",
-    "rint", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt", "sum", "tan", "tanh", "tensor", "trunc", "var",
-    "where", *_LAZY,
-]  # fmt: skip
+__all__ = [
+    "BuildError",
+    "CacheWarning",
+    "CallError",
+    "CompactionWarning",
+    "DefinitionError",
+    "Error",
+    "Expr",
+    "GradientError",
+    "InternalError",
+    "LoweringError",
+    "OpenMPWarning",
+    "ScheduleError",
+    "Tensor",
+    "TuneError",
+    "__version__",
+    "abs",
+    "absolute",
+    "all",
+    "any",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctan2",
+    "arctanh",
+    "argmax",
+    "argmin",
+    "auto_schedule",
+    "autodiff",
+    "axes",
+    "backends",
+    "broadcast_to",
+    "build",
+    "cast",
+    "ceil",
+    "check_grad",
+    "compute",
+    "concatenate",
+    "copysign",
+    "cos",
+    "cosh",
+    "cost",
+    "create_schedule",
+    "custom_gradient",
+    "define",
+    "emit",
+    "erf",
+    "evaluate",
+    "exp",
+    "exp2",
+    "expm1",
+    "floor",
+    "grad",
+    "hypot",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "jacobian",
+    "jvp",
+    "load_results",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "lower",
+    "machine",
+    "max",
+    "maximum",
+    "min",
+    "minimum",
+    "op",
+    "pad",
+    "placeholder",
+    "pow",
+    "power",
+    "prod",
+    "reduce_axis",
+    "reducer",
+    "reuse",
+    "rint",
+    "round",
+    "rsqrt",
+    "scan",
+    "schedule",
+    "show",
+    "sigmoid",
+    "sign",
+    "sin",
+    "sinh",
+    "sqrt",
+    "stack",
+    "stop_gradient",
+    "sum",
+    "tan",
+    "tanh",
+    "template",
+    "tensor",
+    "trunc",
+    "tune",
+    "var",
+    "vjp",
+    "where",
+]
 
 
 class _Package(ModuleType):
-    """The package as a module object, in which a function may share the name of the module that it lives in (`te.build`, `te.op`)."""
+    """The package as a module object. A function may share the name of the module that it lives in (`te.build`)."""
 
     def __setattr__(self, name: str, value: object) -> None:
-        # The import system binds a submodule in its package, even when it is imported by another module long before anyone asks for the
-        # function; `te.build` has to stay the function.
+        # The import system binds a submodule in its package, even when it is imported by another module long before
+        # anyone asks for the function; `te.build` has to stay the function.
         if isinstance(value, ModuleType) and _LAZY.get(name) == value.__name__:
             value = getattr(value, name)
         super().__setattr__(name, value)

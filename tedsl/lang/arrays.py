@@ -1,4 +1,5 @@
-"""NumPy's operators on whole tensors. Each makes a tensor with a definition of its own: ``A + B`` is ``add[i, j] = A[i, j] + B[i, j]``.
+"""NumPy's operators on whole tensors. Each makes a tensor with a definition of its own: ``A + B`` is ``add[i, j] = A[i,
+j] + B[i, j]``.
 
 Extents broadcast as in NumPy. Two symbolic ones must be the same size; a size is never taken to be 1.
 """
@@ -15,7 +16,7 @@ from .errors import DefinitionError, here
 from .expr import Access, Axis, Cast, Const, Expr, Var, as_expr, walk
 from .functions import FUNCTIONS, apply
 from .reductions import REDUCERS, Reducer, reduce_expr
-from .tensor import Dim, Tensor, as_dim, as_shape
+from .tensor import Dim, Tensor, as_shape
 
 
 def make(name: str, shape: Sequence[Dim], axes: Sequence[Expr], value: Any) -> Tensor:
@@ -30,7 +31,9 @@ def make(name: str, shape: Sequence[Dim], axes: Sequence[Expr], value: Any) -> T
 
 def axis_names(shape: Sequence[Any], *others: Any) -> tuple[Axis, ...]:
     """An axis for each dimension of `shape`: i, j, k … but for the names of sizes in `shape` and `others`."""
-    taken = {n.name for dim in (*shape, *others) if isinstance(dim, Expr) for n in walk(dim) if isinstance(n, (Var, Axis))}
+    taken = {
+        n.name for dim in (*shape, *others) if isinstance(dim, Expr) for n in walk(dim) if isinstance(n, (Var, Axis))
+    }
     letters = (c for c in "ijklmnopqrstuvwxyz" if c not in taken)
     numbered = (f"i{n}" for n in range(len(shape) + len(taken)) if f"i{n}" not in taken)
     return tuple(cast(Axis, Axis(next(letters, None) or next(numbered))) for _ in shape)
@@ -50,7 +53,7 @@ def same_extent(a: Dim, b: Dim) -> bool:
     return isinstance(difference, Const) and difference.value == 0
 
 
-def _shown(shape: Sequence[Dim]) -> str:
+def shown_shape(shape: Sequence[Dim]) -> str:
     return f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
 
 
@@ -60,12 +63,15 @@ def refuse(message: str) -> NoReturn:
 
 def _check_operand(what: str, value: Any) -> None:
     if isinstance(value, np.ndarray):
-        refuse(f"{what}: a NumPy array of shape {value.shape} is combined with a tensor; declare an input, te.tensor(name, {value.shape}, '{value.dtype}'), and pass the array in the call")
+        refuse(
+            f"{what}: a NumPy array of shape {value.shape} is combined with a tensor; declare an input, "
+            f"te.tensor(name, {value.shape}, '{value.dtype}'), and pass the array in the call"
+        )
     if isinstance(value, Expr) and any(isinstance(n, (Axis, Access)) for n in walk(value)):
         refuse(f"{what}: `{value!r}` is an element at axes and is combined with a whole tensor; index the tensor too")
 
 
-# Broadcasting --------------------------------------------------------------------------------------------------------------------------------
+# Broadcasting ---------------------------------------------------------------------------------------------------------
 
 
 def broadcast_shapes(what: str, *shapes: Sequence[Dim]) -> tuple[Dim, ...]:
@@ -81,7 +87,11 @@ def broadcast_shapes(what: str, *shapes: Sequence[Dim]) -> tuple[Dim, ...]:
                 elif not same_extent(extent, shape[d]):
                     symbolic = isinstance(extent, Expr) or isinstance(shape[d], Expr)
                     hint = " (a symbolic extent fits only itself)" if symbolic else ""
-                    refuse(f"{what}: the shapes {' and '.join(map(_shown, shapes))} do not broadcast: extents {extent} and {shape[d]}{hint}")
+                    refuse(
+                        f"{what}: the shapes {' and '.join(map(shown_shape, shapes))} do not broadcast: extents {extent} "
+                        f"and "
+                        f"{shape[d]}{hint}"
+                    )
         result.append(extent)
     return tuple(result)
 
@@ -89,7 +99,10 @@ def broadcast_shapes(what: str, *shapes: Sequence[Dim]) -> tuple[Dim, ...]:
 def element(tensor: Tensor, axes: Sequence[Any], shape: Sequence[Dim]) -> Access:
     """The element of `tensor` that broadcasting puts at `axes` of `shape`."""
     lead = len(axes) - tensor.rank
-    indices = [Const(0) if same_extent(n, 1) and not same_extent(shape[lead + d], 1) else axes[lead + d] for d, n in enumerate(tensor.shape)]
+    indices = [
+        Const(0) if same_extent(n, 1) and not same_extent(shape[lead + d], 1) else axes[lead + d]
+        for d, n in enumerate(tensor.shape)
+    ]
     return cast(Access, Access(tensor, tuple(indices)))
 
 
@@ -101,7 +114,12 @@ def elementwise(name: str, values: Sequence[Any]) -> Tensor:
     tensors = [v for v in values if isinstance(v, Tensor)]
     shape = broadcast_shapes(label, *(t.shape for t in tensors))
     axes = axis_names(shape, *values)
-    return make(name, shape, axes, apply(name, *(element(v, axes, shape) if isinstance(v, Tensor) else as_expr(v) for v in values)))
+    return make(
+        name,
+        shape,
+        axes,
+        apply(name, *(element(v, axes, shape) if isinstance(v, Tensor) else as_expr(v) for v in values)),
+    )
 
 
 def elementwise_cast(x: Tensor, dtype: str) -> Tensor:
@@ -119,239 +137,35 @@ def broadcast_to(x: Tensor, shape: Any) -> Tensor:
     >>> print(te.broadcast_to(te.tensor("A", (3, 1)), (2, 3, 4)))
     broadcast_to[i, j, k] = A[j, 0]
     """
-    x = _tensor("broadcast_to", x)
+    x = as_tensor("broadcast_to", x)
     dims = as_shape(shape, "broadcast_to")
     found = broadcast_shapes("broadcast_to", x.shape, dims)
     if len(found) != len(dims) or not all(map(same_extent, found, dims)):
-        refuse(f"broadcast_to: {x!r} does not broadcast to {_shown(dims)}")
+        refuse(f"broadcast_to: {x!r} does not broadcast to {shown_shape(dims)}")
     axes = axis_names(dims)
     return make("broadcast_to", dims, axes, element(x, axes, dims))
 
 
-def _tensor(what: str, x: Any) -> Tensor:
+def as_tensor(what: str, x: Any) -> Tensor:
     if isinstance(x, Tensor):
         return x
     _check_operand(what, x)
     refuse(f"{what} takes tensors, not {x!r}")
 
 
-# Shapes --------------------------------------------------------------------------------------------------------------------------------------
+# Products and reductions ----------------------------------------------------------------------------------------------
 
 
-def _dimension(what: str, axis: Any, rank: int, name: str) -> int:
+def dimension(what: str, axis: Any, rank: int, name: str) -> int:
     """A dimension's number from what a user gives; negative ones count from the end."""
     if isinstance(axis, (bool, np.bool_)) or not isinstance(axis, (int, np.integer)):
-        hint = "; over the elements of a tensor, by name: te.sum(A[i, k], axis=k)" if isinstance(axis, (Axis, str)) else ""
+        hint = (
+            "; over the elements of a tensor, by name: te.sum(A[i, k], axis=k)" if isinstance(axis, (Axis, str)) else ""
+        )
         refuse(f"{what}: axis={axis!r} of the tensor {name}: its dimensions have numbers{hint}")
     if not -rank <= axis < rank:
         refuse(f"{what}: axis={axis} is out of range for {name}, which has {rank} dimension{'s' * (rank != 1)}")
     return int(axis) % rank
-
-
-def transpose(x: Tensor, axes: Any = None) -> Tensor:
-    """The dimensions of `x` in another order: reversed, or that of `axes`."""
-    order = tuple(range(x.rank))[::-1] if axes is None else tuple(_dimension("transpose", a, x.rank, x.name) for a in axes)
-    if sorted(order) != list(range(x.rank)):
-        refuse(f"transpose: axes={tuple(axes)!r} of {x!r} must name each dimension once")
-    names = axis_names(x.shape)
-    index = {d: names[n] for n, d in enumerate(order)}
-    return make("transpose", [x.shape[d] for d in order], names, Access(x, tuple(index[d] for d in range(x.rank))))
-
-
-def reshape(x: Tensor, shape: Any) -> Tensor:
-    """`x` in another shape, rows together (NumPy's order="C"). One extent may be -1. The sizes must surely be equal."""
-    items = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-    unknown = [n for n, d in enumerate(items) if isinstance(d, (int, np.integer)) and d == -1]
-    if len(unknown) > 1:
-        refuse(f"reshape of {x!r} to {items}: only one extent can be -1")
-    given = as_shape(tuple(1 if n in unknown else d for n, d in enumerate(items)), f"reshape of {x.name}")
-    if unknown:
-        rest = _product(given)
-        if same_extent(rest, 0):
-            refuse(f"reshape of {x!r} to {items}: -1 can be anything when another extent is 0")
-        whole = as_dim(apply("floor_divide", x.size, rest), f"extent {unknown[0]} of the reshaped {x.name}")
-        given = tuple(whole if n in unknown else d for n, d in enumerate(given))
-    if not same_extent(_product(given), x.size):
-        refuse(f"reshape: {x!r} has {x.size} elements, which does not fit the shape {_shown(items)}")
-    axes = axis_names(given, *x.shape)
-    return make("reshape", given, axes, Access(x, tuple(_reshaped(x.shape, given, axes))))
-
-
-def _product(dims: Sequence[Dim]) -> Dim:
-    total: Any = 1
-    for dim in dims:
-        total = total * dim
-    return as_dim(total, "a size")
-
-
-def _reshaped(old: Sequence[Dim], new: Sequence[Dim], axes: Sequence[Axis]) -> list[Expr]:
-    """The indices into `old` for the element at `axes` of `new`.
-
-    The shapes are cut where their leading products agree, so that ``//`` and ``%`` appear only where an extent is really regrouped.
-    """
-    before_old = [_product(old[:n]) for n in range(len(old) + 1)]
-    before_new = [_product(new[:n]) for n in range(len(new) + 1)]
-    cuts = [(0, 0)]
-    for a in range(len(old) + 1):
-        for b in range(cuts[-1][1], len(new) + 1):
-            if (a > cuts[-1][0] or a == 0) and b > cuts[-1][1] and same_extent(before_old[a], before_new[b]):
-                cuts.append((a, b))
-                break
-    if cuts[-1] != (len(old), len(new)):
-        cuts.append((len(old), len(new)))
-    indices: list[Expr] = []
-    for (a0, b0), (a1, b1) in zip(cuts, cuts[1:]):
-        flat: Any = Const(0)
-        for axis, extent in zip(axes[b0:b1], new[b0:b1]):
-            flat = axis if flat is Const(0) else flat * extent + axis
-        for d in range(a0, a1):
-            inner = _product(old[d + 1 : a1])
-            index: Any = Const(0) if same_extent(old[d], 1) else flat if same_extent(inner, 1) else flat // inner
-            # the leading index needs no wrapping
-            outer_is_one = same_extent(_product(old[a0:d]), 1)
-            indices.append(index if outer_is_one or index is Const(0) else index % old[d])
-    return indices
-
-
-def slice_tensor(x: Tensor, items: Sequence[Any]) -> Tensor:
-    """NumPy's basic indexing: whole numbers, slices, None and one Ellipsis."""
-    shown = f"{x.name}[{', '.join('…' if e is Ellipsis else repr(e) for e in items)}]"
-    for e in items:
-        if isinstance(e, (Axis, str)) or (isinstance(e, Expr) and any(isinstance(n, (Axis, Access)) for n in walk(e))):
-            refuse(f"{shown} mixes axes with slices: give an axis to every dimension, or to none")
-        if not (e is None or e is Ellipsis or isinstance(e, (slice, int, np.integer, Expr))) or isinstance(e, (bool, np.bool_)):
-            refuse(f"{shown}: tensors take whole numbers, slices, None and …; to gather, index with the elements of a tensor: {x.name}[I[i]]")
-    if sum(e is Ellipsis for e in items) > 1:
-        refuse(f"{shown} has more than one …")
-    taken = sum(e is not None and e is not Ellipsis for e in items)
-    if taken > x.rank:
-        refuse(f"{shown} has {taken} indices, but {x.name} has {x.rank} dimension{'s' * (x.rank != 1)}")
-    filler = [slice(None)] * (x.rank - taken)
-    where = next((n for n, e in enumerate(items) if e is Ellipsis), len(items))
-    full = [*items[:where], *filler, *items[where + 1 :]]
-    shape: list[Dim] = []
-    parts: list[tuple[Any, Any] | Any] = []  # for each dimension of x: (start, step) with the next axis, or a fixed index
-    dim = 0
-    for e in full:
-        if e is None:
-            shape.append(1)
-            parts.append(None)
-            continue
-        extent = x.shape[dim]
-        if isinstance(e, slice):
-            start, length, step = _slice(e, extent, shown)
-            shape.append(length)
-            parts.append((start, step))
-        else:
-            parts.append(as_expr(_position(e, extent, dim, shown)))
-        dim += 1
-    axes = axis_names(shape, *x.shape)
-    names = iter(axes)
-    indices: list[Expr] = []
-    for part in parts:
-        if isinstance(part, tuple):
-            start, step = part
-            axis: Any = next(names)
-            index = axis if step == 1 else -axis if step == -1 else axis * step
-            indices.append(as_expr(index if _is_zero(start) else start - axis if step == -1 else index + start))
-        elif part is None:
-            next(names)
-        else:
-            indices.append(part)
-    return make("slice", shape, axes, Access(x, tuple(indices)))
-
-
-def _is_zero(value: Any) -> bool:
-    return not isinstance(value, Expr) and value == 0
-
-
-def _position(index: Any, extent: Dim, dim: int, shown: str) -> Any:
-    if isinstance(index, Expr):
-        return index
-    if isinstance(extent, int) and not -extent <= index < extent:
-        refuse(f"{shown}: the index {index} is out of bounds for dimension {dim} of extent {extent}")
-    return index + extent if index < 0 else int(index)
-
-
-def _slice(item: slice, extent: Dim, shown: str) -> tuple[Any, Dim, int]:
-    """Start, length and step of a slice along `extent`."""
-    step = 1 if item.step is None else item.step
-    if isinstance(step, (bool, np.bool_)) or not isinstance(step, (int, np.integer)) or step == 0:
-        refuse(f"{shown}: the step {step!r} of a slice is a whole number other than 0")
-    for bound in (item.start, item.stop):
-        if isinstance(bound, (bool, float, np.floating)) or not (bound is None or isinstance(bound, (int, np.integer, Expr))):
-            refuse(f"{shown}: a slice goes from whole numbers to whole numbers, not to {bound!r}")
-    step = int(step)
-    if isinstance(extent, int) and not isinstance(item.start, Expr) and not isinstance(item.stop, Expr):
-        start, stop, step = slice(item.start, item.stop, step).indices(extent)
-        return start, len(range(start, stop, step)), step
-    first, last = (0, extent) if step > 0 else (extent - 1, -1)
-    low, high = (0, extent) if step > 0 else (-1, extent - 1)
-    begin = first if item.start is None else _clip(item.start, extent, low, high, shown)
-    end = last if item.stop is None else _clip(item.stop, extent, low, high, shown)
-    span = end - begin if step > 0 else begin - end
-    length = apply("maximum", apply("floor_divide", span + (abs(step) - 1), abs(step)) if abs(step) > 1 else span, 0)
-    from .integers import simplify
-
-    start = simplify(as_expr(begin))
-    return start.value if isinstance(start, Const) else start, as_dim(length, f"an extent of {shown}"), step
-
-
-def _clip(bound: Any, extent: Dim, low: Any, high: Any, shown: str) -> Any:
-    """A slice's bound as NumPy takes it: from the end when negative, and within the dimension."""
-    from .integers import Known, prove
-
-    if isinstance(bound, Expr):
-        if prove(apply("less", bound, 0), Known()):
-            bound = bound + extent
-        elif not prove(apply("greater_equal", bound, 0), Known()):
-            refuse(f"{shown}: whether the bound `{bound!r}` is negative depends on sizes; state it: te.var(…, min=…)")
-    elif bound < 0:
-        bound = int(bound) + extent
-    return apply("minimum", apply("maximum", bound, low), high)
-
-
-def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """Tensors one after the other along `axis`, as `numpy.concatenate`. Raises DefinitionError when their other extents differ.
-
-    >>> import tedsl as te
-    >>> print(te.concatenate([te.tensor("A", (2,)), te.tensor("B", (3,))]))
-    concatenate[i] = where(i < 2, A[i], B[i - 2])
-    """
-    parts = [_tensor("concatenate", t) for t in tensors]
-    if not parts or not parts[0].rank:
-        refuse("concatenate takes at least one tensor, of at least one dimension")
-    first = parts[0]
-    dim = _dimension("concatenate", axis, first.rank, first.name)
-    starts: list[Any] = [0]
-    for t in parts:
-        if t.rank != first.rank or not all(d == dim or same_extent(a, b) for d, (a, b) in enumerate(zip(t.shape, first.shape))):
-            refuse(f"concatenate: {t!r} does not fit {first!r}: all extents but that of dimension {dim} must be equal")
-        starts.append(as_dim(starts[-1] + t.shape[dim], "an extent"))
-    shape = [*first.shape]
-    shape[dim] = starts[-1]
-    axes = axis_names(shape, *(d for t in parts for d in t.shape))
-    value: Any = None
-    for t, start, end in reversed(list(zip(parts, starts, starts[1:]))):
-        index: list[Any] = [*axes]
-        if not _is_zero(start):
-            index[dim] = axes[dim] - start
-        read = Access(t, tuple(index))
-        value = read if value is None else apply("where", apply("less", axes[dim], end), read, value)
-    return make("concatenate", shape, axes, value)
-
-
-def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """Tensors of one shape along a new dimension, as `numpy.stack`."""
-    parts = [_tensor("stack", t) for t in tensors]
-    if not parts:
-        refuse("stack takes at least one tensor")
-    dim = _dimension("stack", axis, parts[0].rank + 1, "the result")
-    at = (*(slice(None),) * dim, None)
-    return concatenate([t[(*at, ...)] for t in parts], dim)
-
-
-# Products and reductions ---------------------------------------------------------------------------------------------------------------------
 
 
 def matmul(a: Any, b: Any) -> Tensor:
@@ -362,7 +176,7 @@ def matmul(a: Any, b: Any) -> Tensor:
             refuse(f"@ takes tensors of at least one dimension, not {value!r}; scalars are multiplied with *")
     n, m = a.shape[-1], b.shape[max(b.rank - 2, 0)]
     if not same_extent(n, m):
-        refuse(f"@: the shapes {_shown(a.shape)} and {_shown(b.shape)} do not fit: extents {n} and {m}")
+        refuse(f"@: the shapes {shown_shape(a.shape)} and {shown_shape(b.shape)} do not fit: extents {n} and {m}")
     batch = broadcast_shapes("@", a.shape[:-2], b.shape[:-2])
     rows, columns = a.shape[-2:-1], b.shape[-1:] if b.rank > 1 else ()
     shape = (*batch, *rows, *columns)
@@ -382,14 +196,19 @@ def matmul(a: Any, b: Any) -> Tensor:
 def _batched(x: Tensor, lead: Sequence[Axis], batch: Sequence[Dim], last: Sequence[Axis]) -> Any:
     skip = len(batch) - max(x.rank - 2, 0)
     own = x.shape[: max(x.rank - 2, 0)]
-    outer = [Const(0) if same_extent(n, 1) and not same_extent(batch[skip + d], 1) else lead[skip + d] for d, n in enumerate(own)]
+    outer = [
+        Const(0) if same_extent(n, 1) and not same_extent(batch[skip + d], 1) else lead[skip + d]
+        for d, n in enumerate(own)
+    ]
     return Access(x, (*outer, *last))
 
 
-def reduce_tensor(kind: Reducer, x: Tensor, axis: Any = None, where: Any = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
+def reduce_tensor(
+    kind: Reducer, x: Tensor, axis: Any = None, where: Any = None, dtype: Any = None, keepdims: bool = False
+) -> Tensor:
     """The reduction of `x` over numbered dimensions, all of them without `axis`."""
     items = range(x.rank) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
-    over = [_dimension(kind.name, a, x.rank, x.name) for a in items]
+    over = [dimension(kind.name, a, x.rank, x.name) for a in items]
     if len(set(over)) != len(over):
         refuse(f"{kind.name}: axis={axis!r} names a dimension of {x.name} twice")
     if kind.indexed and len(over) > 1 and axis is not None:
@@ -400,13 +219,18 @@ def reduce_tensor(kind: Reducer, x: Tensor, axis: Any = None, where: Any = None,
     if where is not None:
         _check_operand(kind.name, where)
         if isinstance(where, Tensor):
-            if not all(map(same_extent, broadcast_shapes(kind.name, x.shape, where.shape), x.shape)) or where.rank > x.rank:
+            if (
+                not all(map(same_extent, broadcast_shapes(kind.name, x.shape, where.shape), x.shape))
+                or where.rank > x.rank
+            ):
                 refuse(f"{kind.name}: where={where!r} does not broadcast to {x!r}")
             condition = element(where, axes, x.shape)
         else:
             condition = as_expr(bool(where) if isinstance(where, np.bool_) else where)
     if over:
-        value = reduce_expr(kind, (value,), tuple(axes[d] for d in sorted(over)), condition, dtype, 1 if kind.indexed else 0)
+        value = reduce_expr(
+            kind, (value,), tuple(axes[d] for d in sorted(over)), condition, dtype, 1 if kind.indexed else 0
+        )
     elif condition is not None or kind.indexed:
         refuse(f"{kind.name} of {x!r} runs over no dimension")
     else:

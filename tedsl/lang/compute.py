@@ -17,9 +17,11 @@ Written = tuple[tuple[Axis, ...], Expr]
 
 
 class Steps(Tensor):
-    """What `te.compute` makes of an equation that reads a placeholder before its first element, as the update of a `te.scan` does.
+    """What `te.compute` makes of an equation that reads a placeholder before its first element, as the update of a
+    `te.scan` does.
 
-    It has a shape and a dtype. Its meaning comes from the scan; whatever else asks for its definition gets the error of its bounds.
+    It has a shape and a dtype. Its meaning comes from the scan; whatever else asks for its definition gets the error of
+    its bounds.
     """
 
     def __init__(self, name: str, shape: tuple[Dim, ...], dtype: str, written: Written, error: DefinitionError) -> None:
@@ -42,10 +44,11 @@ class Steps(Tensor):
 
 
 def compute(shape: Any, fcompute: Callable[..., Any], name: Any = "compute", dtype: Any = None) -> Any:
-    """The tensor of `shape` whose element at the axes is ``fcompute(*axes)``; a tuple of tensors when it returns a tuple (TVM's spelling).
+    """The tensor of `shape` whose element at the axes is ``fcompute(*axes)``; a tuple of tensors when it returns a
+    tuple (TVM's spelling).
 
-    shape: extents, one for each argument of `fcompute`, whose names become the names of the axes (``*args`` takes any number). dtype: the
-    expression's unless given. name: a name, or as many as there are results.
+    shape: extents, one for each argument of `fcompute`, whose names become the names of the axes (``*args`` takes any
+    number). dtype: the expression's unless given. name: a name, or as many as there are results.
 
     Raises DefinitionError when the function does not fit the shape, and for whatever `T[i, j] = …` refuses.
 
@@ -61,7 +64,9 @@ def compute(shape: Any, fcompute: Callable[..., Any], name: Any = "compute", dty
     label = as_name(name if isinstance(name, str) else "compute")
     dims = as_shape(shape, label)
     if not callable(fcompute):
-        raise DefinitionError(f"te.compute takes a function of the axes, such as lambda i, j: A[i, j]; got {fcompute!r}", location)
+        raise DefinitionError(
+            f"te.compute takes a function of the axes, such as lambda i, j: A[i, j]; got {fcompute!r}", location
+        )
     axes = tuple(cast(Axis, Axis(n)) for n in _axis_names(fcompute, len(dims), location))
     results = fcompute(*axes)
     values = tuple(results) if isinstance(results, (tuple, list)) else (results,)
@@ -79,7 +84,9 @@ def compute(shape: Any, fcompute: Callable[..., Any], name: Any = "compute", dty
         exprs = _as_steps(dims, axes, values)
         if exprs is None:
             raise
-        tensors = tuple(Steps(n, dims, kind or dtypes.strong(e.dtype), (axes, e), error) for n, e in zip(names, exprs, strict=True))
+        tensors = tuple(
+            Steps(n, dims, kind or dtypes.strong(e.dtype), (axes, e), error) for n, e in zip(names, exprs, strict=True)
+        )
     return tensors if isinstance(results, (tuple, list)) else tensors[0]
 
 
@@ -105,7 +112,8 @@ def _axis_names(function: Callable[..., Any], rank: int, location: Location | No
         spare = (f"i{n}" for n in range(rank + len(names)) if f"i{n}" not in names)
         return [*names[:rank], *(next(spare) for _ in range(rank - len(names)))]
     raise DefinitionError(
-        f"te.compute: the function takes {len(names)} argument{'s' * (len(names) != 1)} ({', '.join(names) or 'none'}), but the shape has {rank} "
+        f"te.compute: the function takes {len(names)} argument{'s' * (len(names) != 1)} "
+        f"({', '.join(names) or 'none'}), but the shape has {rank} "
         f"dimension{'s' * (rank != 1)}: it gets one axis for each",
         location,
     )
@@ -116,11 +124,14 @@ def _result_names(name: Any, label: str, count: int, location: Location | None) 
         return [label] if count == 1 else [f"{label}_{n}" for n in range(count)]
     names = [as_name(n) for n in name] if isinstance(name, (tuple, list)) else []
     if len(names) != count:
-        raise DefinitionError(f"te.compute: name={name!r} for {count} result{'s' * (count != 1)}; give one name, or one for each", location)
+        raise DefinitionError(
+            f"te.compute: name={name!r} for {count} result{'s' * (count != 1)}; give one name, or one for each",
+            location,
+        )
     return names
 
 
-# Recurrences ---------------------------------------------------------------------------------------------------------------------------------
+# Recurrences ----------------------------------------------------------------------------------------------------------
 
 
 def _steps_read(values: tuple[Any, ...]) -> Steps | None:
@@ -151,11 +162,13 @@ def _as_steps(shape: tuple[Dim, ...], axes: tuple[Axis, ...], values: tuple[Any,
 
 
 def scan(init: Any, update: Any, state: Any, inputs: Any = None, name: str = "scan") -> Any:
-    """A recurrence along the first dimension (TVM's spelling): the first steps are `init`, the others `update`, which reads `state` before.
+    """A recurrence along the first dimension (TVM's spelling): the first steps are `init`, the others `update`, which
+    reads `state` before.
 
-    init: a tensor whose first extent is the number of initial steps. update: a tensor of `te.compute`, of the shape of the result, in which
-    `state`, a placeholder of that shape, stands for the result. Lists of all three give several recurrences that read one another; the
-    result is then a tuple. inputs: not needed; the inputs are those that are read.
+    init: a tensor whose first extent is the number of initial steps. update: a tensor of `te.compute`, of the shape of
+    the result, in which `state`, a placeholder of that shape, stands for the result. Lists of all three give several
+    recurrences that read one another; the result is then a tuple. inputs: not needed; the inputs are those that are
+    read.
 
     Raises DefinitionError where the shapes differ, and when the update reads steps that are not earlier.
 
@@ -184,7 +197,11 @@ def scan(init: Any, update: Any, state: Any, inputs: Any = None, name: str = "sc
     for first, step, stand_in in zip(inits, updates, states, strict=True):
         steps = first.shape[0] if first.rank else 0
         if not isinstance(steps, int) or steps < 1 or not _same_shape(first.shape[1:], stand_in.shape[1:]):
-            raise DefinitionError(f"te.scan: init is {first!r}; it has the shape of the state {stand_in!r} but for its first extent, the number of initial steps", location)
+            raise DefinitionError(
+                f"te.scan: init is {first!r}; it has the shape of the state {stand_in!r} but for its first extent, "
+                f"the number of initial steps",
+                location,
+            )
         if not _same_shape(step.shape, stand_in.shape):
             raise DefinitionError(f"te.scan: the shapes of update, {step!r}, and state, {stand_in!r}, differ", location)
         written.append(_written(step, location))
@@ -223,7 +240,7 @@ def _stand_for(value: Expr, states: dict[Tensor, Tensor], done: dict[Tensor, Ten
             return None
         tensor = node.tensor
         if tensor in states or tensor in done:
-            return Access(states.get(tensor) or done[tensor], node.indices)
+            return Access(states[tensor] if tensor in states else done[tensor], node.indices)
         if isinstance(tensor, Steps):
             axes, inner = tensor.written
             return substitute(_stand_for(inner, states, done), dict(zip(axes, node.indices, strict=True)))
@@ -232,14 +249,14 @@ def _stand_for(value: Expr, states: dict[Tensor, Tensor], done: dict[Tensor, Ten
     return rewrite(value, rule)
 
 
-# Borders -------------------------------------------------------------------------------------------------------------------------------------
+# Borders --------------------------------------------------------------------------------------------------------------
 
 
 def pad(x: Tensor, pad_width: Any, value: Any = 0, mode: str = "constant", name: str = "pad") -> Tensor:
     """`x` with a border, as `numpy.pad`: of `value`, or made of `x` itself with mode ``"edge"`` or ``"wrap"``.
 
-    pad_width: ``n`` for all sides, ``(before, after)`` for all dimensions, or ``((before, after), …)`` with one pair for each; whole numbers
-    or sizes. value: a number that `x`'s dtype holds, or an expression without axes.
+    pad_width: ``n`` for all sides, ``(before, after)`` for all dimensions, or ``((before, after), …)`` with one pair
+    for each; whole numbers or sizes. value: a number that `x`'s dtype holds, or an expression without axes.
 
     Raises DefinitionError for widths that do not fit, and for a value of another type.
 
@@ -248,6 +265,7 @@ def pad(x: Tensor, pad_width: Any, value: Any = 0, mode: str = "constant", name:
     pad[i, j] = where((i >= 1) & (j < 3), X[i - 1, j], 7.0)
     """
     from .arrays import axis_names, make
+    from .integers import Known, prove
 
     if not isinstance(x, Tensor):
         raise DefinitionError(f"te.pad pads a tensor, not {x!r}", here())
@@ -255,13 +273,25 @@ def pad(x: Tensor, pad_width: Any, value: Any = 0, mode: str = "constant", name:
         raise DefinitionError(f"te.pad: mode={mode!r}; 'constant', 'edge' or 'wrap'", here())
     pairs = _pairs(pad_width, x)
     axes = axis_names(x.shape)
-    shape = tuple(as_dim(b + n + a, f"extent {d} of the padded {x.name}") for d, (n, (b, a)) in enumerate(zip(x.shape, pairs, strict=True)))
+    shape = tuple(
+        as_dim(b + n + a, f"extent {d} of the padded {x.name}")
+        for d, (n, (b, a)) in enumerate(zip(x.shape, pairs, strict=True))
+    )
     indices: list[Any] = []
     condition: Any = None
     for axis, extent, (before, after) in zip(axes, x.shape, pairs, strict=True):
         index: Any = axis if _zero(before) else axis - before
         tests = [] if _zero(before) else [apply("greater_equal", axis, before)]
-        tests += [] if _zero(after) else [apply("less", axis, extent if _zero(before) else as_dim(before + extent, "an extent"))]
+        tests += (
+            []
+            if _zero(after)
+            else [apply("less", axis, extent if _zero(before) else as_dim(before + extent, "an extent"))]
+        )
+        if tests and mode != "constant" and not prove(apply("greater_equal", as_expr(extent), 1), Known()):
+            hint = f"; say that the size is not 0: te.var({str(extent)!r}, min=1)" if isinstance(extent, Expr) else ""
+            raise DefinitionError(
+                f"te.pad: mode={mode!r} repeats elements of {x.name}, which may have none: it is {x!r}{hint}", here()
+            )
         if tests and mode == "edge":
             index = apply("minimum", apply("maximum", index, 0), extent - 1)
         elif tests and mode == "wrap":
@@ -290,7 +320,11 @@ def _border(value: Any, x: Tensor) -> Expr:
     if x.dtype == "bool" and isinstance(border, Const) and border.value in (0, 1):
         return Const(bool(border.value))
     if dtypes.promote(x.dtype, border.dtype) != x.dtype:
-        raise DefinitionError(f"te.pad: value={border!r} is {dtypes.strong(border.dtype)}, but {x.name} is {x.dtype}: nothing is narrowed in silence; te.cast one of them", here())
+        raise DefinitionError(
+            f"te.pad: value={border!r} is {dtypes.strong(border.dtype)}, but {x.name} is {x.dtype}: nothing is "
+            f"narrowed in silence; te.cast one of them",
+            here(),
+        )
     return border
 
 
@@ -304,7 +338,11 @@ def _pairs(widths: Any, x: Tensor) -> list[tuple[Any, Any]]:
             raise DefinitionError(f"te.pad of {x!r}: {e.message}", here()) from None
 
     def single(value: Any) -> bool:
-        return isinstance(value, (Expr, int, np.integer)) or not isinstance(value, (Sequence, np.ndarray)) or isinstance(value, str)
+        return (
+            isinstance(value, (Expr, int, np.integer))
+            or not isinstance(value, (Sequence, np.ndarray))
+            or isinstance(value, str)
+        )
 
     def pair(values: Sequence[Any]) -> tuple[Any, Any]:
         if len(values) not in (1, 2) or not all(single(v) for v in values):
@@ -315,9 +353,17 @@ def _pairs(widths: Any, x: Tensor) -> list[tuple[Any, Any]]:
         widths = (widths,)
     if all(single(w) for w in widths):
         if len(widths) not in (1, 2):
-            raise DefinitionError(f"te.pad of {x!r}: pad_width={widths!r}; give one number, (before, after), or a pair for each dimension", here())
+            raise DefinitionError(
+                f"te.pad of {x!r}: pad_width={widths!r}; give one number, (before, after), or a pair for each "
+                f"dimension",
+                here(),
+            )
         return [pair(widths)] * x.rank
     if any(single(w) for w in widths) or len(widths) not in (1, x.rank):
-        raise DefinitionError(f"te.pad of {x!r}: pad_width={widths!r} has {len(widths)} entr{'y' if len(widths) == 1 else 'ies'}; give a pair (before, after) for each of the {x.rank} dimensions", here())
+        raise DefinitionError(
+            f"te.pad of {x!r}: pad_width={widths!r} has {len(widths)} entr{'y' if len(widths) == 1 else 'ies'}; "
+            f"give a pair (before, after) for each of the {x.rank} dimensions",
+            here(),
+        )
     pairs = [pair(w) for w in widths]
     return pairs * x.rank if len(pairs) == 1 else pairs

@@ -1,4 +1,5 @@
-"""Index notation as text: from characters to a tree of what was written. Nothing is evaluated here, and no name is looked up.
+"""Index notation as text: from characters to a tree of what was written. Nothing is evaluated here, and no name is
+looked up.
 
     program  ::= equation { (";" | newline) equation }
     equation ::= left { "," left } "=" expr { "," expr }
@@ -61,7 +62,10 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What was written. `kind`: number, string, name, index (of `text`), call (of `text`), apply (function `text`), tuple, component."""
+    """What was written.
+
+    `kind`: number, string, name, index (of `text`), call (of `text`), apply (function `text`), tuple, component.
+    """
 
     kind: str
     text: str
@@ -102,7 +106,11 @@ def tokens(source: str) -> list[Token]:
         match = _TOKEN.match(source, position)
         if match is None:
             character = source[position]
-            what = f"the text that begins with {character} does not end" if character in "'\"" else f"unexpected {character!r}"
+            what = (
+                f"the text that begins with {character} does not end"
+                if character in "'\""
+                else f"unexpected {character!r}"
+            )
             refuse(source, position, f"{what}; {_HINTS.get(character, _HINTS['.'])}")
         kind, text = str(match.lastgroup), match.group()
         if kind == "name" and not text.isascii():
@@ -117,12 +125,20 @@ def tokens(source: str) -> list[Token]:
             if not open_brackets:
                 refuse(source, token.start, f"this {text} closes nothing")
             if _CLOSE[open_brackets[-1].text] != text:
-                refuse(source, token.start, f"expected {_CLOSE[open_brackets[-1].text]} to close the {open_brackets[-1].text}, found {text}")
+                refuse(
+                    source,
+                    token.start,
+                    f"expected {_CLOSE[open_brackets[-1].text]} to close the {open_brackets[-1].text}, found {text}",
+                )
             open_brackets.pop()
         if kind != "space" and not (kind == "newline" and open_brackets):
             found.append(token)
     if open_brackets:
-        refuse(source, len(source.rstrip()), f"expected {_CLOSE[open_brackets[-1].text]} to close the {open_brackets[-1].text}, found the end")
+        refuse(
+            source,
+            len(source.rstrip()),
+            f"expected {_CLOSE[open_brackets[-1].text]} to close the {open_brackets[-1].text}, found the end",
+        )
     found.append(Token("end", "", len(source)))
     return found
 
@@ -130,7 +146,11 @@ def tokens(source: str) -> list[Token]:
 def parse(source: str) -> list[Equation]:
     """The equations of `source`. Raises DefinitionError, with a caret under the place, for what is none."""
     if len(source) > MAX_LENGTH:
-        raise DefinitionError(f"cannot read the definition: it has {len(source)} characters; at most {MAX_LENGTH} are read. Split it into several tensors", here())
+        raise DefinitionError(
+            f"cannot read the definition: it has {len(source)} characters; at most {MAX_LENGTH} are read. Split "
+            f"it into several tensors",
+            here(),
+        )
     return _Parser(source).program()
 
 
@@ -195,7 +215,9 @@ class _Parser:
             self.take()
             right.append(self.expression())
         if self.at("="):
-            self.unexpected("an operator, or the end of the equation (a comparison is ==, equations are separated by ;)")
+            self.unexpected(
+                "an operator, or the end of the equation (a comparison is ==, equations are separated by ;)"
+            )
         return Equation(tuple(left), tuple(right))
 
     def left(self) -> Node:
@@ -222,7 +244,11 @@ class _Parser:
     def deeper(self, start: int) -> None:
         self.nesting += 1
         if self.nesting > MAX_NESTING:
-            refuse(self.source, start, f"it is nested more than {MAX_NESTING} deep here; define a part of it as a tensor of its own")
+            refuse(
+                self.source,
+                start,
+                f"it is nested more than {MAX_NESTING} deep here; define a part of it as a tensor of its own",
+            )
 
     def expression(self, minimum: int = 0) -> Node:
         """Operators of at least precedence `minimum`, by precedence climbing."""
@@ -235,11 +261,20 @@ class _Parser:
             token = self.take()
             # ** groups to the right, everything else to the left
             right = self.expression(function.precedence + (function.symbol != "**"))
-            if function.kind == "compare" and self.now.kind == "symbol" and self.now.text in _BINARY and _BINARY[self.now.text].kind == "compare":
+            if (
+                function.kind == "compare"
+                and self.now.kind == "symbol"
+                and self.now.text in _BINARY
+                and _BINARY[self.now.text].kind == "compare"
+            ):
                 refuse(self.source, self.now.start, "comparisons do not chain; write (a < b) & (b < c)")
             depth = 1 + max(node.depth, right.depth)
             if depth > MAX_DEPTH:
-                refuse(self.source, token.start, f"more than {MAX_DEPTH} operators hang together here; define a part of it as a tensor of its own")
+                refuse(
+                    self.source,
+                    token.start,
+                    f"more than {MAX_DEPTH} operators hang together here; define a part of it as a tensor of its own",
+                )
             node = Node("apply", function.name, token.start, (node, right), depth=depth)
         self.nesting -= 1
         return node
@@ -251,7 +286,11 @@ class _Parser:
         if token.kind == "symbol" and token.text in _UNARY:
             self.take()
             operand = self.expression(_UNARY_PRECEDENCE)
-            return Node("apply", _UNARY[token.text], token.start, (operand,), depth=operand.depth + 1) if _UNARY[token.text] else operand
+            return (
+                Node("apply", _UNARY[token.text], token.start, (operand,), depth=operand.depth + 1)
+                if _UNARY[token.text]
+                else operand
+            )
         if token.kind in ("number", "string"):
             self.take()
             return Node(token.kind, token.text if token.kind == "number" else token.text[1:-1], token.start)
@@ -293,13 +332,24 @@ class _Parser:
                     refuse(self.source, keyword.start, f"{keyword.text}= is given twice")
                 keywords.append((keyword.text, keyword.start, self.expression()))
             elif keywords:
-                refuse(self.source, self.now.start, f"an argument without a name stands before those with one in {name.text}(…)")
+                refuse(
+                    self.source,
+                    self.now.start,
+                    f"an argument without a name stands before those with one in {name.text}(…)",
+                )
             else:
                 arguments.append(self.expression())
             if not self.at(")"):
                 self.expect(",", f"or ) in the arguments of {name.text}")
         self.take()
-        return Node("call", name.text, name.start, tuple(arguments), tuple(keywords), _depth([*arguments, *(v for _, _, v in keywords)]))
+        return Node(
+            "call",
+            name.text,
+            name.start,
+            tuple(arguments),
+            tuple(keywords),
+            _depth([*arguments, *(v for _, _, v in keywords)]),
+        )
 
     def component(self, node: Node) -> Node:
         """``f(…)[0]``: a component of a reduction over a tuple."""

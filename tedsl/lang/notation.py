@@ -1,4 +1,7 @@
-"""`te.define`: definitions from a string in index notation. The string is parsed (`tedsl.lang.grammar`), never evaluated."""
+"""`te.define`: definitions from a string in index notation.
+
+The string is parsed (`tedsl.lang.grammar`), never evaluated; here its names get their meaning.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,18 @@ from .reductions import REDUCERS, Reducer, reduction
 from .tensor import Dim, Tensor, as_dim, tensor
 
 ALIASES = {
-    "abs": "absolute", "pow": "power", "round": "rint", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2",
-    "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "mod": "remainder",
-}  # fmt: skip
+    "abs": "absolute",
+    "pow": "power",
+    "round": "rint",
+    "asin": "arcsin",
+    "acos": "arccos",
+    "atan": "arctan",
+    "atan2": "arctan2",
+    "asinh": "arcsinh",
+    "acosh": "arccosh",
+    "atanh": "arctanh",
+    "mod": "remainder",
+}
 CONSTANTS: Mapping[str, bool | float] = {"inf": float("inf"), "nan": float("nan"), "True": True, "False": False}
 _REDUCTION_KEYWORDS = ("axis", "where", "dtype", "nan")
 
@@ -26,17 +38,17 @@ _REDUCTION_KEYWORDS = ("axis", "where", "dtype", "nan")
 def define(text: str, /, **names: Any) -> Any:
     """The tensor that `text` defines in index notation; a tuple of them when it defines several.
 
-    text: equations such as ``C[i,j] = sum(A[i,k] * B[j,k])``, separated by ``;`` or newlines. All functions and reductions of the language
-    are known by their names (``exp``, ``where``, ``sum``, ``argmax`` …), with Python's operators; ``L[] = …`` has no dimensions;
-    ``M[i], N[i] = …, …`` defines two tensors together.
+    text: equations such as ``C[i,j] = sum(A[i,k] * B[j,k])``, separated by ``;`` or newlines. All functions and
+    reductions of the language are known by their names (``exp``, ``where``, ``sum``, ``argmax`` …), with Python's
+    operators; ``L[] = …`` has no dimensions; ``M[i], N[i] = …, …`` defines two tensors together.
 
-    names: what the names in the text mean. For the name of a tensor that is read: a tensor, or a shape, which makes an input of float32; for
-    one on a left side: its shape, or a tensor of `te.tensor` to define. For an axis: its extent. For anything else: a number, a size
-    (`te.var`), a reducer (`te.reducer`) or a function of expressions. Names of sizes in the shapes may be used as they are. Kernels take the
-    inputs in the order in which they are met in the text.
+    names: what the names in the text mean. For the name of a tensor that is read: a tensor, or a shape, which makes an
+    input of float32; for one on a left side: its shape, or a tensor of `te.tensor` to define. For an axis: its extent.
+    For anything else: a number, a size (`te.var`), a reducer (`te.reducer`) or a function of expressions. Names of
+    sizes in the shapes may be used as they are. Kernels take the inputs in the order in which they are met in the text.
 
-    Raises DefinitionError, with a caret under the place, for text that cannot be read, names that are not known or not used, and for
-    definitions without a meaning.
+    Raises DefinitionError, with a caret under the place, for text that cannot be read, names that are not known or not
+    used, and for definitions without a meaning.
 
     >>> import tedsl as te
     >>> te.define("C[i,j] = sum(A[i,k] * B[j,k])", A=(4, 6), B=(5, 6))
@@ -47,11 +59,15 @@ def define(text: str, /, **names: Any) -> Any:
     S[0, j] = X[0, j]; S[t, j] = 0.5 * S[t - 1, j] + X[t, j]
     """
     if not isinstance(text, str):
-        raise DefinitionError(f"te.define takes a string such as 'C[i,j] = sum(A[i,k] * B[j,k])', not {type(text).__name__}", here())
+        raise DefinitionError(
+            f"te.define takes a string such as 'C[i,j] = sum(A[i,k] * B[j,k])', not {type(text).__name__}", here()
+        )
     try:
         made = _Names(text, parse(text), names).define()
     except RecursionError:
-        raise DefinitionError("cannot read the definition: it is nested too deeply; define a part of it as a tensor of its own", here()) from None
+        raise DefinitionError(
+            "cannot read the definition: it is nested too deeply; define a part of it as a tensor of its own", here()
+        ) from None
     return made[0] if len(made) == 1 else made
 
 
@@ -88,10 +104,14 @@ class _Names:
                 self.tensors[node.text] = defined[node.text] = target
         unused = [name for name in self.given if name not in self.used]
         if unused:
-            raise DefinitionError(f"te.define was given {', '.join(f'{n}=' for n in unused)}, but there is no {' and no '.join(unused)} in `{self.text.strip()}`", here())
+            raise DefinitionError(
+                f"te.define was given {', '.join(f'{n}=' for n in unused)}, but there is no {' and no '.join(unused)} "
+                f"in `{self.text.strip()}`",
+                here(),
+            )
         return tuple(defined.values())
 
-    # Names -------------------------------------------------------------------------------------------------------------------------------
+    # Names ------------------------------------------------------------------------------------------------------------
 
     def find_axes(self) -> set[str]:
         """Names that can only be axes: those on a left side, alone as an index, or in ``axis=``."""
@@ -101,7 +121,11 @@ class _Names:
                 found |= {child.text for child in node.children if child.kind == "name"}
             for keyword, _, value in node.keywords:
                 if keyword == "axis":
-                    found |= {n.text for n in (value.children if value.kind == "tuple" else (value,)) if n.kind in ("name", "string")}
+                    found |= {
+                        n.text
+                        for n in (value.children if value.kind == "tuple" else (value,))
+                        if n.kind in ("name", "string")
+                    }
         return found
 
     def declare(self) -> None:
@@ -128,8 +152,14 @@ class _Names:
             return value
         if isinstance(value, np.ndarray):
             shown = value.dtype.name
-            self.refuse(start, f"{name} is a NumPy array; declare {name}=te.tensor('{name}', {value.shape}, '{shown}') and pass the array to the kernel")
-        if isinstance(value, (tuple, list, int, np.integer)) or (isinstance(value, Expr) and not isinstance(value, Axis)):
+            self.refuse(
+                start,
+                f"{name} is a NumPy array; declare {name}=te.tensor('{name}', {value.shape}, '{shown}') and pass the "
+                f"array to the kernel",
+            )
+        if isinstance(value, (tuple, list, int, np.integer)) or (
+            isinstance(value, Expr) and not isinstance(value, Axis)
+        ):
             return self.at(start, lambda: tensor(name, value))
         self.refuse(start, f"{name} is used as a tensor, but {name}={value!r} is neither a tensor nor a shape")
 
@@ -139,7 +169,11 @@ class _Names:
         bare = {node.text: node.start for node in reversed(list(nodes(self.equations))) if node.kind == "name"}
         for name, value in self.given.items():
             whole = isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
-            size = isinstance(value, Expr) and not isinstance(value, (Axis, Const)) and (name in self.axes or not (isinstance(value, Var) and value.name == name))
+            size = (
+                isinstance(value, Expr)
+                and not isinstance(value, (Axis, Const))
+                and (name in self.axes or not (isinstance(value, Var) and value.name == name))
+            )
             if name in bare and name not in self.tensors and (whole or size):
                 self.used.add(name)
                 found[name] = self.at(bare[name], lambda name=name, value=value: as_dim(value, f"the extent of {name}"))  # type: ignore[misc]
@@ -157,7 +191,7 @@ class _Names:
                 raise
             self.refuse(start, error.message)
 
-    # Sides of an equation ----------------------------------------------------------------------------------------------------------------
+    # Sides of an equation ---------------------------------------------------------------------------------------------
 
     def target(self, node: Node) -> Tensor:
         if node.text not in self.tensors:
@@ -170,7 +204,9 @@ class _Names:
         first, *others = equation.left
         for other in others:
             if [(n.kind, n.text) for n in other.children] != [(n.kind, n.text) for n in first.children]:
-                self.refuse(other.start, f"tensors that are defined together have the same left side; {first.text} has another")
+                self.refuse(
+                    other.start, f"tensors that are defined together have the same left side; {first.text} has another"
+                )
         found = []
         for node in first.children:
             if node.kind == "number" and node.text.isdigit():
@@ -178,7 +214,10 @@ class _Names:
             elif node.kind == "name" and node.text not in CONSTANTS:
                 found.append(self.axis(node.text))
             else:
-                self.refuse(node.start, f"the left side of {first.text} holds axes and whole numbers; put the arithmetic on the right side")
+                self.refuse(
+                    node.start,
+                    f"the left side of {first.text} holds axes and whole numbers; put the arithmetic on the right side",
+                )
         return tuple(found)
 
     def right_side(self, equation: Equation) -> tuple[Any, ...]:
@@ -186,8 +225,10 @@ class _Names:
         for node in equation.right:
             value = self.build(node, whole=len(equation.left) > 1)
             values += value if isinstance(value, tuple) else [value]
-        if len(values) != len(equation.left):
-            self.refuse(equation.right[-1].start, f"there {'is' if len(values) == 1 else 'are'} {len(values)} right side{'s' * (len(values) != 1)} for {len(equation.left)} left")
+        count = len(values)
+        if count != len(equation.left):
+            sides = f"is {count} right side" if count == 1 else f"are {count} right sides"
+            self.refuse(equation.right[-1].start, f"there {sides} for {len(equation.left)} left")
         return tuple(values)
 
     def axis(self, name: str) -> Expr:
@@ -197,7 +238,7 @@ class _Names:
             return value
         return Axis(name)
 
-    # Expressions -------------------------------------------------------------------------------------------------------------------------
+    # Expressions ------------------------------------------------------------------------------------------------------
 
     def build(self, node: Node, whole: bool = False) -> Any:
         """The expression that `node` is; with `whole`, a tuple of them is accepted."""
@@ -276,14 +317,15 @@ class _Names:
                 self.refuse(node.start, f"{name} is read here before it has a shape; give it one, {name}=(…)")
             return found
         if name in self.later:
-            reads_itself = any(n.text == name for e in self.equations for n in e.left if any(m is node for m in nodes([e])))
+            reads_itself = any(
+                n.text == name for e in self.equations for n in e.left if any(m is node for m in nodes([e]))
+            )
             why = "reads its own earlier steps, so its shape is needed" if reads_itself else "is defined further down"
-            self.refuse(node.start, f"{name} {why}: pass its shape, {name}=({', '.join(['n'] * len(node.children))}{',' * (len(node.children) == 1)})")
+            self.refuse(node.start, f"{name} {why}: pass its shape, {name}={_shape_like(node)}")
         if name in FUNCTIONS or name in REDUCERS or name in ALIASES:
             self.refuse(node.start, f"{name} is a function; it takes parentheses, {name}(…)")
-        rank = len(node.children)
-        shape = "(" + ", ".join("nmklpq"[d] if d < 6 else "n" for d in range(rank)) + ("," if rank == 1 else "") + ")"
-        self.refuse(node.start, f"the tensor {name} is not known; pass its shape, {name}={shape}, or a tensor, {name}=te.tensor(…)")
+        ways = f"its shape, {name}={_shape_like(node)}, or a tensor, {name}=te.tensor(…)"
+        self.refuse(node.start, f"the tensor {name} is not known; pass {ways}")
 
     def call(self, node: Node) -> Any:
         name = node.text
@@ -318,7 +360,11 @@ class _Names:
 
         known = [*FUNCTIONS, *REDUCERS, *ALIASES, "cast", *(n for n, v in self.given.items() if callable(v))]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"pass it as a keyword, {name}=…, a function of expressions"
+        hint = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else f"pass it as a keyword, {name}=…, a function of expressions"
+        )
         self.refuse(node.start, f"the function {name} is not known; {hint}")
 
     def result_of(self, node: Node, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
@@ -332,7 +378,10 @@ class _Names:
             hint = "the axes are given by name, axis=k"
             if name in ("min", "max"):
                 hint = f"the {'smaller' if name == 'min' else 'larger'} of two values is {name}imum(a, b); " + hint
-            self.refuse(node.children[1].start if node.children else node.start, f"{name} takes one expression and runs over axes; {hint}")
+            self.refuse(
+                node.children[1].start if node.children else node.start,
+                f"{name} takes one expression and runs over axes; {hint}",
+            )
         allowed = _REDUCTION_KEYWORDS if name in ("min", "max") else _REDUCTION_KEYWORDS[:3]
         value = self.build(node.children[0])
         options = self.options(node, allowed)
@@ -347,14 +396,18 @@ class _Names:
         found: dict[str, Any] = {}
         for keyword, start, value in node.keywords:
             if keyword not in allowed:
-                self.refuse(start, f"{node.text} takes {', '.join(f'{k}=' for k in allowed)}; {keyword}= is none of them")
+                self.refuse(
+                    start, f"{node.text} takes {', '.join(f'{k}=' for k in allowed)}; {keyword}= is none of them"
+                )
             if keyword == "where":
                 found[keyword] = self.build(value)
             elif keyword == "axis":
                 items = value.children if value.kind == "tuple" else (value,)
                 found[keyword] = tuple(self.axis(self.word(item, "an axis")) for item in items)
             else:
-                found[keyword] = self.word(value, "a dtype such as float64" if keyword == "dtype" else "propagate or unspecified")
+                found[keyword] = self.word(
+                    value, "a dtype such as float64" if keyword == "dtype" else "propagate or unspecified"
+                )
         if "dtype" in found:
             try:
                 dtypes.canonical(found["dtype"])
@@ -376,3 +429,8 @@ def nodes(equations: list[Equation]) -> Iterator[Node]:
         yield node
         stack += [value for _, _, value in reversed(node.keywords)]
         stack += reversed(node.children)
+
+
+def _shape_like(node: Node) -> str:
+    """A shape of as many dimensions as the element `node` has indices, as an example."""
+    return f"({', '.join('nmklpq'[: len(node.children)])}{',' * (len(node.children) == 1)})"

@@ -31,6 +31,11 @@ class Part:
     def axes(self) -> tuple[Axis, ...]:
         return tuple(e for e in self.lhs if isinstance(e, Axis))
 
+    @property
+    def expressions(self) -> tuple[Expr, ...]:
+        """Everything that it reads: its values (a scatter-add's indices and condition as well)."""
+        return self.values
+
 
 class Definition:
     """The equations of one tensor, or of several that are defined together (a tuple of expressions of equal range)."""
@@ -165,7 +170,7 @@ class Tensor:
         if any(isinstance(e, slice) or e is None or e is Ellipsis for e in items) or (
             items and len(items) < self.rank and all(isinstance(e, (int, np.integer)) and not isinstance(e, bool) for e in items)
         ):
-            from .arrays import slice_tensor
+            from .views import slice_tensor
 
             return slice_tensor(self, items)
         return self._access(items)
@@ -221,12 +226,12 @@ class Tensor:
         return matmul(other, self)
 
     def transpose(self, *axes: Any) -> Tensor:
-        from .arrays import transpose
+        from .views import transpose
 
         return transpose(self, axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes or None)
 
     def reshape(self, *shape: Any) -> Tensor:
-        from .arrays import reshape
+        from .views import reshape
 
         return reshape(self, shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
 
