@@ -111,11 +111,11 @@ class Arguments:
         self.inputs = [a for a in self.args if a[3] == "input"]
         self.outputs = [a for a in self.args if a[3] == "output"]
         self.size_names = [s[0] for s in self.sizes]
-        self.dtypes = [self._dtype(a[1]) for a in self.args]
+        self.dtypes = [self.dtype_of(a[1]) for a in self.args]
         self.binders = bind_sizes(self.args, len(self.sizes))
 
     @staticmethod
-    def _dtype(name: str) -> np.dtype:
+    def dtype_of(name: str) -> np.dtype:
         try:
             return np.dtype(name)
         except TypeError:

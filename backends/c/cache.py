@@ -13,13 +13,12 @@ import hashlib
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tedsl.lang.errors import BuildError, CacheWarning
+from tedsl.lang.errors import BuildError, CacheWarning, warn
 
 FORMAT = 1
 STALE_SECONDS = 3600  # what an interrupted build left behind is removed when it is older than this
@@ -80,12 +79,7 @@ def limit() -> int:
 
 
 def _warn(text: str) -> None:
-    depth = 1
-    frame = sys._getframe(0)
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "tedsl":
-        depth += 1
-        frame = frame.f_back
-    warnings.warn(f"[W002] {text}", CacheWarning, stacklevel=depth)
+    warn(f"[W002] {text}", CacheWarning)
 
 
 def _temporary() -> Path:

@@ -7,16 +7,15 @@ import os
 import platform
 import statistics
 import sys
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tedsl.backends.c import cache, toolchain
-from tedsl.backends.c.arguments import bind_sizes
+from tedsl.backends.c.arguments import Arguments, bind_sizes
 from tedsl.backends.c.module import CModule
 from tedsl.backends.c.runtime import LoadedKernel
-from tedsl.lang.errors import BuildError, InternalError, OpenMPWarning
+from tedsl.lang.errors import BuildError, InternalError, OpenMPWarning, warn
 from tedsl.version import __version__
 
 _loads = itertools.count()
@@ -53,7 +52,7 @@ class Kernel(LoadedKernel):
             text = (
                 f"[W003] {module.name}: the compiler has no OpenMP, so parallel loops run on one thread; install libomp"
             )
-            warnings.warn(text, OpenMPWarning, stacklevel=3)
+            warn(text, OpenMPWarning)
         _load(self, module, entry, library)
 
     @property
@@ -118,6 +117,12 @@ def _check(module: CModule) -> None:
     roles = [a.role for a in module.args]
     if roles != sorted(roles) or "output" not in roles:  # "input" < "output"
         raise InternalError(f"{module.name}: arguments are inputs, then at least one output, got {roles}")
+    for argument in module.args:
+        try:
+            Arguments.dtype_of(argument.dtype)
+        except (ImportError, AttributeError, TypeError) as e:
+            text = f"NumPy has no {argument.dtype}, the dtype of {argument.name}"
+            raise BuildError(f"{module.name}: {text}; install ml_dtypes, which brings it ({e})") from e
     try:
         binders = bind_sizes(module.spec()[1], len(module.sizes))
     except (IndexError, TypeError, KeyError) as e:

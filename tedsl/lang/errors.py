@@ -51,16 +51,31 @@ class Location:
         return (Location, (self.file, self.line))
 
 
+def _is_own(frame: FrameType) -> bool:
+    # Installed editable, the package's folders lie in several places, so a frame is told by its module's name.
+    name = frame.f_globals.get("__name__")
+    return isinstance(name, str) and (name == _PACKAGE or name.startswith(_PACKAGE + "."))
+
+
 def here() -> Location | None:
     """The line of the innermost caller outside this package; None where there is none (embedded in C)."""
-    # Installed editable, the package's folders lie in several places, so a frame is told by its module's name.
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        name = frame.f_globals.get("__name__")
-        if not (isinstance(name, str) and (name == _PACKAGE or name.startswith(_PACKAGE + "."))):
+        if not _is_own(frame):
             return Location(frame.f_code, frame.f_lineno)
         frame = frame.f_back
     return None
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn about the line of the user's program, however deep in the package the reason is found."""
+    import warnings
+
+    depth = 2  # as warnings counts: 1 is this function, 2 its caller
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_own(frame):
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(message, category, stacklevel=depth)
 
 
 class Error(Exception):

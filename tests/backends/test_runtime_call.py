@@ -140,6 +140,15 @@ def test_anything_that_lends_its_memory_is_an_array(add):
     assert add(x, x, out=buffer) is buffer and list(buffer) == [0, 2, 4, 6]
 
 
+def test_bfloat16():
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="bfloat16 is a dtype of ml_dtypes")
+    kernel = build_module(c_modules.scalar("bfloat16", "uint16_t"))
+    value = np.asarray(1.5, ml_dtypes.bfloat16)
+    assert kernel(value) == value and kernel(value).dtype == value.dtype and kernel(1.5) == value
+    with pytest.raises(ValueError, match="cannot hold"):
+        kernel(1e39)
+
+
 def test_a_rank_0_input_takes_a_python_number():
     scale = build_module(c_modules.scale())
     w, g = np.ones(3, "f4"), np.full(3, 2, "f4")
@@ -256,6 +265,17 @@ def test_a_forked_child_of_a_parallel_program_does_not_hang():
         "    os._exit(0 if (sums == 8).all() and used == 1 else 1)\n"
         "assert os.waitpid(pid, 0)[1] == 0\n"
         "assert rows(x, threads=4)[1] == 4\n"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_openmp_threads_outlive_the_kernel_that_started_them():
+    done = run(
+        "import gc, time\n"
+        "for n in range(3):\n"
+        "    kernel = build_module(c_modules.row_sums())\n"
+        "    assert (kernel(np.ones((64, 8)), threads=4)[0] == 8).all()\n"
+        "    del kernel; gc.collect(); time.sleep(0.05)\n"
     )
     assert done.returncode == 0, done.stderr
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import c_modules
 import numpy as np
@@ -326,6 +327,13 @@ def test_modules_that_cannot_be_called():
         build_module(c_modules.CModule("a b", module.source, module.args, module.sizes))
     with pytest.raises(InternalError, match="inputs, then at least one output"):
         build_module(c_modules.CModule("add", module.source, module.args[::-1], module.sizes))
+
+
+def test_dtypes_that_numpy_lacks(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    module = c_modules.scalar("bfloat17", "uint16_t")
+    with pytest.raises(BuildError, match="scalar: NumPy has no bfloat17, the dtype of x; install ml_dtypes"):
+        build_module(module)
 
 
 def test_an_undeclared_return_value_is_a_defect_of_tedsl():

@@ -69,6 +69,14 @@ def frames(*names: str):
     return functions[-1]()
 
 
+def test_warnings_blame_the_user(recwarn):
+    scope = {"__name__": "tedsl.deep", "errors": errors}
+    exec(compile("def f():\n    errors.warn('[W002] text', errors.CacheWarning)\n", "<tedsl>", "exec"), scope)
+    scope["f"]()
+    line = inspect.currentframe().f_lineno - 1
+    assert (recwarn[0].filename, recwarn[0].lineno, str(recwarn[0].message)) == (__file__, line, "[W002] text")
+
+
 def test_here_looks_past_the_package():
     assert frames("user", "tedsl.top", "tedsl.schedule.tile") == errors.Location("<frame 0>", 2)
     assert frames("user", "tedsl", "helper", "tedsl.lang") == errors.Location("<frame 2>", 2)
