@@ -115,7 +115,7 @@ def _block(
     values = [scope.value(e, mask) for e in part.values]
     where = tuple(slice(lo, lo + count) for lo, count in block)
     for tensor, value in zip(definition.tensors, values, strict=True):
-        np.copyto(state.arrays[tensor][where], value, casting="no", where=True if mask is None else mask)
+        np.copyto(state.arrays[tensor][(*where, ...)], value, casting="no", where=True if mask is None else mask)
     if mask is None:
         ready[where] = True
     else:

@@ -51,7 +51,7 @@ def _reduce(scope: Scope, node: Reduce, mask: Array | None) -> Values:
     axes = cast("tuple[Axis, ...]", node.axes)
     ranges = [scope.state.range(axis) for axis in axes]
     kinds = tuple(v.dtype for v in node.values)
-    identity = tuple(scope.state.constant(e) for e in node.reducer.identity(kinds))
+    identity = tuple(scope.value(e) for e in node.reducer.identity(kinds))  # a Cast of a number at most
     if any(count == 0 for _, count in ranges):
         if node.reducer.checked and node.where is None:
             empty = next(axis for axis, (_, count) in zip(axes, ranges, strict=True) if count == 0)
