@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .affine import Affine
@@ -10,6 +10,7 @@ from .expr import Axis, Expr
 
 if TYPE_CHECKING:
     from .prove import Facts
+    from .samples import Sample
 
 Bounds = tuple["int | None", "int | None"]
 
@@ -20,7 +21,7 @@ class Known:
     An axis that is not in `ranges` has its own range, if it is resolved. Every range is taken to be non-empty: where one is empty nothing runs.
     """
 
-    __slots__ = ("affines", "bounds", "conditions", "facts", "intervals", "proofs", "ranges", "simplified", "spans")
+    __slots__ = ("affines", "bounds", "conditions", "facts", "intervals", "proofs", "ranges", "samples", "simplified", "spans")
 
     def __init__(
         self, ranges: Mapping[Axis, tuple[int | Expr, int | Expr]] | None = None, conditions: Iterable[Expr] = ()
@@ -35,12 +36,16 @@ class Known:
         self.bounds: dict[Any, Bounds] = {}
         self.proofs: dict[Any, bool] = {}
         self.facts: Facts | None = None
+        self.samples: tuple[list[Sample], Iterator[Sample]] | None = None
 
     def with_(
         self, ranges: Mapping[Axis, tuple[int | Expr, int | Expr]] | None = None, conditions: Iterable[Expr] = ()
     ) -> Known:
         """These assumptions and more; a range given again replaces the old one."""
-        return Known({**self.ranges, **(ranges or {})}, (*self.conditions, *conditions))
+        result = Known({**self.ranges, **ranges} if ranges else self.ranges, (*self.conditions, *conditions))
+        if not ranges:
+            result.spans, result.intervals = self.spans, self.intervals  # they follow from the ranges alone
+        return result
 
     def assumes(self, condition: Expr) -> bool:
         """Whether `condition` is one of the conditions, as it stands."""

@@ -17,6 +17,7 @@ from .affine import FALSE, Affine, factors, product
 from .dtypes import limits
 from .expr import Apply, Axis, Cast, Const, Expr, Var
 from .known import NOTHING, Bounds, Known
+from .samples import falsified, vanishes
 from .simplify import affine, comparison, extremes
 
 _MOST_ROWS = 150
@@ -139,7 +140,9 @@ class System:
         one = Affine({atom: 1})
         if isinstance(atom, Axis):
             span = self.known.span(atom)
-            if span is not None:
+            if span is not None and span[0].same(span[1]):
+                self.zero(one - span[0])
+            elif span is not None:
                 self.at_least_zero(one - span[0])
                 self.at_least_zero(span[1] - one)
             return
@@ -258,8 +261,10 @@ def _combine(a: dict[Expr, int], p: int, b: dict[Expr, int], q: int) -> dict[Exp
 def eliminate(rows: Iterable[Row], equations: Iterable[Row], keep: Expr | None = None) -> list[Row]:
     """What the rows say of `keep` alone. Raises Contradiction when they are seen to have no solution in integers."""
     rows, pending = list(rows), list(equations)
+    fresh = 0
     while pending:
-        pending.sort(key=lambda r: min((abs(c) for a, c in r[0].items() if a is not keep), default=0) if r[0] else 0)
+        if len(pending) > 1:
+            pending.sort(key=lambda r: min((abs(c) for a, c in r[0].items() if a is not keep), default=0))
         terms, constant = pending.pop(0)
         if not terms:
             if constant:
@@ -270,11 +275,20 @@ def eliminate(rows: Iterable[Row], equations: Iterable[Row], keep: Expr | None =
             raise Contradiction
         if g > 1:
             terms, constant = {a: c // g for a, c in terms.items()}, constant // g
-        unit = next((a for a, c in terms.items() if abs(c) == 1 and a is not keep), None)
-        if unit is None:
+        free = [(abs(c), a) for a, c in terms.items() if a is not keep]
+        size, unit = min(free, key=lambda t: t[0], default=(0, None))
+        if unit is None or (size > 1 and len(free) == 1):  # an equation of `keep`
             rows.append((terms, constant))
             rows.append(({a: -c for a, c in terms.items()}, -constant))
             continue
+        if size > 1:
+            # c*x + … == 0 with c the smallest coefficient: in t = x + (…)//c the other coefficients are remainders by c, and so smaller.
+            fresh += 1
+            c = terms[unit]
+            definition = {a: p // c for a, p in terms.items() if p // c}
+            definition[Axis(f"\0{fresh}")] = -1
+            pending.append((terms, constant))
+            terms, constant = definition, constant // c
         sign = terms[unit]
 
         def replaced(row: Row, terms: dict[Expr, int] = terms, constant: int = constant, unit: Expr = unit, sign: int = sign) -> Row:
@@ -293,10 +307,13 @@ def eliminate(rows: Iterable[Row], equations: Iterable[Row], keep: Expr | None =
         for terms, _ in table.values():
             for atom, c in terms.items():
                 if atom is not keep:
-                    counts.setdefault(atom, [0, 0])[c < 0] += 1
+                    count = counts.setdefault(atom, [0, 0, 0])
+                    count[c < 0] += 1
+                    if c != 1 and c != -1:
+                        count[2] = 1  # eliminating it may let in points that are no integers
         if not counts:
             return list(table.values())
-        best = min(counts, key=lambda a: counts[a][0] * counts[a][1] - counts[a][0] - counts[a][1])
+        best = min(counts, key=lambda a: 2 * (counts[a][0] * counts[a][1] - counts[a][0] - counts[a][1]) + counts[a][2])
         up = [row for row in table.values() if row[0].get(best, 0) > 0]
         down = [row for row in table.values() if row[0].get(best, 0) < 0]
         table = {key: row for key, row in table.items() if best not in row[0]}
@@ -435,7 +452,7 @@ def always_at_least(x: Affine, known: Known) -> bool:
     key = x.key()
     found = known.proofs.get(key)
     if found is None:
-        found = known.proofs[key] = _impossible(Formula("ge", -x - 1), known)
+        found = known.proofs[key] = not falsified(x, known) and _impossible(Formula("ge", -x - 1), known)
     return found
 
 
@@ -461,6 +478,8 @@ def decide(kind: str, x: Affine, known: Known) -> bool | None:
         return False
     if always_at_least(x, known) and always_at_least(-x, known):
         return True
+    if vanishes(x, known):
+        return None
     return False if _impossible(Formula("eq", x), known) else None
 
 
@@ -481,19 +500,25 @@ def prove(condition: Expr, known: Known = NOTHING) -> bool:
         return True
     found = known.proofs.get(condition)
     if found is None:
-        found = known.proofs[condition] = _prove(condition, known)
+        found = known.proofs[condition] = _prove(condition, known) or contradictory(known)
     return found
 
 
 def _prove(e: Expr, known: Known) -> bool:
     if isinstance(e, Const):
-        return bool(e.value) or contradictory(known)
+        return bool(e.value)
     if isinstance(e, Apply) and e.args[0] == "bitwise_and" and e.dtype == "bool":
         return all(prove(x, known) for x in e.args[1])
     found = comparison(e, None)
-    if found is not None and found[0] != "ne":
-        return decide(*found, known) is True
-    return _impossible(formula(e, False), known)
+    if found is None or found[0] == "ne":
+        return _impossible(formula(e, False), known)
+    if decide(*found, known):
+        return True
+    if not any(isinstance(atom, Apply) for atom in found[1].terms):
+        return False
+    # quotients by sizes and the like: what simplification makes of them under the assumptions may be within reach
+    simpler = comparison(e, known)
+    return simpler is not None and not simpler[1].same(found[1]) and decide(*simpler, known) is True
 
 
 def project(x: Affine, known: Known) -> Bounds:

@@ -540,6 +540,33 @@ def _conditioned(e: Expr, known: Known | None) -> Expr:
     return e.with_children(new) if any(a is not b for a, b in zip(children, new)) else e
 
 
+def _without_implied(parts: list[Expr], name: str) -> list[Expr] | None:
+    """`parts` without those that another one with the same axes implies (or, for ``|``, is implied by); None when two exclude each other."""
+    sign = 1 if name == "bitwise_and" else -1
+    least: dict[frozenset[tuple[Expr, int]], tuple[int, Expr]] = {}
+    kept = dict.fromkeys(parts)
+    for part in parts:
+        found = comparison(part, None)
+        if found is None or found[0] != "ge":
+            continue
+        x = found[1]
+        key = frozenset(x.terms.items())
+        if key in least:
+            constant, other = least[key]
+            if x.constant * sign < constant * sign:
+                del kept[other]
+            else:
+                del kept[part]
+                continue
+        least[key] = x.constant, part
+    for key, (constant, _) in least.items():
+        opposite = least.get(frozenset((a, -c) for a, c in key))
+        # x + p >= 0 and -x + q >= 0: never both where p + q < 0; always one of them where p + q >= -1
+        if opposite is not None and (constant + opposite[0] < 0 if sign > 0 else constant + opposite[0] >= -1):
+            return None
+    return list(kept)
+
+
 def _connected(e: Expr, name: str, known: Known | None) -> Expr:
     neutral, absorbing = (TRUE, FALSE) if name == "bitwise_and" else (FALSE, TRUE)
     parts: dict[Expr, None] = {}
@@ -551,20 +578,11 @@ def _connected(e: Expr, name: str, known: Known | None) -> Expr:
             parts.update(dict.fromkeys(conjuncts(part, name)))
     if any(negated(part) in parts for part in parts):
         return absorbing
-    kept = list(parts)
-    if known is not None and 1 < len(kept) <= 6:
-        from .prove import prove
-
-        for part in list(kept):
-            others = [p for p in kept if p is not part]
-            if not others:
-                break
-            # p & q: q is not needed where p proves it. p | q: nor where ~p refutes it.
-            given = known.with_(conditions=[p if name == "bitwise_and" else negated(p) for p in others])
-            if prove(part if name == "bitwise_and" else negated(part), given):
-                kept = others
-            elif prove(negated(part) if name == "bitwise_and" else part, given):
-                return absorbing
+    kept: list[Expr] | None = list(parts)
+    if len(kept) > 1:
+        kept = _without_implied(kept, name)
+        if kept is None:
+            return absorbing
     return joined(sorted(kept, key=order), name)
 
 
