@@ -87,11 +87,8 @@ def broadcast_shapes(what: str, *shapes: Sequence[Dim]) -> tuple[Dim, ...]:
                 elif not same_extent(extent, shape[d]):
                     symbolic = isinstance(extent, Expr) or isinstance(shape[d], Expr)
                     hint = " (a symbolic extent fits only itself)" if symbolic else ""
-                    refuse(
-                        f"{what}: the shapes {' and '.join(map(shown_shape, shapes))} do not broadcast: extents {extent} "
-                        f"and "
-                        f"{shape[d]}{hint}"
-                    )
+                    given = " and ".join(map(shown_shape, shapes))
+                    refuse(f"{what}: the shapes {given} do not broadcast: extents {extent} and {shape[d]}{hint}")
         result.append(extent)
     return tuple(result)
 

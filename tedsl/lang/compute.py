@@ -208,13 +208,20 @@ def scan(init: Any, update: Any, state: Any, inputs: Any = None, name: str = "sc
         label = stand_in.name if stand_in.name != "placeholder" else name
         results.append(Tensor(label, stand_in.shape, stand_in.dtype, None, location))
     for first, result, (axes, _) in zip(inits, results, written, strict=True):
-        for q in range(first.shape[0]):  # type: ignore[arg-type]
-            define((result,), (Const(q), *axes[1:]), (Access(first, (Const(q), *axes[1:])),), location)
+        for q in range(cast(int, first.shape[0])):
+            define((result,), (Const(q), *axes[1:]), (_initial(first, q, axes),), location)
     done: dict[Tensor, Tensor] = {}
     for step, result, (axes, value) in zip(updates, results, written, strict=True):
         define((result,), axes, (_stand_for(value, dict(zip(states, results, strict=True)), done),), location)
         done[step] = result
     return tuple(results) if several else results[0]
+
+
+def _initial(first: Tensor, q: int, axes: tuple[Axis, ...]) -> Expr:
+    """Step `q` of `first`. A plain number takes the type of the state."""
+    if len(first.parts) == 1 and isinstance(number := first.parts[0].values[first.component], Const):
+        return Const(number.value)
+    return Access(first, (Const(q), *axes[1:]))
 
 
 def _same_shape(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> bool:

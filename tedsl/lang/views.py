@@ -1,4 +1,4 @@
-"""Tensors in another order, another shape, in part and joined, as in NumPy. Each is a definition that reads elsewhere."""
+"""Tensors in another order, another shape, in part and joined, as in NumPy: each a definition that reads elsewhere."""
 
 from __future__ import annotations
 
