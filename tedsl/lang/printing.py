@@ -77,6 +77,12 @@ def _axes(axes: tuple[Axis, ...]) -> str:
 
 def definition(part: Part, tensors: tuple[Tensor, ...]) -> str:
     """One part of a definition on one line: ``C[i, j] = sum(A[i, k] * B[j, k], axis=k)``."""
+    from .scatter import ScatterPart
+
     index = ", ".join(text(e) for e in part.lhs)
     left = ", ".join(f"{t.name}[{index}]" for t in tensors)
-    return f"{left} = {', '.join(text(v) for v in part.values)}"
+    values = ", ".join(text(v) for v in part.values)
+    if isinstance(part, ScatterPart):
+        where = "" if part.where is None else f" where {text(part.where)}"
+        return f"{left} += {values}  over {', '.join(display(a.name) for a in part.domain)}{where}"
+    return f"{left} = {values}"

@@ -1,0 +1,188 @@
+"""The arithmetic of derivatives: constructors that leave out what does not matter (`0*x`, `1*x`, `x + 0`, double negation).
+
+They build what a gradient adds to the user's own expressions, which they never rewrite. All operands are typed, and typed alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import reduce
+
+from tedsl.lang.affine import FALSE, TRUE
+from tedsl.lang.expr import Apply, Cast, Const, Expr
+from tedsl.lang.simplify import conjuncts, negated
+
+
+def const(value: float, dtype: str) -> Expr:
+    """A number of type `dtype`."""
+    return Const(value, dtype)
+
+
+def is_const(e: Expr, value: float | None = None) -> bool:
+    """Whether `e` is a number (this one, if given)."""
+    return isinstance(e, Const) and (value is None or e.value == value)
+
+
+def is_zero(e: Expr) -> bool:
+    return is_const(e, 0)
+
+
+def add(a: Expr, b: Expr) -> Expr:
+    """``a + b``."""
+    if is_zero(a):
+        return b
+    if is_zero(b):
+        return a
+    if isinstance(a, Const) and isinstance(b, Const):
+        return const(a.value + b.value, a.dtype)
+    if a is b:
+        return mul(const(2, a.dtype), a)
+    if isinstance(b, Apply) and b.function == "negative":
+        return subtract(a, b.operands[0])
+    if isinstance(a, Apply) and a.function == "negative":
+        return subtract(b, a.operands[0])
+    (ca, fa), (cb, fb) = _factors(a), _factors(b)
+    if len(fa) == len(fb) and all(p is q for p, q in zip(fa, fb)):
+        return _product(ca + cb, fa, a.dtype)
+    if cb < 0:
+        return subtract(a, _product(-cb, fb, b.dtype))
+    return Apply("add", (a, b))
+
+
+def subtract(a: Expr, b: Expr) -> Expr:
+    """``a - b``."""
+    if is_zero(b):
+        return a
+    if is_zero(a):
+        return negative(b)
+    if a is b:
+        return const(0, a.dtype)
+    if isinstance(a, Const) and isinstance(b, Const):
+        return const(a.value - b.value, a.dtype)
+    if isinstance(b, Apply) and b.function == "negative":
+        return add(a, b.operands[0])
+    return Apply("subtract", (a, b))
+
+
+def negative(a: Expr) -> Expr:
+    """``-a``."""
+    if isinstance(a, Const):
+        return const(-a.value, a.dtype)
+    if isinstance(a, Apply):
+        if a.function == "negative":
+            return a.operands[0]
+        if a.function == "subtract":
+            return subtract(a.operands[1], a.operands[0])
+        c, factors = _factors(a)
+        if c < 0:
+            return _product(-c, factors, a.dtype)
+    return Apply("negative", (a,))
+
+
+def _factors(e: Expr) -> tuple[float, tuple[Expr, ...]]:
+    """The number and the factors whose product `e` is, in reading order."""
+    if isinstance(e, Const):
+        return float(e.value), ()
+    if isinstance(e, Apply):
+        if e.function == "negative":
+            c, factors = _factors(e.operands[0])
+            return -c, factors
+        if e.function == "multiply":
+            (p, ps), (q, qs) = map(_factors, e.operands)
+            return p * q, ps + qs
+    return 1.0, (e,)
+
+
+def _product(c: float, factors: Sequence[Expr], dtype: str) -> Expr:
+    if c == 0 or not factors:
+        return const(c, dtype)
+    if c in (1, -1):
+        result = reduce(lambda a, b: Apply("multiply", (a, b)), factors)
+        return result if c == 1 else Apply("negative", (result,))
+    return reduce(lambda a, b: Apply("multiply", (a, b)), factors, const(c, dtype))
+
+
+def mul(a: Expr, b: Expr) -> Expr:
+    """``a * b``: one number in front, then the factors in reading order; a reciprocal divides."""
+    (p, ps), (q, qs) = _factors(a), _factors(b)
+    if p * q == 0:
+        return const(0, a.dtype)
+    for n, f in enumerate(qs):
+        if isinstance(f, Apply) and f.function == "divide" and is_const(f.operands[0]) and f.operands[0].dtype == f.dtype:
+            rest = _product(p * q * f.operands[0].value, (*ps, *qs[:n], *qs[n + 1 :]), a.dtype)
+            return divide(rest, f.operands[1])
+    return _product(p * q, (*ps, *qs), a.dtype)
+
+
+def divide(a: Expr, b: Expr) -> Expr:
+    """``a / b``."""
+    if is_zero(a) or is_const(b, 1):
+        return a
+    if isinstance(b, Const) and b.value and isinstance(a, Const):
+        return const(a.value / b.value, a.dtype)
+    if isinstance(a, Apply) and a.function == "negative":
+        return negative(divide(a.operands[0], b))
+    if isinstance(a, Apply) and a.function == "divide":
+        return Apply("divide", (a.operands[0], mul(a.operands[1], b)))
+    c, factors = _factors(a)
+    if c < 0:
+        return negative(divide(_product(-c, factors, a.dtype), b))
+    return Apply("divide", (a, b))
+
+
+def convert(a: Expr, dtype: str) -> Expr:
+    """`a` in type `dtype`."""
+    if a.dtype == dtype:
+        return a
+    return const(a.value, dtype) if isinstance(a, Const) else Cast(dtype, a)
+
+
+def select(condition: Expr, a: Expr, b: Expr) -> Expr:
+    """``where(condition, a, b)``."""
+    if condition is TRUE or a is b:
+        return a
+    if condition is FALSE:
+        return b
+    return Apply("where", (condition, a, b))
+
+
+def guarded(guards: Iterable[Expr], a: Expr) -> Expr:
+    """`a` where all of `guards` hold, else 0."""
+    if is_zero(a):
+        return a
+    return select(both(guards), a, const(0, a.dtype))
+
+
+def both(conditions: Iterable[Expr]) -> Expr:
+    """The conjunction of conditions, each once."""
+    parts: dict[Expr, None] = {}
+    for condition in conditions:
+        if condition is FALSE:
+            return FALSE
+        if condition is not TRUE:
+            parts.update(dict.fromkeys(conjuncts(condition)))
+    if not parts:
+        return TRUE
+    return reduce(lambda p, q: Apply("bitwise_and", (p, q)), parts)
+
+
+def compare(name: str, a: Expr, b: Expr) -> Expr:
+    """A comparison of two typed values."""
+    return Apply(name, (a, b))
+
+
+def opposite(condition: Expr) -> Expr:
+    """``~condition``."""
+    return negated(condition)
+
+
+def arithmetic_operations(e: Expr) -> int:
+    """How many operations of arithmetic, or calls, `e` takes (comparisons, selects and casts are not counted)."""
+    from tedsl.lang.expr import walk
+
+    free = ("where", "invert", "bitwise_and", "bitwise_or", "bitwise_xor")
+    return sum(
+        1
+        for n in walk(e)
+        if isinstance(n, Apply) and n.function not in free and n.dtype not in ("bool", "int")
+    )

@@ -1,0 +1,179 @@
+"""`te.check_grad`: gradients against central differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tedsl.lang import dtypes
+from tedsl.lang.errors import GradientError, here
+from tedsl.lang.expr import Access, Cast, Const, Expr, Reduce, Var, rewrite, walk
+from tedsl.lang.program import inputs_of, program
+from tedsl.lang.scatter import ScatterPart
+from tedsl.lang.tensor import Definition, Part, Tensor
+
+from .api import flatten, jvp, vjp
+from .rules import Rule
+
+Values = dict[Tensor, Any]
+
+
+def check_grad(
+    outputs: Any, wrt: Any, order: int = 1, inputs: Mapping[Tensor, Any] | None = None, seed: int = 0, step: float = 1e-5, tolerance: float = 1e-5
+) -> float:
+    """Compare the gradients of `outputs` with central differences along a random direction, in float64; returns the largest relative difference.
+
+    Reverse and forward mode are both checked, and for `order` 2 and more the gradients of the gradients as well. inputs: arrays for (some of) the
+    inputs; the others get normally distributed numbers, indices that are in range and sizes of 3. step: of the differences, relative to 1.
+
+    Raises GradientError when they differ by more than `tolerance`, with the numbers. A stop_gradient is such a difference.
+
+    >>> import tedsl as te
+    >>> i = te.axes("i")
+    >>> A, B = te.tensor("A", (3,)), te.tensor("B")
+    >>> B[i] = te.exp(A[i]) * A[i]
+    >>> te.check_grad(B, A, order=2) < 1e-5
+    True
+    """
+    results, sources = flatten(outputs, "the output"), flatten(wrt, "wrt")
+    if not isinstance(order, int) or order < 1:
+        raise GradientError(f"te.check_grad: order={order!r}; it is 1 or more", here())
+    copies = in_float64(results, sources)
+    rng = np.random.default_rng(seed)
+    wide = [copies.get(t, t) for t in results]
+    values: Values = {}
+    sizes: dict[str, int] = {}
+    for tensor in inputs_of(wide):
+        given = next((v for t, v in (inputs or {}).items() if copies.get(t, t) is tensor), None)
+        values[tensor] = _drawn(tensor, wide, rng, sizes) if given is None else np.asarray(given, dtype=tensor.dtype)
+    for t in sources:
+        copies.get(t, t)
+    return _check(wide, [copies.get(t, t) for t in sources], values, sizes, order, rng, step, tolerance)
+
+
+def _check(
+    outputs: list[Tensor], wrt: list[Tensor], values: Values, sizes: dict[str, int], order: int, rng: np.random.Generator, step: float, tolerance: float
+) -> float:
+    from tedsl.backends.reference import evaluate
+
+    free = [t for t in wrt if t.is_input]
+    if len(free) < len(wrt):
+        names = ", ".join(t.name for t in wrt if not t.is_input)
+        raise GradientError(f"te.check_grad moves inputs, and {names} is computed: check with respect to what it is computed from", here())
+    seeds = [Tensor(f"seed_{t.name}", t.shape, "float64") for t in outputs]
+    directions = {t: rng.standard_normal(_shape(t, sizes)) for t in wrt}
+    values = {**values, **{s: rng.standard_normal(_shape(s, sizes)) for s in seeds}}
+    moves = {t: Tensor(f"move_{t.name}", t.shape, "float64") for t in wrt}
+
+    def weighed(moved: float) -> float:
+        at = {**values, **{t: values[t] + moved * d for t, d in directions.items()}}
+        found = evaluate(outputs, at)
+        return float(sum((np.asarray(y) * values[s]).sum() for y, s in zip(found, seeds)))
+
+    numeric = (weighed(step) - weighed(-step)) / (2 * step)
+    adjoints = vjp(outputs, wrt, seeds)
+    found = evaluate(adjoints, values)
+    reverse = float(sum((np.asarray(g) * directions[t]).sum() for g, t in zip(found, wrt)))
+    pairs = {"reverse mode": reverse}
+    if not any(isinstance(t.gradient, Rule) for stage in program(outputs).stages for t in stage.tensors):
+        tangents = evaluate(jvp(outputs, moves), {**values, **{m: directions[t] for t, m in moves.items()}})
+        pairs["forward mode"] = float(sum((np.asarray(v) * values[s]).sum() for v, s in zip(tangents, seeds)))
+    worst = 0.0
+    for mode, value in pairs.items():
+        scale = max(abs(numeric), abs(value), 1.0)
+        difference = abs(value - numeric) / scale
+        if not difference <= tolerance:
+            raise GradientError(
+                f"the gradient of {', '.join(t.name for t in outputs)} with respect to {', '.join(t.name for t in wrt)} is wrong in {mode}: along a "
+                f"random direction it gives {value!r}, central differences give {numeric!r}", here()
+            )  # fmt: skip
+        worst = max(worst, difference)
+    if order > 1:
+        worst = max(worst, _check(adjoints, wrt, values, sizes, order - 1, rng, step, tolerance))
+    return worst
+
+
+def _shape(tensor: Tensor, sizes: dict[str, int]) -> tuple[int, ...]:
+    """The shape in numbers: a size has 3 multiples of what divides it."""
+
+    def number(dim: Any) -> int:
+        if isinstance(dim, int):
+            return dim
+        for node in walk(dim):
+            if isinstance(node, Var):
+                sizes.setdefault(node.name, node.multiple_of * max(-(-node.minimum // node.multiple_of), 3))
+        from tedsl.lang.expr import substitute
+        from tedsl.lang.integers import simplify
+
+        known: dict[Expr, Expr] = {n: Const(sizes[n.name]) for n in walk(dim) if isinstance(n, Var)}
+        value = simplify(substitute(dim, known))
+        assert isinstance(value, Const)
+        return int(value.value)
+
+    return tuple(number(d) for d in tensor.shape)
+
+
+def _drawn(tensor: Tensor, outputs: Sequence[Tensor], rng: np.random.Generator, sizes: dict[str, int]) -> Any:
+    """Values for an input: normally distributed; whole numbers within the dimensions that they index."""
+    shape = _shape(tensor, sizes)
+    if dtypes.is_float(tensor.dtype):
+        return rng.standard_normal(shape)
+    if tensor.dtype == "bool":
+        return rng.integers(0, 2, shape).astype(bool)
+    limit = 4
+    for stage in program(outputs).stages:
+        for part in stage.parts:
+            for node in walk(*part.expressions):
+                if isinstance(node, Access):
+                    for index, extent in zip(node.indices, _shape(node.tensor, sizes)):
+                        if any(isinstance(n, Access) and n.tensor is tensor for n in walk(index)):
+                            limit = min(limit, extent)
+    return rng.integers(0, max(limit, 1), shape).astype(tensor.dtype)
+
+
+def in_float64(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> dict[Tensor, Tensor]:
+    """What each tensor that `outputs` need becomes when every real number is a float64. Empty when they are already."""
+    forward = program(outputs)
+    stages = [t for s in forward.stages for t in s.tensors]
+    if not any(t.dtype in ("float16", "float32") for t in (*forward.inputs, *stages)):
+        return {}
+    for t in stages:
+        if isinstance(t.gradient, Rule):
+            raise GradientError(f"{t.name} has a gradient of its own (te.custom_gradient); check it with inputs of float64, not {t.dtype}", here())
+    copies: dict[Tensor, Tensor] = {}
+
+    def wide(dtype: str) -> str:
+        return "float64" if dtype in dtypes.FLOATS else dtype
+
+    def rule(node: Expr) -> Expr | None:
+        if isinstance(node, Access):
+            return Access(copies[node.tensor], node.indices)
+        if isinstance(node, Const) and node.dtype != wide(node.dtype):
+            return Const(node.value, wide(node.dtype))
+        if isinstance(node, Cast):
+            kind = wide(node.dtype)
+            return node.operand if node.operand.dtype == kind else Cast(kind, node.operand)
+        if isinstance(node, Reduce) and node.accumulator:
+            return Reduce(*node.args[:4], wide(node.accumulator), node.component)
+        return None
+
+    definitions = dict.fromkeys(t.definition for t in stages if t.definition is not None)
+    for t in dict.fromkeys([*forward.inputs, *(t for d in definitions for t in d.tensors)]):
+        copies[t] = Tensor(t.name, t.shape, wide(t.dtype), None, t.location)
+        copies[t].gradient = t.gradient
+    for d in definitions:
+        new = Definition(tuple(copies[t] for t in d.tensors), d.location)
+        for n, t in enumerate(new.tensors):
+            t.definition, t.component = new, n
+        new.parts = tuple(_rewritten(p, rule) for p in d.parts)
+    return copies
+
+
+def _rewritten(part: Part, rule: Any) -> Part:
+    new = replace(part, lhs=tuple(rewrite(e, rule) for e in part.lhs), values=tuple(rewrite(e, rule) for e in part.values))
+    if isinstance(new, ScatterPart) and new.where is not None:
+        new = replace(new, where=rewrite(new.where, rule))
+    return new

@@ -1,0 +1,261 @@
+"""Reductions: what an adjoint or a tangent does where a stage's value is one.
+
+sum              the adjoint goes to every point
+max, min         it is shared equally by the points that attain the extreme (NaN attains nothing); their number is a stage of its own, `M.ties`
+prod, reducers   the result is combine(combine(before, x), after) with what comes before and after a point; these are recurrences of their
+of the user      own, `P.before` and `P.after`, and combine is differentiated. No division, so zeros are no matter, at any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from tedsl.lang.errors import GradientError, Location
+from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, substitute
+from tedsl.lang.functions import apply
+from tedsl.lang.integers import simplify
+from tedsl.lang.printing import text
+from tedsl.lang.reductions import REDUCERS
+from tedsl.lang.tensor import Definition, Part, Tensor
+
+from .arithmetic import add, compare, const, divide, guarded, is_zero, mul, select
+from .local import Interesting, Reading, active_nodes, pull, push
+from .terms import make
+
+SUM = REDUCERS["sum"]
+_EXTREMES = ("max", "min", "machine_max", "machine_min")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reduced:
+    """An access inside a reduction and its adjoint, at the points of `axes` (beside those of the stage) where `where` holds."""
+
+    axes: tuple[Axis, ...]
+    where: tuple[Expr, ...]
+    reading: Reading
+
+
+def pull_reduction(
+    tensors: Sequence[Tensor], part: Part, adjoints: Sequence[Expr], interesting: Interesting, stepwise: bool
+) -> Iterator[Reduced]:
+    """The adjoints of what the reductions of `part` (one for each tensor, all over the same values) read. `stepwise`: in a recurrence."""
+    node = cast(Reduce, part.values[0])
+    if all(is_zero(g) for g in adjoints) or not any(v in active_nodes(v, interesting) for v in node.values):
+        return
+    axes = cast("tuple[Axis, ...]", node.axes)
+    where = () if node.where is None else (node.where,)
+    name = node.reducer.name if node.reducer.builtin else ""
+    if name == "sum":
+        for reading in pull(node.values[0], adjoints[0], interesting, {}, part.location):
+            yield Reduced(axes, where, reading)
+    elif name in _EXTREMES:
+        attained, ties = _extreme(tensors[0], part, node)
+        for reading in pull(node.values[0], divide(adjoints[0], ties), interesting, {}, part.location):
+            yield Reduced(axes, (*where, attained), reading)
+    elif name in ("any", "all", "argmax", "argmin"):
+        raise _not_real(node, part.location)
+    else:
+        if stepwise and len(axes) > 1:
+            raise GradientError(
+                f"`{text(node)}` runs over several axes inside a recurrence, and its gradient is not known there: "
+                f"write one {node.reducer.name} for each axis, each in a tensor of its own", part.location
+            )  # fmt: skip
+        by_component = [const(0, v.dtype) for v in node.values]
+        for value, g in zip(part.values, adjoints):
+            c = cast(Reduce, value).component
+            by_component[c] = add(by_component[c], g)
+        yield from _pull_folded(tensors[0].name, part, node, axes, by_component, interesting)
+
+
+def push_reduction(
+    tensors: Sequence[Tensor], part: Part, n: int, tangent: Any, interesting: Interesting
+) -> Expr:
+    """The tangent of value `n` of `part`, a reduction."""
+    node = cast(Reduce, part.values[n])
+    if not any(v in active_nodes(v, interesting) for v in node.values):
+        return const(0, node.dtype)
+    name = node.reducer.name if node.reducer.builtin else ""
+    axes = cast("tuple[Axis, ...]", node.axes)
+
+    def summed(e: Expr, where: Expr | None) -> Expr:
+        return e if is_zero(e) else Reduce(SUM, (e,), axes, where, None, 0)
+
+    if name == "sum":
+        return summed(push(node.values[0], tangent, interesting, {}, part.location), node.where)
+    if name in _EXTREMES:
+        attained, ties = _extreme(tensors[n], part, node)
+        moved = push(node.values[0], tangent, interesting, {}, part.location)
+        return divide(summed(guarded([attained], moved), node.where), ties)
+    if name in ("any", "all", "argmax", "argmin"):
+        raise _not_real(node, part.location)
+    moved_values = tuple(push(v, tangent, interesting, {}, part.location) for v in node.values)
+    return _push_folded(tensors[0].name, part, node, axes, moved_values)
+
+
+def _not_real(node: Reduce, location: Location | None) -> GradientError:
+    return GradientError(
+        f"`{text(node)}` is of type {node.dtype} and has no derivative; te.stop_gradient says that it is meant as a constant", location
+    )
+
+
+# Extremes ------------------------------------------------------------------------------------------------------------------------------------
+
+
+def _extreme(tensor: Tensor, part: Part, node: Reduce) -> tuple[Expr, Expr]:
+    """Whether a point attains the extreme, and how many do."""
+    attained = compare("equal", node.values[0], Access(tensor, part.lhs))
+    one = select(attained, const(1, tensor.dtype), const(0, tensor.dtype))
+    count = Reduce(SUM, (one,), node.axes, node.where, None, 0)
+    return attained, held(f"{tensor.name}.ties", part.axes, (count,), part.location)[0]
+
+
+def _own(axes: Sequence[Axis]) -> tuple[tuple[Axis, ...], dict[Expr, Expr], tuple[Expr, ...]]:
+    """Axes from 0 for `axes`, these in terms of them, and the indices to reach an element by."""
+    own = tuple(cast(Axis, a if _none(a.lo) else Axis(a.name, 0, a.extent)) for a in axes)
+    shifted: dict[Expr, Expr] = {a: o + a.lo for a, o in zip(axes, own) if a is not o}
+    return own, shifted, tuple(a if a is o else simplify(a - a.lo) for a, o in zip(axes, own))
+
+
+def _none(lo: Any) -> bool:
+    return isinstance(lo, int) and lo == 0
+
+
+def held(name: str, axes: Sequence[Axis], values: Sequence[Expr], location: Location | None) -> tuple[Expr, ...]:
+    """Stages of their own for `values` over `axes`: what reads them there."""
+    own, shifted, index = _own(axes)
+    if len(values) == 1:
+        return (Access(make(name, own, substitute(values[0], shifted), location), index),)
+    return tuple(Access(t, index) for t in _together(name, own, [substitute(v, shifted) for v in values], location))
+
+
+def _together(name: str, axes: Sequence[Axis], values: Sequence[Expr], location: Location | None) -> tuple[Tensor, ...]:
+    """One definition of several tensors."""
+    tensors = _blank(name, tuple(a.extent for a in axes), [v.dtype for v in values], location)
+    _equation(tensors, tuple(axes), values, location)
+    return tensors
+
+
+def _blank(name: str, shape: tuple[Any, ...], kinds: Sequence[str], location: Location | None) -> tuple[Tensor, ...]:
+    names = [name if n == 0 else f"{name}{n}" for n in range(len(kinds))]
+    tensors = tuple(Tensor(label, shape, kind, None, location) for label, kind in zip(names, kinds))
+    definition = Definition(tensors, location)
+    for n, tensor in enumerate(tensors):
+        tensor.definition, tensor.component = definition, n
+    return tensors
+
+
+def _equation(tensors: tuple[Tensor, ...], lhs: tuple[Expr, ...], values: Sequence[Expr], location: Location | None) -> None:
+    definition = cast(Definition, tensors[0].definition)
+    definition.parts = (*definition.parts, Part(lhs, tuple(values), location))
+
+
+# Products, and reducers of the user's -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fold:
+    """One axis of a reduction: its values over `outer` and `axis`, and the result as a function of placeholders for the values at a point."""
+
+    placeholders: tuple[Expr, ...]
+    results: tuple[Expr, ...]
+    values: tuple[Expr, ...]
+
+    def adjoints(self, given: Sequence[Expr], location: Location | None) -> tuple[Expr, ...]:
+        """The adjoints of the values at a point, given those of the results."""
+        tensors = [cast(Access, p).tensor for p in self.placeholders]
+        found = [const(0, p.dtype) for p in self.placeholders]
+        for result, g in zip(self.results, given):
+            for reading in pull(result, g, lambda t: t in tensors, {}, location):
+                n = next(m for m, t in enumerate(tensors) if t is reading.access.tensor)
+                found[n] = add(found[n], guarded(reading.guards, reading.adjoint))
+        return tuple(substitute(e, dict(zip(self.placeholders, self.values))) for e in found)
+
+
+def _fold(name: str, node: Reduce, outer: Sequence[Axis], axis: Axis, values: tuple[Expr, ...], location: Location | None) -> _Fold:
+    own, shifted, index = _own(outer)
+    kinds = tuple(v.dtype for v in values)
+    identity = node.reducer.identity(kinds)
+    n, lo = axis.extent, axis.lo
+    moved = tuple(substitute(v, shifted) for v in values)
+    shape = (*(a.extent for a in own), n)
+    label = axis.name
+    while any(a.name == label for a in own):
+        label += "_"
+    length = simplify(apply("maximum", n, 1) - 1) if isinstance(n, Expr) else n - 1
+    step = cast(Axis, Axis(label, 1, length.value if isinstance(length, Const) else length))
+    before = _blank(f"{name}.before", shape, kinds, location)
+    after = _blank(f"{name}.after", shape, kinds, location)
+    for tensors in (before, after):
+        _equation(tensors, (*own, Const(0)), identity, location)
+    if step.extent != 0 or isinstance(step.extent, Expr):
+        previous = (*own, step - 1)
+        at = {axis: simplify(step - 1 + lo)}
+        x = tuple(substitute(v, cast(Any, at)) for v in moved)
+        _equation(before, (*own, step), node.reducer.combine(tuple(Access(t, previous) for t in before), x), location)
+        at = {axis: simplify(n - step + lo)}
+        x = tuple(substitute(v, cast(Any, at)) for v in moved)
+        _equation(after, (*own, step), node.reducer.combine(x, tuple(Access(t, previous) for t in after)), location)
+    here = simplify(axis - lo)
+    p = tuple(Access(t, (*index, here)) for t in before)
+    q = tuple(Access(t, (*index, simplify(n - 1 - here))) for t in after)
+    placeholders = tuple(Access(Tensor._internal(f"x{c}", (), kind), ()) for c, kind in enumerate(kinds))
+    combined = node.reducer.combine(node.reducer.combine(p, placeholders), q)
+    return _Fold(placeholders, combined, values)
+
+
+def _levels(name: str, part: Part, node: Reduce, axes: tuple[Axis, ...]) -> list[_Fold]:
+    """A fold for each axis, the outermost first. The values of all but the last are those of the reductions over the axes inside."""
+    inside = node.values
+    if node.where is not None:
+        identity = node.reducer.identity(tuple(v.dtype for v in node.values))
+        inside = tuple(select(node.where, v, e) for v, e in zip(node.values, identity))
+    folds = []
+    outer = part.axes
+    for n, axis in enumerate(axes):
+        rest = axes[n + 1 :]
+        values = inside
+        if rest:
+            partial = [Reduce(node.reducer, node.values, rest, node.where, None, c) for c in range(len(node.values))]
+            values = held(f"{name}.partial", (*outer, axis), partial, part.location)
+        folds.append(_fold(name, node, outer, axis, values, part.location))
+        outer = (*outer, axis)
+    return folds
+
+
+def _pull_folded(
+    name: str, part: Part, node: Reduce, axes: tuple[Axis, ...], given: Sequence[Expr], interesting: Interesting
+) -> Iterator[Reduced]:
+    outer = part.axes
+    folds = _levels(name, part, node, axes)
+    for axis, fold in zip(axes, folds):
+        outer = (*outer, axis)
+        given = fold.adjoints(given, part.location)
+        if axis is not axes[-1]:
+            given = [held(f"d{name}.partial", outer, (g,), part.location)[0] for g in given]
+    where = () if node.where is None else (node.where,)
+    for value, g in zip(node.values, given):
+        if g.dtype == value.dtype:
+            for reading in pull(value, g, interesting, {}, part.location):
+                yield Reduced(axes, where, reading)
+
+
+def _push_folded(name: str, part: Part, node: Reduce, axes: tuple[Axis, ...], tangents: tuple[Expr, ...]) -> Expr:
+    folds = _levels(name, part, node, axes)
+    if node.where is not None:
+        tangents = tuple(guarded([node.where], t) for t in tangents)
+    for n in reversed(range(len(axes))):
+        fold = folds[n]
+        outer = (*part.axes, *axes[:n])
+        sums = []
+        for c, result in enumerate(fold.results):
+            wanted = [const(1 if c == other else 0, r.dtype) for other, r in enumerate(fold.results)]
+            moved = const(0, result.dtype)
+            for slope, tangent in zip(fold.adjoints(wanted, part.location), tangents):
+                moved = add(moved, mul(slope, tangent))
+            sums.append(moved if is_zero(moved) else Reduce(SUM, (moved,), (axes[n],), None, None, 0))
+        if n == 0:
+            return sums[node.component]
+        tangents = tuple(s if is_zero(s) else held(f"d{name}.partial", outer, (s,), part.location)[0] for s in sums)
+    raise AssertionError("a reduction has at least one axis")

@@ -1,0 +1,319 @@
+"""Reverse mode: from the adjoints of results back to those of what they read, stage by stage, as new definitions.
+
+The stages of the forward pass are walked from the last to the first. Each passes the adjoint of its tensor on to every access in its equations;
+for each access the sum over the points that read an element (`terms`) is one summand of the adjoint of what is read. An adjoint that is no
+more than a number or an element is put in where it is needed; every other one is a tensor of its own, `d` and the name, with one definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from tedsl.lang.affine import FALSE, TRUE
+from tedsl.lang.definition import elements
+from tedsl.lang.errors import GradientError, Location
+from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, rewrite, substitute
+from tedsl.lang.functions import apply
+from tedsl.lang.integers import Known, simplify
+from tedsl.lang.printing import display
+from tedsl.lang.program import Group, Program, Stage, program
+from tedsl.lang.tensor import Part, Tensor
+
+from .arithmetic import add, both, const, convert, is_zero, opposite
+from .derivatives import REUSED
+from .local import active_nodes, depends, pull
+from .reductions import pull_reduction
+from .rules import Rule, Stop
+from .terms import Term, complete, gather, make, scatter, unused
+
+Lookup = Callable[[Tensor, tuple[Expr, ...]], Expr]
+
+
+def dependents(forward: Program, wrt: Sequence[Tensor]) -> set[Tensor]:
+    """The tensors of a program that depend, as real functions, on one of `wrt` (those included)."""
+    found = set(wrt)
+    for group in forward.groups:
+        changed = True
+        while changed:
+            changed = False
+            for stage in group.stages:
+                if all(t in found for t in stage.tensors):
+                    continue
+                rule = stage.tensor.gradient
+                if isinstance(rule, Stop):
+                    continue
+                if isinstance(rule, Rule):
+                    new = stage.tensors if any(t in found for t in rule.inputs) else ()
+                else:
+                    new = tuple(
+                        t
+                        for n, t in enumerate(stage.tensors)
+                        if depends([v for p in stage.parts for v in _values(p.values[n])], found.__contains__)
+                    )
+                for t in new:
+                    if t not in found:
+                        found.add(t)
+                        changed = True
+            if not group.depth:
+                break
+    return found
+
+
+def _values(value: Expr) -> tuple[Expr, ...]:
+    """A value, or the values that the reduction which it is runs over."""
+    if isinstance(value, Reduce):
+        return value.values if value.dtype in ("float16", "float32", "float64") else ()
+    return (value,)
+
+
+def taken_before(parts: Sequence[Part], n: int) -> list[Expr]:
+    """The conditions under which the n-th equation of a tensor gives an element: no earlier one does."""
+    conditions = []
+    for earlier in parts[:n]:
+        same = [
+            apply("equal", mine, theirs)
+            for mine, theirs in zip(parts[n].lhs, earlier.lhs)
+            if isinstance(theirs, Const) and mine is not theirs
+        ]
+        condition = simplify(opposite(both(simplify(c) for c in same)), Known())
+        if condition is not TRUE:
+            conditions.append(condition)
+    return conditions
+
+
+class Reverse:
+    """One backward pass. `seeds`: the adjoint of each output, at the axes given to it. `batch`: axes in front of every adjoint's own."""
+
+    def __init__(
+        self, outputs: Sequence[Tensor], seeds: Sequence[Callable[[tuple[Axis, ...]], Expr]], wrt: Sequence[Tensor],
+        batch: tuple[Axis, ...] = (),
+    ) -> None:  # fmt: skip
+        self.forward = program(outputs)
+        self.interesting = dependents(self.forward, wrt)
+        self.wrt = set(wrt)
+        self.batch = batch
+        self.targets: dict[Tensor, tuple[Axis, ...]] = {}
+        self.summands: dict[Tensor, list[Expr]] = {}
+        self.finished: dict[Tensor, Expr] = {}
+        self.passed: set[Tensor] = set()  # tensors whose stages have passed their adjoints on
+        for tensor, seed in zip(outputs, seeds, strict=True):
+            if tensor in self.interesting:
+                self.summands.setdefault(tensor, []).append(seed(self.axes_of(tensor)))
+        for group in reversed(self.forward.groups):
+            if group.depth and self._cyclic(group):
+                self._recurrence(group)
+            else:
+                for stage in reversed(group.stages):
+                    self._stage(stage)
+
+    # Adjoints ------------------------------------------------------------------------------------------------------------------------------
+
+    def axes_of(self, tensor: Tensor, indices: Sequence[Expr] = ()) -> tuple[Axis, ...]:
+        """The axes over which the adjoint of `tensor` is written: named as in its definition, or as where it is first read."""
+        if tensor not in self.targets:
+            names: list[str] = []
+            parts = [p for p in tensor.parts if len(p.axes) == tensor.rank and len(p.lhs) == tensor.rank]
+            source: Sequence[Expr] = parts[-1].axes if parts else indices
+            taken = {b.name for b in self.batch}
+            for d in range(tensor.rank):
+                name = _name_of(source[d]) if d < len(source) else None
+                names.append(unused(name or "ijklmnpq"[d % 8], [*taken, *names]))
+            self.targets[tensor] = tuple(cast(Axis, Axis(n, 0, e)) for n, e in zip(names, tensor.shape))
+        return self.targets[tensor]
+
+    def adjoint(self, tensor: Tensor) -> Expr | None:
+        """The adjoint of `tensor` at its axes, complete now; None when there is none."""
+        if tensor not in self.finished:
+            summands = self.summands.get(tensor)
+            if not summands:
+                return None
+            value = const(0, tensor.dtype)
+            for summand in summands:
+                value = add(value, convert(summand, tensor.dtype))
+            if not _handy(value):
+                axes = self._lhs(tensor)
+                value = Access(make(f"d{tensor.name}", axes, value, tensor.location), axes)
+            self.finished[tensor] = value
+        return self.finished[tensor]
+
+    def at(self, tensor: Tensor, indices: tuple[Expr, ...]) -> Expr:
+        """The adjoint of an element."""
+        value = self.adjoint(tensor)
+        if value is None:
+            return const(0, tensor.dtype)
+        return substitute(value, dict(zip(self.axes_of(tensor), indices)))
+
+    def result(self, tensor: Tensor) -> Tensor:
+        """The adjoint of `tensor` as a tensor."""
+        axes = self._lhs(tensor)
+        value = self.adjoint(tensor)
+        if value is None:
+            value = const(0, tensor.dtype)
+        if isinstance(value, Access) and value.indices == axes and value.tensor.name == f"d{tensor.name}" and not value.tensor.is_input:
+            return value.tensor
+        made = make(f"d{tensor.name}", axes, value, tensor.location)
+        self.finished[tensor] = Access(made, axes)
+        return made
+
+    def _lhs(self, tensor: Tensor) -> tuple[Axis, ...]:
+        return (*self.batch, *self.axes_of(tensor))
+
+    # Stages --------------------------------------------------------------------------------------------------------------------------------
+
+    def _stage(self, stage: Stage) -> None:
+        self.passed.update(stage.tensors)
+        rule = stage.tensor.gradient
+        if isinstance(rule, Stop):
+            return
+        if isinstance(rule, Rule):
+            present = [t for t in rule.outputs if any(t in s.tensors for s in self.forward.stages)]
+            if all(t in self.passed for t in present):
+                self._custom(stage, rule)
+        elif any(t in self.interesting and self.adjoint(t) is not None for t in stage.tensors):
+            self._equations(stage, self.at, False)
+
+    def _equations(self, stage: Stage, at: Lookup, stepwise: bool) -> None:
+        for n, part in enumerate(stage.parts):
+            guards = taken_before(stage.parts, n)
+            if any(c is FALSE for c in guards):
+                continue
+            adjoints = [at(t, part.lhs) if t in self.interesting else const(0, t.dtype) for t in stage.tensors]
+            if isinstance(part.values[0], Reduce):
+                for found in pull_reduction(stage.tensors, part, adjoints, self._follows, stepwise):
+                    r = found.reading
+                    domain = (*part.axes, *found.axes)
+                    self._add(r.access, domain, (*guards, *found.where, *r.guards), r.adjoint, part.location)
+                continue
+            for tensor, value, g in zip(stage.tensors, part.values, adjoints):
+                reuse: dict[Expr, Expr] = {}
+                inner = elements(value)
+                if isinstance(inner, Apply) and inner.function in REUSED and inner is value:
+                    reuse[value] = Access(tensor, part.lhs)
+                for r in pull(value, g, self._follows, reuse, part.location):
+                    self._add(r.access, part.axes, (*guards, *r.guards), r.adjoint, part.location)
+
+    def _follows(self, tensor: Tensor) -> bool:
+        return tensor in self.interesting
+
+    def _add(
+        self, access: Access, domain: tuple[Axis, ...], guards: tuple[Expr, ...], g: Expr, location: Location | None
+    ) -> None:
+        """One access read at the points of `domain` where `guards` hold, with adjoint `g`."""
+        tensor = access.tensor
+        targets = (*self.batch, *self.axes_of(tensor, access.indices))
+        term = Term((*self.batch, *domain), guards, (*self.batch, *access.indices), g)
+        found = gather(term, targets)
+        if found is None:
+            shape = tuple(a.extent for a in targets)
+            found = [Access(scatter(f"d{tensor.name}", term, shape, location), targets)]
+        self.summands.setdefault(tensor, []).extend(e for e in found if not is_zero(e))
+        self.summands[tensor] = self.summands[tensor] or [const(0, tensor.dtype)]
+
+    def _custom(self, stage: Stage, rule: Rule) -> None:
+        if not any(t in self.interesting and self.adjoint(t) is not None for t in rule.outputs):
+            return
+        if self.batch:
+            raise GradientError(
+                f"{stage.tensor.name} has a gradient of its own (te.custom_gradient), for one adjoint at a time; te.jacobian needs many. "
+                "Use te.vjp, once for each row", stage.tensor.location
+            )  # fmt: skip
+        given = tuple(self.result(t) for t in rule.outputs)
+        for tensor, adjoint in zip(rule.inputs, rule(given)):
+            if tensor in self.interesting:
+                if tensor in self.passed or not (tensor.is_input or any(tensor in s.tensors for s in self.forward.stages)):
+                    raise GradientError(
+                        f"the gradient of {rule.name} gives {tensor.name} an adjoint, but the result of {rule.name} is not computed "
+                        f"from {tensor.name}", stage.tensor.location
+                    )  # fmt: skip
+                axes = self.axes_of(tensor)
+                self.summands.setdefault(tensor, []).append(Access(adjoint, axes))
+
+    # Recurrences ---------------------------------------------------------------------------------------------------------------------------
+
+    def _cyclic(self, group: Group) -> bool:
+        inside = {t for stage in group.stages for t in stage.tensors}
+        return any(t in inside for stage in group.stages for t in stage.reads)
+
+    def _recurrence(self, group: Group) -> None:
+        """Backwards in time: adjoints over reversed steps, which are recurrences again, stepped through in the usual order."""
+        inside = {t for stage in group.stages for t in stage.tensors}
+        reached = {t for t in inside if t in self.interesting and self.summands.get(t)}
+        changed = bool(reached)
+        while changed:
+            changed = False
+            for stage in group.stages:
+                for part in stage.parts:
+                    for t, value in zip(stage.tensors, part.values):
+                        if t in reached:
+                            active = [n for v in _values(value) for n in active_nodes(v, self._follows)]
+                            read = {n.tensor for n in active if isinstance(n, Access)} & inside
+                            changed |= not read <= reached
+                            reached |= read
+        if not reached:
+            return
+        for stage in group.stages:
+            if isinstance(stage.tensor.gradient, Rule):
+                raise GradientError(
+                    f"{stage.tensor.name} has a gradient of its own (te.custom_gradient) and is a part of a recurrence; "
+                    "a rule for whole tensors cannot be applied step by step", stage.tensor.location
+                )  # fmt: skip
+
+        def flipped(tensor: Tensor, indices: tuple[Expr, ...]) -> tuple[Expr, ...]:
+            return tuple(simplify(tensor.shape[d] - 1 - e) if d < group.depth else e for d, e in enumerate(indices))
+
+        backward = {
+            t: Tensor(f"d{t.name}.backward", (*(b.extent for b in self.batch), *t.shape), t.dtype, None, t.location)
+            for t in sorted(reached, key=lambda t: t.serial)
+        }
+
+        def at(tensor: Tensor, indices: tuple[Expr, ...]) -> Expr:
+            if tensor not in backward:
+                return const(0, tensor.dtype)
+            return Access(backward[tensor], (*self.batch, *flipped(tensor, indices)))
+
+        for stage in reversed(group.stages):
+            self._equations(stage, at, True)
+        for tensor, flow in backward.items():
+            axes = self.axes_of(tensor)
+            value = const(0, tensor.dtype)
+            for summand in self.summands.get(tensor, []):
+                value = add(value, convert(summand, tensor.dtype))
+            mapping = cast("dict[Expr, Expr]", dict(zip(axes, flipped(tensor, axes))))
+            complete(flow, self._lhs(tensor), _settled(substitute(value, mapping)), tensor.location)
+            self.finished[tensor] = Access(flow, (*self.batch, *flipped(tensor, axes)))
+
+
+def _handy(value: Expr) -> bool:
+    """Whether an adjoint is put in where it is needed instead of being stored."""
+    return isinstance(value, Const) or (isinstance(value, Access) and all(isinstance(e, (Axis, Const)) for e in value.indices))
+
+
+def _name_of(index: Expr) -> str | None:
+    """A name for the dimension that is read at `index`: that of the longest axis in it."""
+    from tedsl.lang.expr import free_axes
+
+    found = free_axes(index)
+    if not found:
+        return None
+    longest = max(found, key=lambda a: float("inf") if isinstance(a.extent, Expr) else a.extent)
+    return display(longest.name)
+
+
+def _settled(value: Expr) -> Expr:
+    """`value` with its indices and conditions simplified."""
+    known = Known()
+
+    def rule(node: Expr) -> Expr | None:
+        if isinstance(node, Access):
+            return Access(node.tensor, tuple(e if isinstance(e, (Axis, Const)) else simplify(e, known) for e in node.indices))
+        if isinstance(node, Apply) and node.function == "where":
+            condition, a, b = node.operands
+            condition = simplify(condition, known)
+            return a if condition is TRUE else b if condition is FALSE else cast(Any, apply("where", condition, a, b))
+        if isinstance(node, Reduce) and node.where is not None:
+            where = simplify(node.where, known)
+            return Reduce(*node.args[:3], None if where is TRUE else where, *node.args[4:])
+        return None
+
+    return rewrite(value, rule)

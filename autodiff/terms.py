@@ -1,0 +1,174 @@
+"""The gradient with respect to one element, from an access: a sum over the points that read it (gather), or a scatter-add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from tedsl.lang.affine import TRUE
+from tedsl.lang.errors import Location
+from tedsl.lang.expr import Access, Axis, Cast, Const, Expr, Reduce, free_axes, rewrite, substitute, walk
+from tedsl.lang.integers import Known, simplify, solve
+from tedsl.lang.printing import display
+from tedsl.lang.reductions import REDUCERS
+from tedsl.lang.scatter import ScatterPart
+from tedsl.lang.tensor import Definition, Part, Tensor
+
+from .arithmetic import both, const, guarded, is_zero, mul
+from .inversion import implied, preimages
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Term:
+    """What the points of `domain` at which `guards` hold add to the adjoint of an element at `indices`: `value` each."""
+
+    domain: tuple[Axis, ...]
+    guards: tuple[Expr, ...]
+    indices: tuple[Expr, ...]
+    value: Expr
+
+
+def reads_data(e: Expr) -> bool:
+    """Whether `e` depends on elements of tensors."""
+    return any(isinstance(n, Access) for n in walk(e))
+
+
+def make(name: str, axes: Sequence[Axis], value: Expr, location: Location | None) -> Tensor:
+    """A tensor over `axes` (each from 0, or at least not below) defined by `value`."""
+    shape = tuple(axis.extent for axis in axes)
+    tensor = Tensor(name, shape, value.dtype, None, location)
+    complete(tensor, tuple(axes), value, location)
+    return tensor
+
+
+def complete(tensor: Tensor, lhs: tuple[Expr, ...], value: Expr, location: Location | None) -> None:
+    """Give `tensor` one equation (one more). Everything in it is resolved and typed already."""
+    if tensor.definition is None:
+        tensor.definition = Definition((tensor,), location)
+    tensor.definition.parts = (*tensor.definition.parts, Part(lhs, (value,), location))
+
+
+def total(value: Expr, axes: Sequence[Axis], where: Iterable[Expr] = ()) -> Expr:
+    """The sum of `value` over `axes`, where the conditions hold."""
+    if is_zero(value):
+        return value
+    condition = both(where)
+    used = set(free_axes(value)) | set(free_axes(condition))
+    kept = []
+    for axis in axes:
+        if axis in used:
+            kept.append(axis)
+        else:  # each of its steps adds the same
+            n = axis.extent
+            value = mul(const(n, value.dtype) if isinstance(n, int) else Cast(value.dtype, n), value)
+    if not kept:
+        return guarded([condition], value)
+    return Reduce(REDUCERS["sum"], (value,), tuple(kept), None if condition is TRUE else condition, None, 0)
+
+
+def gather(term: Term, targets: Sequence[Axis]) -> list[Expr] | None:
+    """The summands of the adjoint at `targets` that come from `term`; None when only data tells who reads an element."""
+    unknown = {axis: cast(Axis, Axis(f"{axis.name}\0", axis.lo, axis.extent)) for axis in term.domain}
+    away = cast("dict[Expr, Expr]", unknown)
+    guards = [substitute(g, away) for g in term.guards]
+    plain = [g for g in guards if not reads_data(g)]
+    data = [g for g in guards if reads_data(g)]
+    found = preimages(list(unknown.values()), [substitute(e, away) for e in term.indices], targets, plain)
+    if found is None:
+        return None
+    value = substitute(term.value, away)
+    result = []
+    for family in found:
+        conditions = [g for g in family.guards if not reads_data(g)]
+        chosen = [substitute(g, family.mapping) for g in data] + [g for g in family.guards if reads_data(g)]
+        mapping, axes, conditions = _named(family.free, conditions, targets)
+        where = [simplify(substitute(g, mapping)) for g in conditions]
+        known = Known({}, where)
+
+        def moved(e: Expr, mapping: dict[Expr, Expr] = mapping, known: Known = known) -> Expr:
+            return tidy(substitute(e, mapping), known)
+
+        summand = moved(substitute(value, family.mapping))
+        for condition in reversed(chosen):  # one inside the other: a later one may be readable only where the earlier ones hold
+            summand = guarded([moved(condition)], summand)
+        result.append(total(summand, axes, implied(where)))
+    return result
+
+
+def tidy(e: Expr, known: Known) -> Expr:
+    """`e` with the indices that are not plain axes simplified."""
+
+    def index(i: Expr) -> Expr:
+        return i if isinstance(i, (Axis, Const)) else simplify(i, known)
+
+    def rule(node: Expr) -> Expr | None:
+        return Access(node.tensor, tuple(map(index, node.indices))) if isinstance(node, Access) else None
+
+    return rewrite(e, rule)
+
+
+def _named(
+    free: Sequence[Axis], guards: Sequence[Expr], targets: Sequence[Axis]
+) -> tuple[dict[Expr, Expr], list[Axis], list[Expr]]:
+    """Names for the axes that are left: their own unless a target has it. Constant bounds on one become its range."""
+    taken = {t.name for t in targets}
+    mapping: dict[Expr, Expr] = {}
+    axes = []
+    left = list(guards)
+    for axis in free:
+        lo, extent = axis.lo, axis.extent
+        own = [g for g in left if free_axes(g) == (axis,)]
+        if own and isinstance(extent, int):
+            found = solve(both(own), axis)
+            if found and found.step == 1 and found.rest is None and isinstance(found.lo, Const) and isinstance(found.hi, Const):
+                lo, extent = int(found.lo.value), max(int(found.hi.value - found.lo.value), 0)
+                left = [g for g in left if not any(g is o for o in own)]
+        name = unused(display(axis.name), taken)
+        taken.add(name)
+        if extent == 1:
+            mapping[axis] = Const(lo) if isinstance(lo, int) else lo
+            continue
+        mapping[axis] = Axis(name, lo, extent)
+        axes.append(cast(Axis, mapping[axis]))
+    return mapping, axes, left
+
+
+def unused(name: str, taken: Iterable[str]) -> str:
+    """`name`, with a number behind it where it is taken."""
+    names = set(taken)
+    result, serial = name, 0
+    while result in names:
+        serial += 1
+        result = f"{name}_{serial}"
+    return result
+
+
+def scatter(name: str, term: Term, shape: tuple[Any, ...], location: Location | None) -> Tensor:
+    """The tensor that is 0 but for what `term` adds to it."""
+    value, domain, guards = term.value, term.domain, term.guards
+    used = {a for e in (*term.indices, *guards) for a in free_axes(e)}
+    spread = tuple(a for a in domain if a in used)
+    if len(spread) < len(domain):
+        # points that add to the same element anyway are summed first
+        own = {a: cast(Axis, Axis(a.name, 0, a.extent)) for a in spread}
+        shifted = {a: (o if _is_zero_dim(a.lo) else o + a.lo) for a, o in own.items()}
+        inner = total(
+            substitute(value, cast("dict[Expr, Expr]", shifted)),
+            [a for a in domain if a not in used],
+            [substitute(g, cast("dict[Expr, Expr]", shifted)) for g in guards],
+        )
+        summed = make(f"{name}.sum", list(own.values()), inner, location)
+        value = Access(summed, tuple(a if _is_zero_dim(a.lo) else a - a.lo for a in spread))
+        domain = spread
+    tensor = Tensor(f"{name}.scatter", shape, value.dtype, None, location)
+    condition = both(guards)
+    tensor.definition = Definition((tensor,), location)
+    tensor.definition.parts = (
+        ScatterPart(term.indices, (value,), location, domain, None if condition is TRUE else condition),
+    )
+    return tensor
+
+
+def _is_zero_dim(lo: Any) -> bool:
+    return isinstance(lo, int) and lo == 0
