@@ -16,7 +16,7 @@ from .faults import find_checks
 from .inline import inlined
 from .ir import Allocate, Buffer, For, If, Stmt, expressions, preorder
 from .lower import lower_state
-from .passes import PASSES
+from .passes import passes
 from .show import nest_text
 from .state import State
 
@@ -110,7 +110,7 @@ def make_nest(state: State, args: Sequence[Tensor] | None, several: bool, check_
     checks = find_checks(state) if check_indices else None
     lowered = lower_state(state, inputs, checks)
     stmt = lowered.stmt
-    for _, rule in PASSES:
+    for _, rule in passes():
         stmt = rule(stmt)
     ins = tuple(lowered.arguments[t] for t in inputs)
     outs = tuple(lowered.arguments[t] for t in state.outputs)

@@ -1,6 +1,6 @@
 """The passes over the loop IR, in the order in which they run.
 
-Each is a function of a statement to a statement; `PASSES` is the list, with the reason for each place.
+Each is a function of a statement to a statement; `passes()` is the list, with the reason for each place.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ UNROLL_LIMIT = 4096  # statements that full unrolling may make of one loop nest
 
 def simplify_pass(root: Stmt) -> Stmt:
     """Simplify every index, bound and condition by what is known of the loops around; drop loops that never run and tests that always hold."""
+    return simplify_in(root, Known()) or Block(())
 
-    def visit(stmt: Stmt, known: Known) -> Stmt | None:
-        if isinstance(stmt, If):
-            condition = simplify_indices(stmt.condition, known)
-            value = constant(condition)
-            if value is not None:
-                taken = stmt.then if value else stmt.otherwise
-                return None if taken is None else visit(taken, known)
-            then = visit(stmt.then, known.with_(conditions=(condition,)))
-            otherwise = None if stmt.otherwise is None else visit(stmt.otherwise, known.with_(conditions=(cast(Expr, ~condition),)))
-            return None if then is None and otherwise is None else replace(stmt, condition=condition, then=then or Block(()), otherwise=otherwise)
-        stmt = map_expressions(stmt, lambda e: simplify_indices(e, known))
-        if isinstance(stmt, For):
-            extent = constant(stmt.extent)
-            if extent is not None and extent <= 0:
-                return None
-            if extent == 1:
-                return visit(substitute_axis(stmt.body, stmt.axis, stmt.lo), known)
-            body = visit(stmt.body, inside(known, stmt))
-            return None if body is None else with_bodies(stmt, (body,))
-        if isinstance(stmt, Block):
-            return block(*(visit(s, known) for s in stmt.stmts)) if stmt.stmts else None
-        bodies = tuple(visit(b, known) or Block(()) for b in stmt.body_parts)
-        return with_bodies(stmt, bodies)
 
-    return visit(root, Known()) or Block(())
+def simplify_in(stmt: Stmt, known: Known) -> Stmt | None:
+    """`simplify_pass` for a statement that stands where `known` holds; None when nothing is left of it."""
+    if isinstance(stmt, If):
+        condition = simplify_indices(stmt.condition, known)
+        value = constant(condition)
+        if value is not None:
+            taken = stmt.then if value else stmt.otherwise
+            return None if taken is None else simplify_in(taken, known)
+        then = simplify_in(stmt.then, known.with_(conditions=(condition,)))
+        otherwise = None if stmt.otherwise is None else simplify_in(stmt.otherwise, known.with_(conditions=(cast(Expr, ~condition),)))
+        return None if then is None and otherwise is None else replace(stmt, condition=condition, then=then or Block(()), otherwise=otherwise)
+    stmt = map_expressions(stmt, lambda e: simplify_indices(e, known))
+    if isinstance(stmt, For):
+        extent = constant(stmt.extent)
+        if extent is not None and extent <= 0:
+            return None
+        if extent == 1:
+            return simplify_in(substitute_axis(stmt.body, stmt.axis, stmt.lo), known)
+        body = simplify_in(stmt.body, inside(known, stmt))
+        return None if body is None else with_bodies(stmt, (body,))
+    if isinstance(stmt, Block):
+        return block(*(simplify_in(s, known) for s in stmt.stmts)) if stmt.stmts else None
+    return with_bodies(stmt, tuple(simplify_in(b, known) or Block(()) for b in stmt.body_parts))
 
 
 def unroll_pass(root: Stmt) -> Stmt:
@@ -64,8 +64,15 @@ def unroll_pass(root: Stmt) -> Stmt:
 
 
 Pass = Callable[[Stmt], Stmt]
-PASSES: list[tuple[str, Pass]] = [
-    ("simplify", simplify_pass),
-    ("unroll", unroll_pass),
-    ("simplify again", simplify_pass),  # what unrolling made constant
-]
+
+
+def passes() -> list[tuple[str, Pass]]:
+    """Every pass with its name, in order."""
+    from .partition import partition_pass
+
+    return [
+        ("simplify", simplify_pass),  # bounds must be in normal form to be compared
+        ("partition", partition_pass),  # before unrolling, which needs constant bounds
+        ("unroll", unroll_pass),
+        ("simplify again", simplify_pass),  # what unrolling made constant
+    ]

@@ -1,36 +1,89 @@
-"""`te.build` and `te.emit`: from a definition or a schedule to a kernel or its source."""
+"""`te.build` and `te.emit`: from a definition or a schedule to a kernel, or to its source."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .lang.errors import BuildError, here
 from .lang.tensor import Tensor
 
+if TYPE_CHECKING:
+    from .backends.c.kernel import Kernel
+    from .backends.c.module import CModule
+    from .schedule.schedule import Schedule
+
 TARGETS = ("c", "cuda")
 
 
-def build(target: Any, args: Sequence[Tensor] | None = None, *, name: str | None = None, target_: str | None = None, **options: Any) -> Any:
-    """A kernel that computes a tensor (or several), or runs a schedule."""
+def build(what: Any, args: Sequence[Tensor] | None = None, target: str = "c", name: str | None = None, check_indices: bool = True, isa: str | None = None,
+          tuned: Any = None, **sizes: int) -> Kernel:  # fmt: skip
+    """A kernel: a function of arrays that computes a tensor.
+
+    what: a tensor, a list of tensors (one kernel with several results, shared work done once), or a schedule. args: the inputs in call order, if
+    not the reading order; outputs come last. target: "c", or "cuda". name: the C function's. check_indices: whether data-dependent indices are
+    checked in every call. isa: "sse2", "avx2" or "avx512" for less than the machine has. tuned: a store of tuning results to take the schedule from.
+    sizes: numbers for symbolic sizes and tile factors (`te.build(s, n=1024, v1=4)`).
+
+    Without a schedule, `te.auto_schedule` makes one. Raises BuildError when there is no compiler or it fails, ScheduleError for what only the whole
+    schedule can tell.
+
+    >>> import numpy as np, tedsl as te
+    >>> i, j, k = te.axes("i j k")
+    >>> A, B, C = te.tensor("A", (2, 3)), te.tensor("B", (2, 3)), te.tensor("C")
+    >>> C[i, j] = te.sum(A[i, k] * B[j, k])
+    >>> kernel = te.build(C)
+    >>> kernel(np.ones((2, 3), "float32"), np.ones((2, 3), "float32"))
+    array([[3., 3.],
+           [3., 3.]], dtype=float32)
+    """
+    _check_target(target)
+    s = scheduled(what, target, tuned, sizes)
+    if target == "cuda":
+        from .backends.cuda import build as build_cuda
+
+        return build_cuda(s, args, name)
     from .backends.c.kernel import build_module
 
-    return build_module(module(target, args, name=name, **options))
+    return build_module(c_module(s, args, name, check_indices, isa))
 
 
-def module(target: Any, args: Sequence[Tensor] | None = None, *, name: str | None = None, check_indices: bool = True, isa: str | None = None) -> Any:
-    """The C module of a tensor (or several), or of a schedule."""
+def emit(what: Any, args: Sequence[Tensor] | None = None, target: str = "c", name: str | None = None, **sizes: int) -> str:
+    """The source of a kernel, without compiling it: C, or CUDA C (which needs neither a GPU nor CUDA here). Arguments as for `te.build`."""
+    _check_target(target)
+    s = scheduled(what, target, None, sizes)
+    if target == "cuda":
+        from .backends.cuda import emit as emit_cuda
+
+        return emit_cuda(s, args, name)
+    return c_module(s, args, name).source
+
+
+def c_module(s: Schedule, args: Sequence[Tensor] | None, name: str | None = None, check_indices: bool = True, isa: str | None = None) -> CModule:
+    """The C module of a schedule."""
     from .backends.c.codegen import generate
     from .schedule.nest import make_nest
-    from .schedule.schedule import Schedule, create_schedule
 
-    s = target if isinstance(target, Schedule) else create_schedule(target)
-    nest = make_nest(s.state, args, s.several, check_indices)
-    return generate(nest, name or s.outputs[0].name, isa)
+    return generate(make_nest(s.state, args, s.several, check_indices), name or s.outputs[0].name, isa)
 
 
-def emit(target: Any, args: Sequence[Tensor] | None = None, *, target_: str = "c", **options: Any) -> str:
-    """The source text of a kernel."""
-    if target_ not in TARGETS:
-        raise BuildError(f"unknown target {target_!r}; one of {', '.join(TARGETS)}", here())
-    return str(module(target, args, **options).source)
+def scheduled(what: Any, target: str, tuned: Any, sizes: dict[str, int]) -> Schedule:
+    """The schedule to build: the user's, the best stored one, or an automatic one; with numbers for `sizes`."""
+    from .schedule import Schedule, auto_schedule, create_schedule
+
+    if isinstance(what, Schedule):
+        s = what
+    elif tuned is not None:
+        from .tune import best_schedule
+
+        s = best_schedule(what, tuned) or auto_schedule(what)
+    elif target == "cuda":
+        s = create_schedule(what)
+    else:
+        s = auto_schedule(what)
+    return s.fixed(**sizes) if sizes else s
+
+
+def _check_target(target: str) -> None:
+    if target not in TARGETS:
+        raise BuildError(f"unknown target {target!r}; there are {' and '.join(map(repr, TARGETS))}", here())

@@ -10,12 +10,12 @@ from tedsl.lang.errors import LoweringError
 from tedsl.lang.expr import Access, Axis, Const, Expr, Var, walk
 from tedsl.lang.integers import Known, simplify
 from tedsl.lang.tensor import Dim
-from tedsl.schedule.ir import Allocate, Assert, Block, Buffer, Call, For, If, Stmt, Store, constant, expressions, inside, loads, preorder
+from tedsl.schedule.ir import Allocate, Assert, Block, Buffer, Call, For, If, Stmt, Store, expressions, inside, preorder
 from tedsl.schedule.nest import Nest
 
 from . import vector_math
 from .module import Argument, CModule, Fault, Size, SizeCheck, SizeVar
-from .names import Names, comment
+from .names import Names, comment, legal
 from .registers import promoted
 from .scalar import ATOM, CTYPES, Scalars
 from .vector import Vectors
@@ -36,19 +36,21 @@ class _Generator:
         self.nest, self.isa = nest, isa
         self.vector_bytes = vector_bytes(isa)
         self.names = Names()
-        self.entry = self.names.of("entry", name)
-        self.names.taken |= {f"{self.entry}_call", "fault", "threads", "te_failed"}
+        self.entry = legal(name)
+        self.names.taken |= {"fault", "threads", "buffers", "sizes", "te_failed"}
         self.sizes = tuple(sorted({v for v in nest.sizes}, key=lambda v: v.name))
         self.scalars = Scalars(self.load, self.leaf)
         self.vectors = Vectors(self)
         self.lines: list[str] = []
         self.depth = 1
+        self.declared: list[set[Buffer]] = [set()]  # temporaries declared in each open C block
         self.known = Known()
         self.parallel = 0
         self.openmp = any(isinstance(s, For) and s.kind == "parallel" for s in preorder(nest.stmt))
         self.locals: dict[Buffer, Any] = {}  # register buffers kept in named variables
         self.heap: list[list[str]] = [[]]  # pointers to free at the end of the function, and of each parallel body
         self.typedefs: set[tuple[str, int]] = set()
+        self.vector_helpers: dict[str, str] = {}
 
     # The module --------------------------------------------------------------------------------------------------------------------------
 
@@ -95,22 +97,19 @@ class _Generator:
             if key not in buffers and key not in used and own not in text:
                 unused.append(f"(void){own};")
         math = vector_math.source(sorted(self.scalars.functions)) if self.scalars.functions else ""
-        types = [self.typedef(d, n) for d, n in sorted(self.typedefs)]
+        types = [vector_math.typedef(d, n) for d, n in sorted(self.typedefs)]
         indent = ",\n" + " " * (len(self.entry) + 9)
         casts = [f"buffers[{n}]" for n in range(len(nest.inputs) + len(nest.outputs))] + [f"sizes[{n}]" for n in range(len(self.sizes))]
         call_unused = ([] if nest.inputs or nest.outputs else ["(void)buffers;"]) + ([] if self.sizes else ["(void)sizes;"])
         return "\n".join([
             *head, "#include <math.h>", "#include <stdint.h>", "#include <stdlib.h>", "#include <string.h>", "",
-            *([math] if math else []), *types, *self.scalars.helpers.values(), "",
+            *([math] if math else []), *types, *self.scalars.helpers.values(), *self.vector_helpers.values(), "",
             f"int64_t {self.entry}({indent.join(parameters)})", "{",
             *([f"    {' '.join(unused)}"] if unused else []), *(["    int64_t te_failed = 0;"] if failed else []),
             *body, f"    return {'te_failed' if failed else '0'};", "}", "",
             f"int64_t {self.entry}_call(void *const *buffers, const int64_t *sizes, int64_t *fault, int32_t threads)", "{",
             *([f"    {' '.join(call_unused)}"] if call_unused else []),
             f"    return {self.entry}({', '.join([*casts, 'fault', 'threads'])});", "}", ""])  # fmt: skip
-
-    def typedef(self, dtype: str, lanes: int) -> str:
-        return vector_math.typedef(dtype, lanes)
 
     # Leaves ------------------------------------------------------------------------------------------------------------------------------
 
@@ -143,6 +142,17 @@ class _Generator:
     def put(self, text: str) -> None:
         self.lines.append("    " * self.depth + text)
 
+    def open(self, text: str = "") -> None:
+        """Begin a C block."""
+        self.put(f"{text} {{" if text else "{")
+        self.depth += 1
+        self.declared.append(set())
+
+    def close(self) -> None:
+        self.declared.pop()
+        self.depth -= 1
+        self.put("}")
+
     def scalar(self, e: Expr) -> str:
         self.scalars.known = self.known
         return self.scalars.text(e)
@@ -171,19 +181,16 @@ class _Generator:
         self.put(f"{target} = {self.scalar(stmt.value)};")
 
     def condition(self, stmt: If) -> None:
-        self.put(f"if ({self.scalar(stmt.condition)}) {{")
         known = self.known
-        self.depth += 1
+        self.open(f"if ({self.scalar(stmt.condition)})")
         self.known = known.with_(conditions=(stmt.condition,))
         self.statement(stmt.then)
-        self.depth -= 1
         self.known = known
+        self.close()
         if stmt.otherwise is not None:
-            self.put("} else {")
-            self.depth += 1
+            self.open("else")
             self.statement(stmt.otherwise)
-            self.depth -= 1
-        self.put("}")
+            self.close()
 
     def check(self, stmt: Assert) -> None:
         details = " ".join(f"fault[{n}] = {self.scalar(e)};" for n, e in enumerate(stmt.details))
@@ -212,10 +219,10 @@ class _Generator:
         end = self.scalar(simplify(stmt.lo + stmt.extent * stmt.step if stmt.step != 1 else stmt.lo + stmt.extent, self.known))
         step = f"{name}++" if stmt.step == 1 else f"{name} += {stmt.step}"
         note = f"  /* {comment(stmt.origin)} */" if stmt.origin else ""
-        self.put(f"for (int64_t {name} = {lo}; {name} < {end}; {step}) {{{note}")
         known = self.known
+        self.open(f"for (int64_t {name} = {lo}; {name} < {end}; {step})")
+        self.lines[-1] += note
         self.known = inside(known, stmt)
-        self.depth += 1
         self.parallel += parallel
         if parallel:
             self.heap.append([])
@@ -224,9 +231,8 @@ class _Generator:
             for p in self.heap.pop():
                 self.put(f"free({p});")
         self.parallel -= parallel
-        self.depth -= 1
         self.known = known
-        self.put("}")
+        self.close()
 
     def independent(self, stmt: For) -> bool:
         """Whether an innermost loop that writes memory without `restrict` may be told to have no dependences: its writes are its own elements."""
@@ -237,6 +243,12 @@ class _Generator:
 
     def allocate(self, stmt: Allocate) -> None:
         buffer = stmt.buffer
+        if buffer in self.declared[-1]:  # an unrolled loop declares it once for each iteration
+            self.open()
+            self.allocate(stmt)
+            self.close()
+            return
+        self.declared[-1].add(buffer)
         name = self.names.of(buffer, buffer.name)
         ctype = CTYPES[buffer.dtype]
         if not buffer.shape:
@@ -314,5 +326,3 @@ def size_of(value: Any, index: dict[str, int]) -> Size:
         return ("-", 0, size_of(value.operands[0], index))
     raise LoweringError(f"the extent `{value!r}` is no expression in sizes")
 
-
-__all__ = ["constant", "generate", "loads", "size_of", "strides_of"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tedsl.lang.expr import Access, Const, Expr
+from tedsl.lang.expr import Const, Expr
 from tedsl.schedule.ir import Allocate, Buffer, For, Stmt, Store, expressions, loads
 
 if TYPE_CHECKING:
@@ -66,11 +66,9 @@ def _collect(stmt: Stmt, buffer: Buffer, lane: For | None, generator: _Generator
     if isinstance(stmt, Store) and stmt.buffer is buffer:
         found.append(stmt.indices)
     for indices in found:
-        place = generator.vectors.place(buffer, indices, lane)
-        if place is None:
+        found_places = generator.vectors.place(buffer, indices, lane)
+        if found_places is None:
             return False
-        places.add(place)
+        places.update(found_places)
     return all(_collect(s, buffer, lane, generator, places) for s in stmt.body_parts)
 
-
-__all__ = ["Access", "Locals", "promoted"]

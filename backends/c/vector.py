@@ -1,43 +1,430 @@
-"""Vectorised loops in C, in GCC's and Clang's vector extensions."""
+"""Vectorised loops in C, in GCC's and Clang's vector extensions.
+
+A vectorised loop of constant extent is cut into vectors of the machine's width and, for the rest, narrower ones; each is printed as its body with
+the loop's axis standing for all lanes. What depends on the axis becomes a vector, everything else stays scalar and is broadcast by the operation
+that needs it. A bool vector is a mask: integers of some width, all bits set or none. A loop whose body does not fit runs as an ordinary loop.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from tedsl.lang.expr import Const, Expr
-from tedsl.schedule.ir import Buffer, For, constant
+from tedsl.lang import dtypes
+from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Var, rewrite, walk
+from tedsl.lang.functions import FUNCTIONS
+from tedsl.lang.integers import Affine, Known, constant_bounds, prove, simplify
+from tedsl.schedule.ir import Allocate, Block, Buffer, For, If, Stmt, Store, constant, preorder, substitute_axis
+
+from . import vector_math
+from .scalar import CTYPES, VECTOR_NAMES, Scalars, short
 
 if TYPE_CHECKING:
     from .codegen import _Generator
 
+_COMPARE = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!="}
+_ARITHMETIC = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
+_BITS = {"bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^"}
+
+
+class _Unfit(Exception):
+    """The body of a loop has something for which there is no vector form."""
+
 
 class Vectors:
-    """Prints the body of a vectorised loop as operations on whole vectors."""
+    """Prints the bodies of vectorised loops as operations on whole vectors."""
 
     def __init__(self, generator: _Generator) -> None:
-        self.generator = generator
+        self.g = generator
+        self.axis: Axis | None = None
+        self.base: Expr = Const(0)
+        self.lanes = 1
+        self.locals: set[Buffer] = set()  # scalars inside of the loop: one for each lane
+        self.fits: dict[For, bool] = {}
+        self.depends: dict[Expr, bool] = {}
+
+    # Which loops, which vectors ----------------------------------------------------------------------------------------------------------
 
     def type(self, dtype: str, lanes: int) -> str:
-        from . import vector_math
-
-        self.generator.typedefs.add((dtype, lanes))
+        self.g.typedefs.add((dtype, lanes))
         return vector_math.vector_type(dtype, lanes)
+
+    def chunks(self, loop: For) -> list[tuple[int, int]]:
+        """First value and lanes of each vector that a loop is cut into."""
+        extent, start = constant(loop.extent), constant(loop.lo)
+        assert extent is not None and start is not None
+        kinds = {s.buffer.dtype for s in preorder(loop.body) if isinstance(s, Store)}
+        width = max((dtypes.itemsize(k) for k in kinds), default=4)
+        lanes = max(self.g.vector_bytes // width, 1)
+        found = []
+        end = start + extent
+        while start < end:
+            while lanes > end - start:
+                lanes //= 2
+            found.append((start, lanes))
+            start += lanes
+        return found
 
     def can(self, loop: For) -> bool:
         """Whether a loop is printed with vectors; otherwise it is an ordinary loop."""
-        return False
+        if loop not in self.fits:
+            self.fits[loop] = constant(loop.extent) is not None and constant(loop.lo) is not None and loop.step == 1 and self.axis is None and self.attempt(loop)
+        return self.fits[loop]
+
+    def attempt(self, loop: For) -> bool:
+        kept = self.g.lines, self.g.names.taken.copy(), dict(self.g.names.given), dict(self.g.locals)
+        blocks, depth = self.g.declared, self.g.depth
+        self.g.lines, self.g.declared = [], [set()]
+        try:
+            self.body(loop, self.chunks(loop)[0])
+        except _Unfit:
+            return False
+        finally:
+            self.g.lines, self.g.names.taken, self.g.names.given, self.g.locals = kept
+            self.g.declared, self.g.depth = blocks, depth
+        return True
 
     def loop(self, loop: For) -> bool:
         """Print `loop` with vectors if that can be done."""
-        return False
+        if not self.can(loop):
+            return False
+        for chunk in self.chunks(loop):
+            self.body(loop, chunk)
+        return True
 
-    def place(self, buffer: Buffer, indices: Sequence[Expr], lane: For | None) -> tuple[int, int] | None:
-        """The constant place (first element, lanes) of an access to a register buffer."""
-        offset = self.generator.offset(buffer, indices)
-        if isinstance(offset, Const):
-            return int(offset.value), 1
-        return None
+    def body(self, loop: For, chunk: tuple[int, int]) -> None:
+        start, lanes = chunk
+        if lanes == 1:
+            self.g.statement(substitute_axis(loop.body, loop.axis, Const(start)))
+            return
+        known = self.g.known
+        self.axis, self.base, self.lanes, self.depends = loop.axis, Const(start), lanes, {}
+        self.g.known = known.with_(ranges={loop.axis: (start, lanes)})
+        try:
+            self.statement(loop.body)
+        finally:
+            self.axis, self.g.known, self.locals = None, known, set()
 
+    def place(self, buffer: Buffer, indices: Sequence[Expr], lane: For | None) -> list[tuple[int, int]] | None:
+        """The constant places (first element, lanes) of an access to a register buffer, one for each vector of the loop `lane`."""
+        offset = self.g.offset(buffer, indices)
+        if lane is None or not any(n is lane.axis for n in walk(offset)):
+            return [(int(offset.value), 1)] if isinstance(offset, Const) else None
+        form = Affine.of(offset)
+        if set(form.terms) != {lane.axis} or form.terms[lane.axis] != 1:
+            return None
+        return [(form.constant + start, lanes) for start, lanes in self.chunks(lane)]
 
-__all__ = ["Vectors", "constant"]
+    # Statements --------------------------------------------------------------------------------------------------------------------------
+
+    def varies(self, e: Expr) -> bool:
+        """Whether a value differs between lanes."""
+        if e not in self.depends:
+            for node in walk(e):
+                if node not in self.depends:
+                    own = node is self.axis or (isinstance(node, Access) and cast(Buffer, node.tensor) in self.locals)
+                    self.depends[node] = own or any(self.depends[c] for c in node.children)
+        return self.depends[e]
+
+    def statement(self, stmt: Stmt) -> None:
+        if isinstance(stmt, Block):
+            for s in stmt.stmts:
+                self.statement(s)
+        elif isinstance(stmt, Store):
+            self.store(stmt)
+        elif isinstance(stmt, For) and stmt.kind in ("serial", "unrolled") and not self.varies(stmt.lo) and not self.varies(stmt.extent):
+            self.serial(stmt)
+        elif isinstance(stmt, Allocate) and not stmt.buffer.shape:
+            if stmt.buffer in self.g.declared[-1]:
+                self.g.open()
+                self.statement(stmt)
+                self.g.close()
+                return
+            self.g.declared[-1].add(stmt.buffer)
+            self.locals.add(stmt.buffer)
+            self.depends = {}
+            self.g.put(f"{self.of(stmt.buffer.dtype)} {self.g.names.of((stmt.buffer, self.lanes), stmt.buffer.name)};")
+            self.statement(stmt.body)
+        elif isinstance(stmt, If) and stmt.otherwise is None and not self.varies(stmt.condition):
+            self.g.open(f"if ({self.g.scalar(self.fixed(stmt.condition))})")
+            self.statement(stmt.then)
+            self.g.close()
+        else:
+            raise _Unfit
+
+    def serial(self, stmt: For) -> None:
+        g = self.g
+        name = g.leaf(stmt.axis)
+        lo, end = g.scalar(stmt.lo), g.scalar(simplify(stmt.lo + stmt.extent * stmt.step, g.known))
+        g.open(f"for (int64_t {name} = {lo}; {name} < {end}; {name} += {stmt.step})")
+        known = g.known
+        g.known = known.with_(ranges={stmt.axis: (stmt.lo, (stmt.extent - 1) * stmt.step + 1)})
+        self.statement(stmt.body)
+        g.known = known
+        g.close()
+
+    def store(self, stmt: Store) -> None:
+        g, buffer = self.g, stmt.buffer
+        value = self.vector(stmt.value)
+        if buffer in self.locals:
+            g.put(f"{g.names.of((buffer, self.lanes), buffer.name)} = {value};")
+            return
+        stride, offset = self.address(buffer, stmt.indices)
+        if buffer in g.locals:
+            if stride != 1 or not isinstance(offset, Const):
+                raise _Unfit
+            g.put(f"{g.locals[buffer].vector(int(offset.value), self.lanes)} = {value};")
+        elif stride == 1:
+            if buffer.dtype == "bool":
+                value = f"(({self.of('bool')})({value}) & 1)"
+            g.put(f"*({self.of(buffer.dtype)}_u *)&{self.at(buffer, offset)} = {value};")
+        elif stride == 0:
+            raise _Unfit
+        else:
+            if buffer.dtype == "bool":
+                raise _Unfit
+            temporary = g.names.of((stmt, "lanes"), "lanes")
+            g.put(f"{{ {self.of(buffer.dtype)} {temporary} = {value};")
+            for lane in range(self.lanes):
+                g.put(f"  {self.at(buffer, simplify(offset + lane * stride))} = {temporary}[{lane}];")
+            g.put("}")
+
+    # Addresses ---------------------------------------------------------------------------------------------------------------------------
+
+    def fixed(self, e: Expr) -> Expr:
+        """An expression at the first lane."""
+        assert self.axis is not None
+        return rewrite(e, {self.axis: self.base}.get, {self.axis: self.base}) if any(n is self.axis for n in walk(e)) else e
+
+    def address(self, buffer: Buffer, indices: Sequence[Expr]) -> tuple[int, Expr]:
+        """Distance between lanes, and position of the first."""
+        if any(isinstance(n, Access) and self.varies(n) for i in indices for n in walk(i)):
+            raise _Unfit
+        offset = self.g.offset(buffer, indices)
+        form = Affine.of(offset)
+        stride = 0
+        for atom, coefficient in form.terms.items():
+            if atom is self.axis:
+                stride = coefficient
+            elif any(n is self.axis for n in walk(atom)):
+                raise _Unfit
+        return stride, simplify(self.fixed(offset))
+
+    def at(self, buffer: Buffer, offset: Expr) -> str:
+        return f"{self.g.names.of(buffer, buffer.name)}[{self.g.scalar(offset)}]"
+
+    def of(self, dtype: str) -> str:
+        """The C type of all lanes of a value."""
+        if dtype == "float16":
+            raise _Unfit
+        return self.type(dtype, self.lanes) if self.lanes > 1 else CTYPES[dtype]
+
+    # Values ------------------------------------------------------------------------------------------------------------------------------
+
+    def vector(self, e: Expr) -> str:
+        """`e` as a vector of its type (bool: of bytes)."""
+        if e.dtype == "bool":
+            return self.mask(e, 1)
+        text = self.value(e)
+        return text if self.varies(e) else self.splat(text, e.dtype)
+
+    def splat(self, text: str, dtype: str) -> str:
+        zero = f"({self.of(dtype)}){{0}}"
+        return f"(({text}) - {zero})" if dtypes.is_float(dtype) else f"(({CTYPES[dtypes.strong(dtype)]})({text}) + {zero})"
+
+    def value(self, e: Expr) -> str:
+        """`e` in C: a vector where it varies, a scalar where not."""
+        if not self.varies(e):
+            return self.g.scalars.wrap(self.fixed(e), 12)
+        if e is self.axis:
+            steps = ", ".join(map(str, range(self.lanes)))
+            return f"(({self.type('int64', self.lanes)}){{{steps}}} + {self.g.scalar(self.base)})"
+        if isinstance(e, Access):
+            return self.read(e)
+        if isinstance(e, Cast):
+            return self.cast(e)
+        if isinstance(e, Apply):
+            return self.apply(e)
+        raise _Unfit
+
+    def read(self, e: Access) -> str:
+        buffer = cast(Buffer, e.tensor)
+        g = self.g
+        if buffer in self.locals:
+            return g.names.of((buffer, self.lanes), buffer.name)
+        stride, offset = self.address(buffer, e.indices)
+        if buffer in g.locals:
+            if stride != 1 or not isinstance(offset, Const):
+                raise _Unfit
+            return str(g.locals[buffer].vector(int(offset.value), self.lanes))
+        kind = self.of(buffer.dtype)
+        if stride == 1:
+            return f"*(const {kind}_u *)&{self.at(buffer, offset)}"
+        items = ", ".join(self.at(buffer, simplify(offset + lane * stride)) for lane in range(self.lanes))
+        return f"({kind}){{{items}}}"
+
+    def cast(self, e: Cast) -> str:
+        if e.dtype == "bool":
+            raise _Unfit
+        if e.operand.dtype == "bool":
+            size = dtypes.itemsize(e.dtype)
+            ones = f"({self.mask(e.operand, size)} & 1)"
+            return f"__builtin_convertvector({ones}, {self.of(e.dtype)})"
+        if dtypes.is_integer(e.dtype) and dtypes.is_float(e.operand.dtype) and e.dtype in dtypes.UNSIGNED:
+            raise _Unfit
+        return f"__builtin_convertvector({self.value(e.operand)}, {self.of(e.dtype)})"
+
+    def apply(self, e: Apply) -> str:
+        f, dtype = e.function, dtypes.strong(e.dtype)
+        if dtype == "bool":
+            return self.mask(e, self.width(e))
+        if f == "where":
+            return self.where(e)
+        if f in _ARITHMETIC and (dtypes.is_float(dtype) or f != "divide"):
+            left, right = (self.operand(x) for x in e.operands)
+            return f"({left} {_ARITHMETIC[f]} {right})"
+        if f in _BITS:
+            left, right = (self.operand(x) for x in e.operands)
+            return f"({left} {_BITS[f]} {right})"
+        if f == "negative":
+            return f"-{self.operand(e.operands[0])}"
+        if f == "invert":
+            return f"~{self.operand(e.operands[0])}"
+        if f == "power" and isinstance(e.operands[1], Const) and dtypes.is_float(dtype) and e.operands[1].value in (1, 2, 3, 0.5, -1):
+            return self.power(e)
+        name = VECTOR_NAMES.get(f, f)
+        if vector_math.supported(name, dtype) and self.lanes > 1:
+            self.g.scalars.functions.add((name, dtype, self.lanes))
+            return f"{vector_math.symbol(name, dtype, self.lanes)}({', '.join(self.whole(x) for x in e.operands)})"
+        if f in ("machine_minimum", "machine_maximum") and dtypes.is_float(dtype):
+            return self.helper(f"te_{'fmin' if f.endswith('minimum') else 'fmax'}", dtype, e)
+        return self.lanewise(e)
+
+    def power(self, e: Apply) -> str:
+        base, exponent = e.operands
+        v = cast(Const, exponent).value
+        if v == 0.5:
+            return self.apply(cast(Apply, Apply("sqrt", (base,))))
+        x = self.whole(base)
+        if v == 1:
+            return x
+        if v == -1:
+            return f"(1 / {x})"
+        name = f"te_{'square' if v == 2 else 'cube'}_{short(e.dtype)}x{self.lanes}"
+        t = self.of(e.dtype)
+        self.g.vector_helpers[name] = f"static inline {t} {name}({t} x) {{ return {'x * x' if v == 2 else 'x * x * x'}; }}"
+        return f"{name}({x})"
+
+    def operand(self, e: Expr) -> str:
+        """An operand of an infix operation: compilers broadcast a scalar of the element's type beside a vector."""
+        text = self.value(e)
+        if not self.varies(e) and e.dtype not in ("float32", "float64"):
+            return f"({CTYPES[dtypes.strong(e.dtype)]})({text})"
+        return text
+
+    def whole(self, e: Expr) -> str:
+        text = self.value(e)
+        return text if self.varies(e) else self.splat(text, e.dtype)
+
+    def where(self, e: Apply) -> str:
+        c, a, b = e.operands
+        if not self.varies(c):
+            return f"({self.g.scalar(self.fixed(c))} ? {self.whole(a)} : {self.whole(b)})"
+        for branch in (a, b):
+            for node in walk(branch):
+                if isinstance(node, Access) and not self.in_bounds(node):
+                    raise _Unfit
+        dtype = dtypes.strong(e.dtype)
+        size = dtypes.itemsize(dtype)
+        t, i = self.of(dtype), self.of(f"int{8 * size}")
+        name = f"te_pick_{short(dtype)}x{self.lanes}"
+        self.g.vector_helpers[name] = f"static inline {t} {name}({i} mask, {t} a, {t} b) {{ return ({t})(((({i})a ^ ({i})b) & mask) ^ ({i})b); }}"
+        return f"{name}({self.mask(c, size)}, {self.whole(a)}, {self.whole(b)})"
+
+    def in_bounds(self, access: Access) -> bool:
+        """Whether an access may be made whatever the condition around it."""
+        buffer = cast(Buffer, access.tensor)
+        known: Known = self.g.known
+        for index, dim in zip(access.indices, buffer.shape, strict=True):
+            low, high = constant_bounds(index, known)
+            if low is None or low < 0 or not (isinstance(dim, int) and high is not None and high < dim) and not prove(index < dim, known):
+                return False
+        return True
+
+    def helper(self, stem: str, dtype: str, e: Apply) -> str:
+        """The machine's own minimum and maximum."""
+        t, name = self.of(dtype), f"{stem}_{short(dtype)}x{self.lanes}"
+        relation = "<" if stem == "te_fmin" else ">"
+        letter, size = ("s" if dtype == "float32" else "d"), dtypes.itemsize(dtype) * self.lanes
+        op = "min" if stem == "te_fmin" else "max"
+        i = self.of(f"int{dtypes.BITS[dtype]}")
+        plain = f"{i} m = a {relation} b; return ({t})((({i})a & m) | (({i})b & ~m));"
+        special = {16: ("__SSE2__", f"__builtin_ia32_{op}p{letter}(a, b)"), 32: ("__AVX__", f"__builtin_ia32_{op}p{letter}256(a, b)"),
+                   64: ("__AVX512F__", f"__builtin_ia32_{op}p{letter}512_mask(a, b, a, -1, 4)")}.get(size)  # fmt: skip
+        body = plain if special is None else f"\n#if defined({special[0]}) && !defined(__clang__)\n    return {special[1]};\n#else\n    {plain}\n#endif\n"
+        self.g.vector_helpers[name] = f"static inline {t} {name}({t} a, {t} b) {{ {body} }}"
+        return f"{name}({', '.join(self.whole(x) for x in e.operands)})"
+
+    def lanewise(self, e: Apply) -> str:
+        """A function without a vector form: the scalar one for each lane."""
+        dtype = dtypes.strong(e.dtype)
+        if FUNCTIONS[e.function].kind in ("compare", "test"):
+            raise _Unfit
+        kinds = [dtypes.strong(x.dtype) for x in e.operands]
+        lanes = Scalars(self.g.load, lambda v: f"{cast(Var, v).name}[lane]")
+        lanes.helpers, lanes.functions = self.g.scalars.helpers, self.g.scalars.functions
+        text = lanes.text(Apply(e.function, tuple(Cast(k, Var(n)) for k, n in zip(kinds, "abc", strict=False))))
+        t, name = self.of(dtype), f"te_{e.function}_{short(dtype)}x{self.lanes}"
+        parameters = ", ".join(f"{self.of(k)} {n}" for k, n in zip(kinds, "abc", strict=False))
+        body = f"{t} r; for (int lane = 0; lane < {self.lanes}; lane++) r[lane] = ({CTYPES[dtype]})({text}); return r;"
+        self.g.vector_helpers[name] = f"static inline {t} {name}({parameters}) {{ {body} }}"
+        return f"{name}({', '.join(self.whole(x) for x in e.operands)})"
+
+    # Masks -------------------------------------------------------------------------------------------------------------------------------
+
+    def width(self, e: Expr) -> int:
+        """The width in which a condition comes by itself: that of what it compares."""
+        for node in walk(e):
+            if isinstance(node, Apply) and (node.function in _COMPARE or FUNCTIONS[node.function].kind == "test") and self.varies(node):
+                kind = dtypes.strong(dtypes.promote(*(x.dtype for x in node.operands)))
+                return dtypes.itemsize(kind)
+        return 1
+
+    def mask(self, e: Expr, width: int) -> str:
+        """A condition as a vector of integers of `width` bytes, all bits set or none."""
+        kind = f"int{8 * width}"
+        if not self.varies(e):
+            return f"(({self.of(kind)}){{0}} - ({CTYPES[kind]})({self.g.scalar(self.fixed(e))} ? 1 : 0))"
+        if isinstance(e, Apply):
+            if e.function in _COMPARE:
+                return self.compare(e, width)
+            same = {"maximum": "bitwise_or", "add": "bitwise_or", "minimum": "bitwise_and", "multiply": "bitwise_and"}.get(e.function, e.function)
+            if same in _BITS:
+                return f"({self.mask(e.operands[0], width)} {_BITS[same]} {self.mask(e.operands[1], width)})"
+            if e.function == "invert":
+                return f"~{self.mask(e.operands[0], width)}"
+            if e.function == "where":
+                c, a, b = (self.mask(x, width) for x in e.operands)
+                return f"(({c} & {a}) | (~{c} & {b}))"
+            if e.function == "isnan":
+                x = self.whole(e.operands[0])
+                return self.resized(f"({x} != {x})", dtypes.itemsize(e.operands[0].dtype), width)
+        if isinstance(e, Access):
+            return self.resized(f"({self.read(e)} != 0)", 1, width)
+        raise _Unfit
+
+    def compare(self, e: Apply, width: int) -> str:
+        a, b = e.operands
+        kind = dtypes.strong(dtypes.promote(a.dtype, b.dtype))
+        if kind == "bool":
+            text = f"({self.mask(a, width)} ^ {self.mask(b, width)})"
+            return text if e.function == "not_equal" else f"~{text}" if e.function == "equal" else self.unfit()
+        left, right = self.operand(a), self.operand(b)
+        return self.resized(f"({left} {_COMPARE[e.function]} {right})", dtypes.itemsize(kind), width)
+
+    def unfit(self) -> str:
+        raise _Unfit
+
+    def resized(self, text: str, own: int, width: int) -> str:
+        return text if own == width else f"__builtin_convertvector({text}, {self.of(f'int{8 * width}')})"
+

@@ -1,0 +1,159 @@
+"""Cutting loops so that their main part has no tests.
+
+A loop bound that is a min, a guard, or the condition of a `where`, holds on a range of the values of some enclosing loop. That loop is cut there:
+in the main part the test is settled and goes away, the parts before and after keep what they need. Loops are cut from the outside in, so the main
+part of the innermost, vectorised or unrolled loops is free of tests, and their bounds are constant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+from tedsl.lang.expr import Access, Apply, Axis, Expr, walk
+from tedsl.lang.functions import apply
+from tedsl.lang.integers import Known, conjuncts, prove, simplify, solve, upper
+
+from .ir import For, If, Stmt, block, constant, expressions, inside, preorder, with_bodies
+from .passes import simplify_in
+
+LIMIT = 6000  # statements that cutting may make of one nest
+
+
+def partition_pass(root: Stmt) -> Stmt:
+    """Cut loops at the places where tests inside of them begin and cease to hold."""
+    return _Partition(max(LIMIT, 4 * _size(root))).visit(root, Known())
+
+
+class _Partition:
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+
+    def visit(self, stmt: Stmt, known: Known) -> Stmt:
+        if isinstance(stmt, For) and stmt.step == 1:
+            return self.loop(stmt, known)
+        if isinstance(stmt, For):
+            return with_bodies(stmt, (self.visit(stmt.body, inside(known, stmt)),))
+        if isinstance(stmt, If):
+            then = self.visit(stmt.then, known.with_(conditions=(stmt.condition,)))
+            return with_bodies(stmt, (then, *(self.visit(b, known) for b in stmt.body_parts[1:])))
+        return with_bodies(stmt, tuple(self.visit(b, known) for b in stmt.body_parts))
+
+    def loop(self, stmt: For, known: Known) -> Stmt:
+        pieces = self.cut(stmt, known)
+        if pieces is None:
+            return with_bodies(stmt, (self.visit(stmt.body, inside(known, stmt)),))
+        return block(*(self.visit(p, known) for p in pieces))
+
+    def cut(self, stmt: For, known: Known) -> list[Stmt] | None:
+        """The pieces of a loop, simplified; None when there is nothing to cut, or no room for it."""
+        size = _size(stmt.body)
+        if size > self.budget:
+            return None
+        inner = inside(known, stmt)
+        lo: Expr = stmt.lo
+        end = simplify(stmt.lo + stmt.extent, known)
+        first, last = lo, end
+        for condition, below in _conditions(stmt.body, inner):
+            span = _always(condition, stmt.axis, below, inner)
+            if span is None:
+                continue
+            start, stop = (simplify(apply("minimum", apply("maximum", e, lo), end), known) for e in span)
+            if prove(start >= stop, known):
+                continue
+            next_first, next_last = simplify(apply("maximum", first, start), known), simplify(apply("minimum", last, stop), known)
+            if prove(next_first >= next_last, known):  # no common main part: keep the one that is there
+                continue
+            first, last = next_first, next_last
+        if first is lo and last is end:
+            return None
+        # a piece that may turn out empty has an extent of at least 0
+        bounds = [lo, first, last, end]
+        pieces: list[Stmt] = []
+        for a, b in zip(bounds, bounds[1:], strict=False):
+            extent = simplify(b - a, known)
+            if not prove(extent >= 0, known):
+                extent = simplify(apply("maximum", extent, 0), known)
+            if constant(extent) == 0:
+                continue
+            kind = stmt.kind if not (stmt.kind == "parallel" and constant(extent) == 1) else "serial"
+            piece = simplify_in(replace(stmt, lo=a, extent=extent, kind=kind), known)
+            if piece is not None:
+                pieces.append(piece)
+        if len(pieces) < 2:
+            return None
+        self.budget -= size * (len(pieces) - 1)
+        return pieces
+
+
+def _size(stmt: Stmt) -> int:
+    return sum(1 for _ in preorder(stmt))
+
+
+def _conditions(body: Stmt, known: Known) -> list[tuple[Expr, Known]]:
+    """Everything inside of a loop that would be simpler if it were settled, as conditions, with what is known where it stands."""
+    found: list[tuple[Expr, Known]] = []
+
+    def collect(e: Expr, here: Known) -> None:
+        for node in walk(e):
+            if isinstance(node, Apply) and node.function in ("minimum", "maximum") and node.dtype == "int":
+                # the main part is where a bound is constant (a whole tile), or follows the loop (an interior)
+                a, b = node.operands
+                if (constant(b) is not None) == (node.function == "minimum"):
+                    a, b = b, a
+                relation = "less_equal" if node.function == "minimum" else "greater_equal"
+                found.extend([(apply(relation, a, b), here), (apply(relation, b, a), here)])
+            elif isinstance(node, Apply) and node.function == "where":
+                found.extend((c, here) for c in _affine(node.operands[0]))
+
+    def visit(stmt: Stmt, here: Known) -> None:
+        for e in expressions(stmt):
+            collect(e, here)
+        if isinstance(stmt, If):
+            found.extend((c, here) for c in _affine(stmt.condition))
+            here = here.with_(conditions=(stmt.condition,))
+        elif isinstance(stmt, For):
+            here = inside(here, stmt)
+        for b in stmt.body_parts:
+            visit(b, here)
+
+    visit(body, known)
+    return list({(c, id(k)): (c, k) for c, k in found}.values())
+
+
+def _affine(condition: Expr) -> list[Expr]:
+    """The conjuncts of a condition that speak of indices only."""
+    return [c for c in conjuncts(condition) if not any(isinstance(n, Access) for n in walk(c))]
+
+
+def _always(condition: Expr, axis: Axis, known: Known, outer: Known) -> tuple[Expr, Expr] | None:
+    """The range of `axis` on which a condition holds whatever the loops further in do; None when there is none to be found."""
+    lo: Expr | None = None
+    hi: Expr | None = None
+    for part in conjuncts(simplify(condition, known)):
+        if not isinstance(part, Apply) or part.function not in ("less", "less_equal", "greater", "greater_equal", "equal"):
+            if constant(part) == 1:
+                continue
+            return None
+        inner = [a for a in dict.fromkeys(n for n in walk(part) if isinstance(n, Axis)) if a is not axis and a in known.ranges and a not in outer.ranges]
+        if inner:
+            a, b = part.operands
+            if part.function in ("greater", "greater_equal"):
+                a, b = b, a
+            if part.function == "equal":
+                return None
+            bound = upper(cast(Expr, a - b), inner, known)  # a <= b for all of them: the largest a - b is at most 0
+            if bound is None:
+                return None
+            part = apply("less" if part.function in ("less", "greater") else "less_equal", bound, 0)
+        if not any(n is axis for n in walk(part)):
+            if prove(part, outer):
+                continue
+            return None
+        solution = solve(part, axis, outer)
+        if solution is None or solution.rest is not None or solution.step != 1:
+            return None
+        lo = solution.lo if lo is None else simplify(apply("maximum", lo, solution.lo), outer)
+        hi = solution.hi if hi is None else simplify(apply("minimum", hi, solution.hi), outer)
+    return None if lo is None or hi is None else (lo, hi)
+
