@@ -1,13 +1,13 @@
-# The fast path of a call: compares every array with what the kernel expects, allocates the results and calls the C function without
-# the GIL. It accepts only what it understands fully and in C; `Arguments` (Python) explains or converts everything else.
-# Exported extensions contain this text. The including file imports os and defines Arguments and caller_depth().
-# It follows tables.pxi.
+# The fast path of a call: compares every array with what the kernel expects, allocates the results and calls the C
+# function without the GIL. It accepts only what it understands fully; `Arguments` (Python) explains or converts the
+# rest. Exported extensions contain this text. It follows tables.pxi, and the including file imports os and defines
+# Arguments and caller_depth().
 
 
 cdef class Caller:
-    """A C function and what its arguments must be. Calling it checks them, allocates what `out` does not give, and runs it."""
+    """A C function and what its arguments must be. A call checks them, allocates results, and runs it."""
     cdef Function function
-    cdef int n_args, n_in, n_out, n_sizes, n_checks, max_ndim
+    cdef int n_args, n_in, n_out, n_sizes, n_checks
     cdef bint openmp, late_faults, several, few
     cdef Expected *expected
     cdef Extent *extents
@@ -18,14 +18,6 @@ cdef class Caller:
     cdef list descrs
     cdef tuple inplace
     cdef readonly object arguments
-
-    def __cinit__(self, *args, **kwargs):
-        self.function = NULL
-        self.expected = NULL
-        self.extents = self.conditions = NULL
-        self.binders = NULL
-        self.rules = NULL
-        self.code = NULL
 
     def __dealloc__(self):
         PyMem_Free(self.expected)
@@ -46,7 +38,6 @@ cdef class Caller:
         self.n_args, self.n_sizes, self.n_checks = len(args), len(sizes), len(checks)
         self.n_in = len([a for a in args if a[3] == "input"])
         self.n_out = self.n_args - self.n_in
-        self.max_ndim = max([len(a[2]) for a in args] + [1])
         self.few = self.n_args <= FEW and self.n_sizes <= FEW
         self.descrs = list(self.arguments.dtypes)
         self.inplace = tuple([a[5] for a in args])
@@ -147,7 +138,7 @@ cdef class Caller:
         return True
 
     cdef bint _apart(self, int i, Frame *f) except -1:
-        """True if the memory of the given output i surely overlaps no earlier argument, or is an input that it may be."""
+        """True if the memory of the given output i surely overlaps no earlier argument, or is one that it may be."""
         cdef char *low
         cdef char *high
         cdef char *other_low
@@ -161,9 +152,9 @@ cdef class Caller:
             _bounds(f.arrays[j], self.expected[j].itemsize, &other_low, &other_high)
             if low >= other_high or other_low >= high:
                 continue
-            if j >= self.n_in or j not in self.inplace[i] or f.buffers[i] != f.buffers[j] or self.expected[i].ndim != self.expected[j].ndim:
+            if j >= self.n_in or j not in self.inplace[i] or f.buffers[i] != f.buffers[j]:
                 return False
-            if self.expected[i].typenum != self.expected[j].typenum:
+            if self.expected[i].ndim != self.expected[j].ndim or self.expected[i].typenum != self.expected[j].typenum:
                 return False
             for d in range(self.expected[i].ndim):
                 if DIMS(f.arrays[i])[d] != DIMS(f.arrays[j])[d]:
@@ -264,14 +255,14 @@ cdef class Caller:
             if written is None:
                 self.arguments.unexplained()
         memset(fault, 0, sizeof(fault))
+        if workers > 1:
+            _note_parallel()
         if repeat:
             times = []
             code = self._measure(f, fault, workers, repeat, seconds, times)
         else:
             with nogil:
                 code = self.function(<void *const *>f.buffers, f.sizes, fault, workers)
-        if workers > 1:
-            _note_parallel()
         if code != 0:
             if code == -1:
                 self.arguments.no_memory([f.sizes[i] for i in range(self.n_sizes)])
@@ -286,7 +277,7 @@ cdef class Caller:
                 if given[i] is not None:
                     given[i][...] = written[i]
         # what comes back is the object that was given, be it an array or something that lends its memory
-        given = tuple(out) if type(out) is tuple or type(out) is list else (out,)
+        given = tuple(out) if isinstance(out, (tuple, list)) else (out,)
         given = tuple([w if g is None else g for g, w in zip(given, written)])
         return given if self.n_out != 1 or self.several else given[0]
 
@@ -296,20 +287,21 @@ cdef class Caller:
         except MemoryError:
             self.arguments.no_memory([f.sizes[i] for i in range(self.n_sizes)])
 
-    cdef int64_t _measure(self, Frame *f, int64_t *fault, int32_t workers, int64_t repeat, double seconds, list times) except? -2:
-        """Seconds per run, `repeat` times or until `seconds` are over; a sample spans several runs where one is too short to time."""
-        cdef int64_t code, inner = 1, start, spent, done, n, began
+    cdef int64_t _measure(
+        self, Frame *f, int64_t *fault, int32_t workers, int64_t repeat, double seconds, list times
+    ) except? -2:
+        """Seconds per run, `repeat` times or until `seconds` are over; a sample is several runs if one is short."""
+        cdef int64_t code, inner = 1, start, spent = 0, done, n, began
         cdef void *const *buffers = <void *const *>f.buffers
-        code = self.function(buffers, f.sizes, fault, workers)     # pages touched, caches and thread pool warm
-        while code == 0:
+        with nogil:
+            code = self.function(buffers, f.sizes, fault, workers)     # pages touched, caches and thread pool warm
+        while code == 0 and spent < SAMPLE and inner < 1 << 20:
+            inner = inner * 2 if spent else 1
             start = now()
             with nogil:
                 for n in range(inner):
                     code = self.function(buffers, f.sizes, fault, workers)
-            spent = now() - start
-            if spent >= 20000 or inner >= 1 << 20:
-                break
-            inner *= 2
+            spent = max(now() - start, 1)
         began = now()
         for done in range(repeat):
             if code != 0 or (done > 2 and now() - began > seconds * 1e9):
@@ -323,7 +315,10 @@ cdef class Caller:
         return code
 
     cdef int32_t _threads(self, object threads) except -1:
-        if type(threads) is not int or threads < 1:
+        if type(threads) is bool or not hasattr(threads, "__index__"):
+            self.arguments.bad_threads(threads)
+        threads = threads.__index__()
+        if threads < 1:
             self.arguments.bad_threads(threads)
         return min(threads, 4096)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import platform
-import statistics
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from tedsl.backends.c.runtime import LoadedKernel
 from tedsl.lang.errors import BuildError, InternalError, OpenMPWarning, warn
 from tedsl.version import __version__
 
+MAX_RANK = 64
 _loads = itertools.count()
 
 
@@ -84,7 +84,9 @@ class Kernel(LoadedKernel):
         if repeat < 1:
             raise ValueError(f"repeat={repeat}: at least one run is needed")
         samples = self._seconds(arrays, out, threads, repeat, seconds)
-        return Timing(min(samples), statistics.median(samples), tuple(samples))
+        ordered = sorted(samples)
+        median = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+        return Timing(ordered[0], median, tuple(samples))
 
     def export(self, folder: str | os.PathLike[str]) -> Path:
         """Write the kernel as the source of a Python extension that needs NumPy, and not tedsl."""
@@ -118,6 +120,9 @@ def _check(module: CModule) -> None:
     if roles != sorted(roles) or "output" not in roles:  # "input" < "output"
         raise InternalError(f"{module.name}: arguments are inputs, then at least one output, got {roles}")
     for argument in module.args:
+        rank = len(argument.shape)
+        if rank > MAX_RANK:
+            raise BuildError(f"{module.name}: {argument.name} has {rank} axes, NumPy's arrays at most {MAX_RANK}")
         try:
             Arguments.dtype_of(argument.dtype)
         except (ImportError, AttributeError, TypeError) as e:

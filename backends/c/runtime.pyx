@@ -19,8 +19,8 @@ cdef extern from "dlfcn.h":
 
 
 cdef int caller_depth() except -1:
-    """How far warnings.warn has to look up from `Arguments.conform`'s helper to blame the line of the user's program."""
-    cdef int depth = 3                  # the helper, conform, and the line that called the kernel: this module has no Python frames
+    """How far warnings.warn looks up from `Arguments.conform`'s helper to blame the line of the user's program."""
+    cdef int depth = 3                  # the helper, conform, and what called the kernel (this file has no frames)
     frame = sys._getframe(0)
     while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "tedsl":
         depth += 1
@@ -33,7 +33,7 @@ include "call.pxi"
 
 
 cdef bint pin_openmp() except -1:
-    """Keep the OpenMP library that was loaded with a kernel: its threads live on when the kernel is gone. False if unknown."""
+    """Keep the OpenMP library that came with a kernel: its threads outlive the kernel. False if it was not found."""
     cdef const char *names[6]
     cdef bint found = False
     cdef int i
@@ -53,6 +53,7 @@ cdef class LoadedKernel(Caller):
         cdef bytes file = os.fsencode(path)
         cdef bytes name = symbol.encode()
         cdef const char *file_text = file
+        self._close()
         with nogil:
             self.library = dlopen(file_text, RTLD_NOW | RTLD_LOCAL)
         if self.library == NULL:
@@ -63,9 +64,14 @@ cdef class LoadedKernel(Caller):
         self.stays = spec[5] and not pin_openmp()
         self._expect(spec)
 
-    def __dealloc__(self):
+    cdef void _close(self) noexcept:
         if self.library != NULL and not self.stays:
             dlclose(self.library)
+        self.library = NULL
+        self.function = NULL
+
+    def __dealloc__(self):
+        self._close()
 
 
 _set_default_threads(_cores())

@@ -42,7 +42,7 @@ cdef extern from *:
         return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
     }
 
-    /* Size expressions in postfix order: op 0 is a constant, 1 a size, the rest are operators. Nonzero: it overflowed. */
+    /* Size expressions in postfix order: 0 a constant, 1 a size, the rest operators. Nonzero: overflow. */
     static int tedsl_evaluate(const int64_t *code, int64_t length, const int64_t *sizes, int64_t *result)
     {
         int64_t stack[TEDSL_STACK];
@@ -71,7 +71,7 @@ cdef extern from *:
         return bad;
     }
 
-    /* An allocator for large results: aligned to cache lines and, from 4 MB on, in huge pages where the system has them. */
+    /* An allocator for large results: aligned to cache lines, and from 4 MB on in huge pages where there are any. */
     static void *tedsl_malloc(void *ctx, size_t size)
     {
         void *p = NULL;
@@ -95,11 +95,15 @@ cdef extern from *:
     }
     static void *tedsl_realloc(void *ctx, void *p, size_t size) { (void)ctx; return realloc(p, size); }
     static void tedsl_free(void *ctx, void *p, size_t size) { (void)ctx; (void)size; free(p); }
-    static PyDataMem_Handler tedsl_handler = {"tedsl", 1, {NULL, tedsl_malloc, tedsl_calloc, tedsl_realloc, tedsl_free}};
+    static PyDataMem_Handler tedsl_handler = {
+        "tedsl", 1, {NULL, tedsl_malloc, tedsl_calloc, tedsl_realloc, tedsl_free}
+    };
     """
     ctypedef int64_t (*Function "tedsl_function")(void *const *, const int64_t *, int64_t *, int32_t) noexcept nogil
     int64_t now "tedsl_now"() noexcept nogil
-    bint evaluate "tedsl_evaluate"(const int64_t *code, int64_t length, const int64_t *sizes, int64_t *result) noexcept nogil
+    bint evaluate "tedsl_evaluate"(
+        const int64_t *code, int64_t length, const int64_t *sizes, int64_t *result
+    ) noexcept nogil
     int STACK "TEDSL_STACK"
     enum: FEW "TEDSL_FEW"
     void *handler_address "&tedsl_handler"
@@ -125,8 +129,9 @@ cdef extern from "Python.h":
 
 cdef object aligned_memory = PyCapsule_New(handler_address, "mem_handler", NULL)
 cdef int64_t LARGE = 65536              # bytes from which an aligned result is worth a change of allocator (0.3 us)
-cdef int32_t parallel_ran = 0           # a parallel region ran in this process: libgomp's pool exists
-cdef int32_t only_one_thread = 0        # in a child that was forked after that: the pool's threads are gone, waiting for them hangs
+cdef int64_t SAMPLE = 20000             # nanoseconds that a measurement spans at least
+cdef int32_t parallel_ran = 0           # a parallel region ran in this process: OpenMP's pool of threads exists
+cdef int32_t only_one_thread = 0        # in a child forked after that: the pool's threads are gone, waiting hangs
 cdef int32_t default_threads = 1
 
 
@@ -159,7 +164,6 @@ cdef struct Rule:                       # what is known of a size
 cdef struct Frame:                      # the tables of one call
     void **buffers
     PyObject **arrays                   # borrowed
-    int64_t *dims                       # of the arrays to allocate
     int64_t *sizes
     double *scalars
 
@@ -251,5 +255,8 @@ cdef tuple _fortran(object shape):
     strides, step = [], 1
     for size in shape:
         strides.append(step)
-        step = size if step == 1 else (step * size if isinstance(step, int) and isinstance(size, int) else ("*", step, size))
+        if isinstance(step, int) and isinstance(size, int):
+            step = step * size
+        else:
+            step = size if step == 1 else ("*", step, size)
     return tuple(strides)

@@ -1,8 +1,8 @@
 """Elementwise functions as C: one text per function, for vectors of any power-of-two width and for scalars.
 
-The text uses GCC's and Clang's vector extensions only, so it serves x86-64 and AArch64 alike. A vector function and its
-scalar twin (lanes 1) come from the same template and do the same operations, so the remainder of a vectorised loop has the
-bits that its main part would have. Results are within 4 units in the last place over the whole range, with NaN, infinities,
+The text uses GCC's and Clang's vector extensions, so it serves x86-64 and AArch64 alike. A vector function and its scalar
+twin (lanes 1) come from the same template and do the same operations, so the remainder of a vectorised loop has the bits
+that its main part would have. Results are within 4 units in the last place over the whole range, with NaN, infinities,
 denormals and signed zeros right, under ``-fno-math-errno -fno-trapping-math -ffp-contract=fast`` or stricter. A few far
 arguments of sin, cos and tan go to the C library, so kernels link with ``-lm``.
 
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from .vector_math_float32 import TEMPLATES as _FLOAT32
 from .vector_math_float64 import TEMPLATES as _FLOAT64
 
-#: The same argument gives the same bits in every lane of every width and in the scalar function, within one compilation.
+#: Within one compilation, an argument gives the same bits in every lane of every width and in the scalar function.
 BITS_EXACT = True
 
 # dtype -> prefix of the vector type, C type of an element, bytes, prefix of the comparison's type
@@ -91,7 +91,7 @@ def symbol(name: str, dtype: str, lanes: int) -> str:
 
 
 def source(functions: Iterable[tuple[str, str, int]]) -> str:
-    """C text that defines the functions ``(name, dtype, lanes)``, and what they need, each once and in a fixed order."""
+    """C text that defines the functions ``(name, dtype, lanes)`` and what they need, each once, callees first."""
     writer = _Writer()
     for name, dtype, lanes in functions:
         if not supported(name, dtype):
@@ -132,7 +132,11 @@ class _Writer:
         if template is None:
             template = _PRIMITIVES[name](self, dtype, lanes)
         bits = 8 * _TYPES[dtype][2]
-        types = {"V": self.type(dtype, lanes), "I": self.type(f"int{bits}", lanes), "U": self.type(f"uint{bits}", lanes)}
+        types = {
+            "V": self.type(dtype, lanes),
+            "I": self.type(f"int{bits}", lanes),
+            "U": self.type(f"uint{bits}", lanes),
+        }
         text = re.sub(r"@(\w+)", lambda match: self._call(match[1], name, dtype, lanes), template.strip("\n"))
         text = re.sub(r"\b[VIU]\b", lambda match: types[match[0]], text)
         text = re.sub(r"^(?=\w[\w ]*\w \w+\()", "TE_INLINE ", text, count=1, flags=re.MULTILINE)
@@ -169,9 +173,9 @@ def _splat(writer: _Writer, dtype: str, lanes: int) -> str:
     return f"V @splat({_TYPES[dtype][1]} x)\n{{\n    return {value};\n}}"
 
 
-# GCC has a ternary operator on vectors in C++ only, and joins a loop over lanes into one instruction only as long as
-# nothing around it is in the way. So where an instruction exists, its x86 builtin is named: bytes -> condition, text. The
-# texts take the element's letter {t}, its count {n} and so on; other machines and compilers get the portable formulation.
+# GCC joins a loop over the lanes of a vector into one instruction only as long as nothing around it is in the way. So where
+# x86 has the instruction, GCC's builtin is named, by the vector's bytes; {t} is the letter of the element's type, {mask} has
+# a bit per lane. Other compilers and machines get the portable formulation.
 _GCC = "defined(__GNUC__) && !defined(__clang__)"
 _X86 = {16: "__SSE4_1__", 32: "__AVX__", 64: "__AVX512F__"}
 
@@ -206,7 +210,8 @@ def _limit(name: str, relation: str, instruction: str) -> Callable[[_Writer, str
             64: f"{stem}512_mask(@splat(limit), x, x, {{mask}}, 4)",
         }
         special = _on_x86(dtype, lanes, texts)
-        return f"{head}{special}    return @select(x {relation} limit, @splat(limit), x);\n{'#endif' + chr(10) if special else ''}}}"
+        end = "#endif\n}" if special else "}"
+        return f"{head}{special}    return @select(x {relation} limit, @splat(limit), x);\n{end}"
 
     return primitive
 
@@ -219,7 +224,7 @@ def _scale(writer: _Writer, dtype: str, lanes: int) -> str:
         f"/* p * 2^n; n + {254 if dtype == 'float32' else 2046} stands in the low bits of k as well */\n"
         f"V @scale(V p, V n, I k)\n{{\n    (void)n, (void)k; /* one of them serves */\n{special}"
         "    I half = (I)((U)k >> 1);\n"
-        f"    return p * @real((I)((U)half << {shift})) * @real((I)((U)(k - half) << {shift}));\n"
+        f"    return p * @real((I)((U)half << {shift})) * @real((I)(((U)k - (U)half) << {shift}));\n"
         f"{'#endif' + chr(10) if special else ''}}}"
     )
 
@@ -245,7 +250,7 @@ def _any(writer: _Writer, dtype: str, lanes: int) -> str:
 
 
 def _halved(writer: _Writer, size: int) -> str:
-    """Statements that join the halves of ``mask`` until two words are left: there is no portable horizontal operation."""
+    """Statements that join the halves of ``mask`` down to two words: no horizontal operation is portable."""
     lines, words, value, kind = [], size // 8, "mask", "I"
     while words > 2:
         words //= 2
@@ -297,7 +302,9 @@ def _root(writer: _Writer, dtype: str, lanes: int) -> str:
     )
 
 
-def _rounding(name: str, function: str, elementwise: str, code: int, portable: str) -> Callable[[_Writer, str, int], str]:
+def _rounding(
+    name: str, function: str, elementwise: str, code: int, portable: str
+) -> Callable[[_Writer, str, int], str]:
     def primitive(writer: _Writer, dtype: str, lanes: int) -> str:
         if lanes == 1:
             return f"V @{name}(V x)\n{{\n    return __builtin_{function}{_SUFFIX[dtype]}(x);\n}}"
@@ -330,8 +337,7 @@ def _extremum(name: str, relation: str) -> Callable[[_Writer, str, int], str]:
     def primitive(writer: _Writer, dtype: str, lanes: int) -> str:
         if dtype in _SUFFIX:
             body = (
-                f"    V r = @select(x {relation} y, x, y); /* y where y is NaN */\n"
-                "    return @select(x != x, x, r);\n"
+                f"    V r = @select(x {relation} y, x, y); /* y where y is NaN */\n    return @select(x != x, x, r);\n"
             )
         else:
             body = f"    return @select(x {relation} y, x, y);\n"
@@ -363,7 +369,11 @@ _PRIMITIVES: dict[str, Callable[[_Writer, str, int], str]] = {
     "sqrt": _root,
     "floor": _rounding("floor", "floor", "floor", 1, _NEAREST + "    return @select(n > x, n - ONE, n);\n"),
     "ceil": _rounding(
-        "ceil", "ceil", "ceil", 2, _NEAREST + "    return @select(n < x, @with_sign(n + ONE, x), n); /* -0 above -1 */\n"
+        "ceil",
+        "ceil",
+        "ceil",
+        2,
+        _NEAREST + "    return @select(n < x, @with_sign(n + ONE, x), n); /* -0 above -1 */\n",
     ),
     "round": _rounding("round", "rint", "rint", 0, _NEAREST + "    return n;\n"),
     "rsqrt": _rsqrt,
@@ -384,7 +394,8 @@ def _pow_in_double(writer: _Writer, dtype: str, lanes: int) -> str:
     if lanes == part:
         call = f"{core}({widen.format('x')}, {widen.format('y')})"
         return f"V @pow_in_double(V x, V y)\n{{\n    return __builtin_convertvector({call}, V);\n}}"
-    text = f"V @pow_in_double(V x, V y)\n{{\n    union {{ V whole; {narrow} part[{lanes // part}]; }} a = {{x}}, b = {{y}}, r;\n"
+    text = "V @pow_in_double(V x, V y)\n{\n"
+    text += f"    union {{ V whole; {narrow} part[{lanes // part}]; }} a = {{x}}, b = {{y}}, r;\n"
     for index in range(lanes // part):
         call = f"{core}({widen.format(f'a.part[{index}]')}, {widen.format(f'b.part[{index}]')})"
         text += f"    r.part[{index}] = __builtin_convertvector({call}, {narrow});\n"

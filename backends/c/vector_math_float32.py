@@ -1,8 +1,8 @@
 """C text of the float32 elementwise functions; see vector_math.py for the notation.
 
-Polynomial coefficients are minimax fits (relative error), rounded one by one to float32 and refitted; the comment beside
-each gives the interval and the error of the rounded polynomial. Products that must be exact are of short constants, so
-that every function is right whether or not the compiler contracts multiplication and addition into an FMA.
+Polynomial coefficients are minimax fits by fit_polynomials.py, rounded one by one to float32 and refitted; the comment
+beside each gives the interval and the error of the rounded polynomial. Products that must be exact are of short constants,
+so that every function is right whether or not the compiler contracts multiplication and addition into an FMA.
 """
 
 TEMPLATES: dict[str, str] = {}
@@ -22,15 +22,16 @@ V @with_sign(V magnitude, V sign)
 }
 """
 
-# minimax on |r| <= ln2/2: 2^-23.4
+# minimax on |r| <= ln2/2: 2^-28.3
 TEMPLATES["exp_polynomial"] = """
 /* e^r for |r| <= ln(2)/2 */
 V @exp_polynomial(V r)
 {
-    V p = r * 8.289718069e-3f + 4.18978408e-2f;
-    p = p * r + 0.1666764766f;
-    p = p * r + 0.4999915063f;
-    p = p * r + 0.999999702f;
+    V p = r * 1.382146729e-3f + 8.368662558e-3f;
+    p = p * r + 4.166825488e-2f;
+    p = p * r + 0.1666652113f;
+    p = p * r + 0.4999999404f;
+    p = p * r + 1.0f;
     return p * r + 1.0f;
 }
 """
@@ -44,7 +45,7 @@ V @exp_shifted(V x, float shift)
     V z = x * 1.44269504f + 12583166.0f;
     V n = z - 12583166.0f;
     V r = (x - n * 0.69140625f) - n * 1.740930602e-3f;
-    return @scale(@exp_polynomial(r), n + shift, @bits(z) + (int)shift);
+    return @scale(@exp_polynomial(r), n + shift, (I)((U)@bits(z) + (unsigned)(int)shift));
 }
 """
 
@@ -305,12 +306,19 @@ V @sine_series(V s)
 }
 """
 
+TEMPLATES["cosine_series"] = """
+/* (cos(r) - 1 + s / 2) / s^2 for s = r^2 */
+V @cosine_series(V s)
+{
+    V p = s * 2.443232734e-5f - 1.388730947e-3f;
+    return p * s + 4.166664556e-2f;
+}
+"""
+
 TEMPLATES["cosine_polynomial"] = """
 V @cosine_polynomial(V s)
 {
-    V p = s * 2.443232734e-5f - 1.388730947e-3f;
-    p = p * s + 4.166664556e-2f;
-    return (s * s) * p + (s * -0.5f + 1.0f);
+    return (s * s) * @cosine_series(s) + (s * -0.5f + 1.0f);
 }
 """
 
@@ -327,13 +335,28 @@ V @reduce(V x, V z)
 }
 """
 
-for _name, _quarter in (("sin", ""), ("cos", " + 1")):
+TEMPLATES["reduce_sharply"] = """
+/* the same with what the roundings lose: within half a unit in the last place */
+V @reduce_sharply(V x, V z)
+{
+    V n = z - 12582912.0f;
+    V t = x - n * 1.5703125f;
+    V u = t - n * 4.8375129699707031e-4f;
+    V lost = (u - t) + n * 4.8375129699707031e-4f;
+    V r = u - n * 7.5495336204767227e-8f;
+    lost = ((r - u) + n * 7.5495336204767227e-8f) + lost;
+    lost = n * 2.5633440682570896e-12f + lost;
+    return r - lost;
+}
+"""
+
+for _name, _quarter in (("sin", 0), ("cos", 1)):
     TEMPLATES[_name] = f"""
 V @{_name}(V x)
 {{
-    I far = @abs(x) >= 6000.0f;
+    I far = (@bits(x) & INT32_MAX) >= 0x45bb8000; /* |x| >= 6000, or NaN */
     V z = x * 0.636619772f + 12582912.0f;
-    I quadrant = @bits(z){_quarter};
+    I quadrant = (I)((U)@bits(z) + {_quarter}u);
     V r = @reduce(x, z);
     V s = r * r;
     V result = @select((quadrant & 1) != 0, @cosine_polynomial(s), r * (@sine_series(s) * s + 1.0f));
@@ -347,12 +370,14 @@ V @{_name}(V x)
 TEMPLATES["tan"] = """
 V @tan(V x)
 {
-    I far = @abs(x) >= 6000.0f;
+    I far = (@bits(x) & INT32_MAX) >= 0x45bb8000; /* |x| >= 6000, or NaN */
     V z = x * 0.636619772f + 12582912.0f;
     I odd = (@bits(z) & 1) != 0;
-    V r = @reduce(x, z);
+    V r = @reduce_sharply(x, z);
     V s = r * r;
-    V sine = @select(r == 0.0f, r, (r * s) * @sine_series(s) + r), cosine = @cosine_polynomial(s);
+    V sine = @select(r == 0.0f, r, (r * s) * @sine_series(s) + r);
+    V w = s * -0.5f + 1.0f;
+    V cosine = w + ((s * s) * @cosine_series(s) + ((1.0f - w) - s * 0.5f));
     V result = @select(odd, -cosine, sine) / @select(odd, sine, cosine);
     if (__builtin_expect(@any(far), 0)) /* rare: the C library reduces large arguments */
         result = @select(far, @library_tan(x, far), result);

@@ -1,8 +1,8 @@
 """C text of the float64 elementwise functions; see vector_math.py for the notation.
 
-Polynomial coefficients are minimax fits (relative error) rounded to float64; the comment beside each gives the interval
-and the error. Products that must be exact are of numbers with few bits, so that every function is right whether or not the
-compiler contracts multiplication and addition into an FMA. 64-bit integers are shifted logically only and converted
+Polynomial coefficients are minimax fits by fit_polynomials.py, rounded to float64; the comment beside each gives the
+interval and the error. Products that must be exact are of numbers with few bits, so that every function is right whether or
+not the compiler contracts multiplication and addition into an FMA. 64-bit integers are shifted logically only and converted
 through the mantissa of a float64: AVX2 has neither the arithmetic shift nor the conversion.
 """
 
@@ -42,7 +42,7 @@ V @exp_polynomial(V r)
 """
 
 TEMPLATES["exp_shifted"] = """
-/* e^x * 2^shift = 2^(n + shift) * e^r with x = n * ln(2) + r; adding 1.5 * 2^52 + 2046 leaves n + 2046 in the low bits */
+/* e^x * 2^shift = 2^(n + shift) * e^r with x = n * ln(2) + r; 1.5 * 2^52 + 2046 leaves n + 2046 in the low bits */
 V @exp_shifted(V x, double shift)
 {
     x = @at_most(x, 711.0);
@@ -50,7 +50,7 @@ V @exp_shifted(V x, double shift)
     V z = x * 1.4426950408889634 + 6755399441057790.0;
     V n = z - 6755399441057790.0;
     V r = (x - n * 0.69314718036912382) - n * 1.9082149292705877e-10;
-    return @scale(@exp_polynomial(r), n + shift, @bits(z) + (int)shift);
+    return @scale(@exp_polynomial(r), n + shift, (I)((U)@bits(z) + (int)shift));
 }
 """
 
@@ -339,15 +339,22 @@ V @sine_series(V s)
 }
 """
 
-TEMPLATES["cosine_polynomial"] = """
-V @cosine_polynomial(V s)
+TEMPLATES["cosine_series"] = """
+/* (cos(r) - 1 + s / 2) / s^2 for s = r^2 */
+V @cosine_series(V s)
 {
     V p = s * -1.13586833343704168e-11 + 2.08757042710426165e-9;
     p = p * s - 2.7557314210074921e-7;
     p = p * s + 2.48015872889836783e-5;
     p = p * s - 1.38888888888733246e-3;
-    p = p * s + 4.1666666666666595e-2;
-    return (s * s) * p + (s * -0.5 + 1.0);
+    return p * s + 4.1666666666666595e-2;
+}
+"""
+
+TEMPLATES["cosine_polynomial"] = """
+V @cosine_polynomial(V s)
+{
+    return (s * s) * @cosine_series(s) + (s * -0.5 + 1.0);
 }
 """
 
@@ -364,13 +371,28 @@ V @reduce(V x, V z)
 }
 """
 
-for _name, _quarter in (("sin", ""), ("cos", " + 1")):
+TEMPLATES["reduce_sharply"] = """
+/* the same with what the roundings lose: within half a unit in the last place */
+V @reduce_sharply(V x, V z)
+{
+    V n = z - 6755399441055744.0;
+    V t = x - n * 1.5707963267341256;
+    V u = t - n * 6.0771005063039660e-11;
+    V lost = (u - t) + n * 6.0771005063039660e-11;
+    V r = u - n * 2.0222662487111665e-21;
+    lost = ((r - u) + n * 2.0222662487111665e-21) + lost;
+    lost = n * 8.4784276603688995e-32 + lost;
+    return r - lost;
+}
+"""
+
+for _name, _quarter in (("sin", 0), ("cos", 1)):
     TEMPLATES[_name] = f"""
 V @{_name}(V x)
 {{
-    I far = @abs(x) >= 1600000.0;
+    I far = (@bits(x) & INT64_MAX) >= 0x41386a0000000000; /* |x| >= 1600000, or NaN */
     V z = x * 0.63661977236758134 + 6755399441055744.0;
-    I quadrant = @bits(z){_quarter};
+    I quadrant = (I)((U)@bits(z) + {_quarter}u);
     V r = @reduce(x, z);
     V s = r * r;
     V result = @select((quadrant & 1) != 0, @cosine_polynomial(s), r * (@sine_series(s) * s + 1.0));
@@ -384,12 +406,14 @@ V @{_name}(V x)
 TEMPLATES["tan"] = """
 V @tan(V x)
 {
-    I far = @abs(x) >= 1600000.0;
+    I far = (@bits(x) & INT64_MAX) >= 0x41386a0000000000; /* |x| >= 1600000, or NaN */
     V z = x * 0.63661977236758134 + 6755399441055744.0;
     I odd = (@bits(z) & 1) != 0;
-    V r = @reduce(x, z);
+    V r = @reduce_sharply(x, z);
     V s = r * r;
-    V sine = @select(r == 0.0, r, (r * s) * @sine_series(s) + r), cosine = @cosine_polynomial(s);
+    V sine = @select(r == 0.0, r, (r * s) * @sine_series(s) + r);
+    V w = s * -0.5 + 1.0;
+    V cosine = w + ((s * s) * @cosine_series(s) + ((1.0 - w) - s * 0.5));
     V result = @select(odd, -cosine, sine) / @select(odd, sine, cosine);
     if (__builtin_expect(@any(far), 0)) /* rare: the C library reduces large arguments */
         result = @select(far, @library_tan(x, far), result);

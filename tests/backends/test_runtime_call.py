@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import pickle
 import subprocess
@@ -84,6 +85,8 @@ def test_several_results():
     np.testing.assert_array_equal([s, p], [x + 1, x * 2])
     outs = (np.zeros(5, "i4"), p)
     assert all(a is b for a, b in zip(two(x, out=list(outs)), outs))
+    pair = collections.namedtuple("Pair", "s p")(*outs)
+    assert all(a is b for a, b in zip(two(x, out=pair), outs))
 
 
 def test_views_are_compacted_with_a_warning_that_has_an_id(matmul, ab):
@@ -237,7 +240,7 @@ def test_threads_are_bounded_and_change_no_bit(rng):
     x = rng.standard_normal((64, 33))
     one, used = rows(x, threads=1)
     assert used == 1
-    for threads in (2, 3, 8):
+    for threads in (2, np.int64(3), 8):
         sums, used = rows(x, threads=threads)
         assert used == threads
         np.testing.assert_array_equal(sums, one)

@@ -329,6 +329,15 @@ def test_modules_that_cannot_be_called():
         build_module(c_modules.CModule("add", module.source, module.args[::-1], module.sizes))
 
 
+def test_more_axes_than_an_array_can_have():
+    args = (c_modules.Argument("X", "int8", (1,) * 65, "input"), c_modules.Argument("r", "int8", (), "output"))
+    with pytest.raises(BuildError, match="odd: X has 65 axes, NumPy's arrays at most 64"):
+        build_module(c_modules.CModule("odd", c_modules.source("odd", "return 0;"), args))
+    args = (c_modules.Argument("X", "int8", (1,) * 64, "output"),)
+    kernel = build_module(c_modules.CModule("odd", c_modules.source("odd", "return 0;"), args))
+    assert kernel().ndim == 64
+
+
 def test_dtypes_that_numpy_lacks(monkeypatch):
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     module = c_modules.scalar("bfloat17", "uint16_t")
