@@ -22,10 +22,18 @@ def simplify_pass(root: Stmt) -> Stmt:
     return simplify_in(root, Known()) or Block(())
 
 
+def simpler(e: Expr, known: Known) -> Expr:
+    """An index or condition in normal form; a value with its indices in normal form."""
+    if e.dtype == "int":
+        return simplify(e, known)
+    e = simplify_indices(e, known)
+    return simplify(e, known) if e.dtype == "bool" else e
+
+
 def simplify_in(stmt: Stmt, known: Known) -> Stmt | None:
     """`simplify_pass` for a statement that stands where `known` holds; None when nothing is left of it."""
     if isinstance(stmt, If):
-        condition = simplify_indices(stmt.condition, known)
+        condition = simpler(stmt.condition, known)
         value = constant(condition)
         if value is not None:
             taken = stmt.then if value else stmt.otherwise
@@ -33,7 +41,7 @@ def simplify_in(stmt: Stmt, known: Known) -> Stmt | None:
         then = simplify_in(stmt.then, known.with_(conditions=(condition,)))
         otherwise = None if stmt.otherwise is None else simplify_in(stmt.otherwise, known.with_(conditions=(cast(Expr, ~condition),)))
         return None if then is None and otherwise is None else replace(stmt, condition=condition, then=then or Block(()), otherwise=otherwise)
-    stmt = map_expressions(stmt, lambda e: simplify_indices(e, known))
+    stmt = map_expressions(stmt, lambda e: simpler(e, known))
     if isinstance(stmt, For):
         extent = constant(stmt.extent)
         if extent is not None and extent <= 0:

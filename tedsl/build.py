@@ -69,7 +69,8 @@ def c_module(s: Schedule, args: Sequence[Tensor] | None, name: str | None = None
 
 def scheduled(what: Any, target: str, tuned: Any, sizes: dict[str, int]) -> Schedule:
     """The schedule to build: the user's, the best stored one, or an automatic one; with numbers for `sizes`."""
-    from .schedule import Schedule, auto_schedule, create_schedule
+    from .schedule.auto import auto_schedule
+    from .schedule.schedule import Schedule, create_schedule
 
     if isinstance(what, Schedule):
         s = what
