@@ -1,0 +1,1 @@
+"""The language, on which everything else stands: expressions, tensors, definitions, and integer reasoning about indices."""
