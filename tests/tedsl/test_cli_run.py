@@ -173,7 +173,7 @@ def test_symbolic_links_and_devices_stay_what_they_are(folder: Path) -> None:
 def test_several_results_go_to_one_npz() -> None:
     a = np.load("a.npy")
     expression = "P[i,j] = alpha * A[i,j]; Q[] = sum(A[i,j], axis=(i, j))"
-    assert cli.main(["run", expression, "A=a.npy", "alpha=2", "-o", "two.npz"]) == 0
+    assert cli.main(["run", expression, "A=a.npy", "alpha=2.0", "-o", "two.npz"]) == 0
     with np.load("two.npz") as data:
         assert data.files == ["P", "Q"]
         np.testing.assert_array_equal(data["P"], 2 * a)

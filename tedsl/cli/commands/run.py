@@ -1,7 +1,7 @@
 """Compute an index expression over arrays in .npy files.
 
-Each NAME=VALUE is an array (the path of an .npy file) or a number: the extent of an axis, or a constant of the
-expression. For example
+Each NAME=VALUE is an array (the path of an .npy file), the extent of an axis (a whole number: r=2), or a constant (with
+a point: alpha=2.0). For example
 
   tedsl run "C[i,j] = sum(A[i,k] * B[j,k])" A=a.npy B=b.npy -o c.npy
   tedsl run "Y[y] = max(X[2*y + r])" X=x.npy r=2
