@@ -110,7 +110,8 @@ def push(
         if node not in active:
             continue
         if isinstance(node, Access):
-            tangents[node] = tangent(node) or const(0, node.dtype)
+            found = tangent(node)
+            tangents[node] = const(0, node.dtype) if found is None else convert(found, node.dtype)
         elif isinstance(node, Cast):
             tangents[node] = convert(of(node.operand), node.dtype)
         elif isinstance(node, Apply) and node.function == "where":
