@@ -15,8 +15,10 @@ import numpy as np
 
 from tedsl.lang.errors import CallMemoryError, DefinitionError
 from tedsl.lang.expr import Access, Axis, Const, Reduce, walk
+from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Definition, Part, Tensor
 
+from .scatter import add_scattered
 from .scope import NotReady, Scope, State, blocks
 
 Range = tuple[int, int]  # first value and number of values
@@ -24,7 +26,7 @@ Range = tuple[int, int]  # first value and number of values
 
 def reads_of(definition: Definition) -> tuple[Tensor, ...]:
     """The tensors that a definition reads, each once."""
-    values = [v for part in definition.parts for v in part.values]
+    values = [e for part in definition.parts for e in part.expressions]
     return tuple(dict.fromkeys(node.tensor for node in walk(*values) if isinstance(node, Access)))
 
 
@@ -49,6 +51,9 @@ def compute(state: State, definitions: Sequence[Definition]) -> None:
             _by_steps(state, definitions, ready)
         finally:
             state.begin({})
+    elif isinstance(definitions[0].parts[0], ScatterPart):
+        add_scattered(state, definitions[0].tensors[0], definitions[0].parts[0])
+        ready[definitions[0].tensors[0]][...] = True
     else:
         _equations(state, definitions[0], {}, ready[definitions[0].tensors[0]])
     for definition in definitions:
@@ -239,6 +244,7 @@ def inlinable(definition: Definition) -> bool:
     part = definition.parts[0]
     return (
         len(definition.parts) == 1
+        and not isinstance(part, ScatterPart)
         and all(isinstance(e, Axis) for e in part.lhs)
         and not any(isinstance(n, Reduce) for n in walk(*part.values))
     )
