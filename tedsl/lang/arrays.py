@@ -100,7 +100,7 @@ def element(tensor: Tensor, axes: Sequence[Any], shape: Sequence[Dim]) -> Access
         Const(0) if same_extent(n, 1) and not same_extent(shape[lead + d], 1) else axes[lead + d]
         for d, n in enumerate(tensor.shape)
     ]
-    return cast(Access, Access(tensor, tuple(indices)))
+    return Access(tensor, tuple(indices))
 
 
 def elementwise(name: str, values: Sequence[Any]) -> Tensor:
@@ -167,10 +167,10 @@ def dimension(what: str, axis: Any, rank: int, name: str) -> int:
 
 def matmul(a: Any, b: Any) -> Tensor:
     """The matrix product, as `numpy.matmul`: of vectors, matrices, and stacks of matrices that broadcast."""
-    for value in (a, b):
-        _check_operand("@", value)
-        if not isinstance(value, Tensor) or not value.rank:
-            refuse(f"@ takes tensors of at least one dimension, not {value!r}; scalars are multiplied with *")
+    for operand in (a, b):
+        _check_operand("@", operand)
+        if not isinstance(operand, Tensor) or not operand.rank:
+            refuse(f"@ takes tensors of at least one dimension, not {operand!r}; scalars are multiplied with *")
     n, m = a.shape[-1], b.shape[max(b.rank - 2, 0)]
     if not same_extent(n, m):
         refuse(f"@: the shapes {shown_shape(a.shape)} and {shown_shape(b.shape)} do not fit: extents {n} and {m}")
@@ -183,7 +183,7 @@ def matmul(a: Any, b: Any) -> Tensor:
     right = _batched(b, lead, batch, (k, *column))
     dtype = dtypes.promote(a.dtype, b.dtype)
     if dtype == "bool":
-        value: Any = reduce_expr(REDUCERS["any"], (left & right,), k, None, None, 0)
+        value = reduce_expr(REDUCERS["any"], (left & right,), k, None, None, 0)
     else:
         # NumPy's matmul, unlike its sum, keeps small integers
         value = reduce_expr(REDUCERS["sum"], (left * right,), k, None, dtype if dtypes.is_integer(dtype) else None, 0)
@@ -212,7 +212,7 @@ def reduce_tensor(
         refuse(f"{kind.name} of a tensor runs over one dimension or, without axis=, over all; axis={axis!r}")
     axes = axis_names(x.shape)
     value: Any = Access(x, axes)
-    condition = None
+    condition: Expr | None = None
     if where is not None:
         _check_operand(kind.name, where)
         if isinstance(where, Tensor):

@@ -28,7 +28,7 @@ class Steps(Tensor):
         super().__init__(name, shape, dtype, None, error.location)
         self.written, self.error = written, error
 
-    @property  # type: ignore[override]
+    @property
     def definition(self) -> Definition | None:
         raise DefinitionError(self.error.message, self.error.location)
 

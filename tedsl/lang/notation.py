@@ -418,7 +418,7 @@ class _Names:
     def word(self, node: Node, what: str) -> str:
         if node.kind not in ("name", "string"):
             self.refuse(node.start, f"expected {what}")
-        return cast(str, node.text)
+        return node.text
 
 
 def nodes(equations: list[Equation]) -> Iterator[Node]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import dtypes
 from .errors import DefinitionError, Location, here
-from .expr import Access, Axis, Const, Expr, Var, as_expr, install_operators, walk
+from .expr import Access, Axis, Const, Expr, Operators, Var, as_expr, install_operators, walk
 
 if TYPE_CHECKING:
     from .expr import Reduce
@@ -37,15 +37,19 @@ class Part:
         return self.values
 
 
+_serial = itertools.count()
+
+
 class Definition:
     """The equations of one tensor, or of several that are defined together (a tuple of expressions of equal range)."""
 
-    __slots__ = ("__weakref__", "lifted", "location", "parts", "tensors")
+    __slots__ = ("__weakref__", "lifted", "location", "parts", "serial", "tensors")
 
     def __init__(self, tensors: tuple[Tensor, ...], location: Location | None) -> None:
         self.tensors = tensors
         self.parts: tuple[Part, ...] = ()
         self.location = location
+        self.serial = next(_serial)  # definitions in the order in which they were begun
         self.lifted: Any = None  # the stages of this definition, made once (tedsl.lang.program)
 
     def __repr__(self) -> str:
@@ -54,10 +58,7 @@ class Definition:
         return "; ".join(definition(part, self.tensors) for part in self.parts)
 
 
-_serial = itertools.count()
-
-
-class Tensor:
+class Tensor(Operators):
     """A tensor: an input when it has a shape and no definition, else what its definition says.
 
     Made by `te.tensor`, `te.placeholder`, `te.compute`, `te.define` and by operators on tensors. `T[i, j]` is an element, `T[i, j] = …` defines,

@@ -180,8 +180,8 @@ def _slice(item: slice, extent: Dim, shown: str) -> tuple[Any, Dim, int]:
     length = apply("maximum", span if abs(step) == 1 else apply("floor_divide", span + (abs(step) - 1), abs(step)), 0)
     from .integers import simplify
 
-    start = simplify(as_expr(begin))
-    return start.value if isinstance(start, Const) else start, as_dim(length, f"an extent of {shown}"), step
+    first = simplify(as_expr(begin))
+    return first.value if isinstance(first, Const) else first, as_dim(length, f"an extent of {shown}"), step
 
 
 def _from_end(bound: Any, extent: Dim, shown: str) -> Any:
