@@ -246,49 +246,64 @@ def _size(path: Path) -> int:
 
 def store(entry_key: str, name: str, source: str, build: Callable[[Path, Path], dict[str, Any]]) -> tuple[Entry, bytes]:
     """Make an entry: `build(source, library)` compiles one file to the other and returns what to note about it."""
-    import json
     import shutil
 
     root = writable()
-    temporary = _kernels(root) / f"tmp-{os.getpid()}-{os.urandom(6).hex()}"
-    try:
+    for last in (False, False, True):
+        temporary = _kernels(root) / f"tmp-{os.getpid()}-{os.urandom(6).hex()}"
         try:
-            temporary.mkdir(mode=0o700)
-            source_file, library_file = temporary / f"{name}.c", temporary / f"{name}.so"
-            source_file.write_bytes(source.encode("utf-8", "surrogatepass"))
-            details = build(source_file, library_file)
-            library = library_file.read_bytes()
-            details = {"name": name, "sha256": hashlib.sha256(library).hexdigest(), "created": time.time(), **details}
-            (temporary / "entry.json").write_text(json.dumps(details, indent=1))
-            for file in (source_file, library_file, temporary / "entry.json"):
-                file.chmod(0o600)
+            library, details = _make(temporary, name, source, build)
+            entry = Entry(name, _kernels(root) / entry_key, len(library), time.time(), details)
+            entry, library = _publish(temporary, entry, source, library)
+            break
         except OSError as e:
             if e.errno in FULL:
                 raise full(root, e) from e
-            raise BuildError(
-                f"the kernel cache {root} cannot be written: {e}; set TEDSL_CACHE_DIR to another folder"
-            ) from e
-        final = _kernels(root) / entry_key
-        entry = Entry(name, final, len(library), time.time(), details)
-        for _ in range(10):
-            try:
-                os.rename(temporary, final)
-                break
-            except OSError as e:
-                if e.errno in FULL:
-                    raise full(root, e) from e
-            # something is there: another process built the same, or it is damaged
-            other = lookup(entry_key, source)
-            if other is not None:
-                return other
-            _discard(final)
-        else:
-            raise BuildError(
-                f"the kernel cache {root} cannot be written: {final.name} cannot be replaced; clear the cache"
-            )
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    _trim(root, keep=final)
+            if last or temporary.exists():
+                text = f"the kernel cache {root} cannot be written: {e}; set TEDSL_CACHE_DIR to another folder"
+                raise BuildError(text) from e
+        except BuildError:
+            if last or temporary.exists():
+                raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        root = writable()  # somebody removed the whole cache in the meantime: again
+    _trim(root, keep=entry.folder)
+    return entry, library
+
+
+def _make(
+    folder: Path, name: str, source: str, build: Callable[[Path, Path], dict[str, Any]]
+) -> tuple[bytes, dict[str, Any]]:
+    """Compile in a folder of its own; the library and what is noted about it."""
+    import json
+
+    folder.mkdir(mode=0o700)
+    source_file, library_file, details_file = folder / f"{name}.c", folder / f"{name}.so", folder / "entry.json"
+    source_file.write_bytes(source.encode("utf-8", "surrogatepass"))
+    noted = build(source_file, library_file)
+    library = library_file.read_bytes()
+    details = {"name": name, "sha256": hashlib.sha256(library).hexdigest(), "created": time.time(), **noted}
+    details_file.write_text(json.dumps(details, indent=1))
+    for file in (source_file, library_file, details_file):
+        file.chmod(0o600)
+    return library, details
+
+
+def _publish(temporary: Path, entry: Entry, source: str, library: bytes) -> tuple[Entry, bytes]:
+    """Give a complete folder its name, or find that another process built the same and take that."""
+    for last in (False,) * 9 + (True,):
+        try:
+            os.rename(temporary, entry.folder)
+            break
+        except OSError:
+            if last or not temporary.exists():
+                raise
+        # something is there: another process built the same, or it is damaged
+        other = lookup(entry.folder.name, source)
+        if other is not None:
+            return other
+        _discard(entry.folder)
     return entry, library
 
 
@@ -367,6 +382,15 @@ def remember(name: str, fact: Any) -> None:
         pass
 
 
+def _is_at_work(name: str) -> bool:
+    """Whether the process that a temporary folder is named after still runs."""
+    try:
+        os.kill(int(name.split("-")[1]), 0)
+    except (OSError, ValueError, IndexError, OverflowError):
+        return False
+    return True
+
+
 def entries() -> list[Entry]:
     """All entries, the most recently used first."""
     found = []
@@ -403,8 +427,12 @@ def clear() -> tuple[int, int]:
     except OSError:
         items = []
     for item in items:
-        count += not item.name.startswith("tmp-")
-        size += _discard(Path(item.path))
+        if item.name.startswith("tmp-"):
+            if not _is_at_work(item.name):
+                shutil.rmtree(item.path, ignore_errors=True)
+        else:
+            count += 1
+            size += _discard(Path(item.path))
     for name in ("failed", "notes"):
         shutil.rmtree(root / name, ignore_errors=True)
     return count, size

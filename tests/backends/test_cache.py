@@ -190,6 +190,30 @@ def test_entries_usage_and_clear(cache_folder):
     works()
 
 
+def test_clearing_leaves_builds_of_running_processes_alone(cache_folder):
+    works()
+    kernels = cache.entries()[0].folder.parent
+    running, dead = kernels / f"tmp-{os.getpid()}-0", kernels / "tmp-999999999-0"
+    running.mkdir()
+    dead.mkdir()
+    cache.clear()
+    assert [p.name for p in kernels.iterdir()] == [running.name]
+
+
+def test_a_cache_that_is_removed_during_a_build(cache_folder, monkeypatch):
+    compile_library, calls = toolchain.compile_library, []
+
+    def interrupted(source, library, *options):
+        calls.append(source)
+        if len(calls) < 3:
+            shutil.rmtree(cache_folder)
+        return compile_library(source, library, *options)
+
+    monkeypatch.setattr(toolchain, "compile_library", interrupted)
+    works()
+    assert len(calls) == 3 and len(cache.entries()) == 1
+
+
 def test_the_least_recently_used_entries_go_first(cache_folder, monkeypatch):
     modules = [c_modules.matmul(f"f{n}") for n in range(5)]
     build_module(modules[0])
