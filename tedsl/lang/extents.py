@@ -246,33 +246,34 @@ class _Inference:
         below, above = relation("ge", Affine.of(least)), relation("ge", last - Affine.of(most))
         if prove(below, known) and prove(above, known):
             return None
-        wanted = [c for c in (below, above) if not prove(c, known)]
-        limits: list[Affine] = []
-        for condition in wanted:
+        constant = not last.terms
+        if constant and others and not _exact(x):
+            return self.first_violation(axis, x, last.constant, known)
+        limits: list[Dim] = []
+        for condition in (below, above):
+            if prove(condition, known):
+                continue
             found = solve(Apply("bitwise_and", (condition, Apply("greater_equal", (axis, integer(0))))), axis, known)
             if found is None or found.rest is not None or found.step != 1:
-                break
+                if constant:
+                    return self.first_violation(axis, x, last.constant, known)
+                continue  # the check of all bounds says what is wrong here
             if not isinstance(found.lo, Const) or found.lo.value != 0:
                 raise _NoExtent
-            limits.append(Affine.of(found.hi))
-        else:
-            counts = [self.counted(limit, known) for limit in limits]
-            return self.least(counts)
-        if last.terms:
-            return None
-        return self.first_violation(axis, Affine.of(least), Affine.of(most), last.constant, known)
+            limits.append(self.counted(Affine.of(found.hi), known))
+        return self.least(limits) if limits else None
 
-    def first_violation(self, axis: Axis, least: Affine, most: Affine, last: int, known: Known) -> int | None:
+    def first_violation(self, axis: Axis, x: Affine, last: int, known: Known) -> int | None:
         """The limit by trying one value after another: for what is not monotonous in `axis`."""
         periods = [1]
-        for node in walk(least.expr(), most.expr()):
+        for node in walk(*x.terms):
             if isinstance(node, Apply) and node.function == "remainder" and isinstance(node.operands[1], Const):
                 periods.append(abs(cast(int, node.operands[1].value)) or 1)
-        free = all(not within(axis, a) or (isinstance(a, Apply) and a.function == "remainder") for a in (*least.terms, *most.terms))
-        horizon = lcm(*periods) if free else _MOST_TRIED
-        for value in range(min(horizon, _MOST_TRIED)):
+        periodic = all(not within(axis, a) or (isinstance(a, Apply) and a.function == "remainder") for a in x.terms)
+        horizon = min(lcm(*periods), _MOST_TRIED) if periodic else _MOST_TRIED
+        for value in range(horizon):
             here = Known({**known.ranges, axis: (value, 1)})
-            low, high = tight(affine(least.expr(), here), here)[0], tight(affine(most.expr(), here), here)[1]
+            low, high = tight(affine(x.expr(), here), here)
             if low is None or high is None:
                 return None
             if low < 0 or high > last:
@@ -331,6 +332,12 @@ class _Inference:
         if data:
             return f"the extent of {name} is open: it only stands in an index that depends on data, `{text(data[0])}`. {fix}"
         return f"the extent of {name} is open: no access has {name} in an index. {fix}"
+
+
+def _exact(x: Affine) -> bool:
+    """Whether the bounds of `x` over some of its axes are attained: only quotients are nested in it, and one of them at most."""
+    hard = [a for a in x.terms if isinstance(a, Apply)]
+    return len(hard) <= 1 and all(isinstance(a, Apply) and a.function == "floor_divide" and len(x.terms) == 1 for a in hard)
 
 
 # Bounds --------------------------------------------------------------------------------------------------------------------------------------

@@ -17,11 +17,12 @@ from .affine import FALSE, Affine, factors, product
 from .dtypes import limits
 from .expr import Apply, Axis, Cast, Const, Expr, Var
 from .known import NOTHING, Bounds, Known
-from .samples import falsified, vanishes
+from .samples import disproved, exhausted, falsified, samples, vanishes
 from .simplify import affine, comparison, extremes
 
 _MOST_ROWS = 150
 _MOST_CASES = 48
+_MOST_POINTS = 2048
 
 Row = tuple[dict[Expr, int], int]  # sum + constant >= 0 (or == 0)
 
@@ -71,7 +72,7 @@ class Contradiction(Exception):
 class System:
     """Rows collected for one question: inequalities, equations, and disjunctions still to be split."""
 
-    __slots__ = ("choices", "equations", "known", "rows", "seen")
+    __slots__ = ("assumed", "choices", "equations", "known", "rows", "seen")
 
     def __init__(self, known: Known) -> None:
         self.known = known
@@ -79,6 +80,7 @@ class System:
         self.equations: list[Row] = []
         self.choices: list[list[Formula]] = []
         self.seen: set[Expr] = set()
+        self.assumed: list[Affine] = []  # the inequalities that were assumed, apart from what is known of every atom
 
     def copy(self) -> System:
         other = System(self.known)
@@ -89,7 +91,9 @@ class System:
     def add(self, f: Formula) -> None:
         """Assume `f`."""
         if f.kind == "ge":
+            assert f.x is not None
             self.at_least_zero(f.x)
+            self.assumed.append(f.x)
         elif f.kind == "eq":
             self.zero(f.x)
         elif f.kind == "all":
@@ -205,6 +209,18 @@ class System:
                     self.at_least_zero(p.times(q))
         if first is rest:
             return
+
+    def multiply(self) -> None:
+        """Add assumed inequalities times sizes, where a product with that size occurs: ``q >= n`` gives ``m*q >= m*n``."""
+        pairs = []
+        for atom in self.seen:
+            parts = factors(atom)
+            if len(parts) == 2 and isinstance(parts[0], Var) and parts[0].minimum >= 0:
+                pairs.append((parts[0], parts[1]))
+        for x in self.assumed[:4]:
+            for size, other in pairs:
+                if other in x.terms:
+                    self.at_least_zero(x.times(Affine({size: 1})))
 
     def bounds_of(self, atom: Expr) -> tuple[Affine | None, Affine | None]:
         """Two sums that are not negative: ``atom - low`` and ``high - atom``; None where there is no such bound."""
@@ -407,16 +423,11 @@ def _refuted(system: System, budget: _Budget) -> bool:
         branch.choices.pop(0)
         try:
             branch.add(part)
-            _assume_new(branch)
         except Contradiction:
             continue
         if not _refuted(branch, budget):
             return False
     return True
-
-
-def _assume_new(system: System) -> None:
-    """A case may speak of atoms that were not there before; their own facts came with them (see `System.expanded`)."""
 
 
 def _impossible(f: Formula, known: Known) -> bool:
@@ -427,6 +438,7 @@ def _impossible(f: Formula, known: Known) -> bool:
             for option in part:
                 _mention(system, option)
         _assume(system)
+        system.multiply()
     except Contradiction:
         return True
     return _refuted(system, _Budget(_MOST_CASES))
@@ -488,6 +500,8 @@ def contradictory(known: Known) -> bool:
     if not known.conditions:
         return False
     found = known.proofs.get(FALSE)
+    if found is None and next(samples(known), None) is not None:
+        found = known.proofs[FALSE] = False
     if found is None:
         parts = [formula(e, True) for e in known.conditions]
         found = known.proofs[FALSE] = _impossible(Formula("all", parts=parts), known)
@@ -500,7 +514,10 @@ def prove(condition: Expr, known: Known = NOTHING) -> bool:
         return True
     found = known.proofs.get(condition)
     if found is None:
-        found = known.proofs[condition] = _prove(condition, known) or contradictory(known)
+        found = not disproved(condition, known) and (
+            _prove(condition, known) or contradictory(known) or exhausted(condition, known, _MOST_POINTS) is True
+        )
+        known.proofs[condition] = found
     return found
 
 

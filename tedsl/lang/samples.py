@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import TYPE_CHECKING
 
 from .affine import Affine
-from .expr import Apply, Axis, Const, Expr, Var
+from .expr import Apply, Axis, Const, Expr, Var, free_axes
 
 if TYPE_CHECKING:
     from .known import Known
@@ -31,13 +32,14 @@ class Unknown(Exception):
 class Sample:
     """One point: sizes and axes get values as they are met, each axis somewhere in its range."""
 
-    __slots__ = ("known", "large", "memo", "pattern", "turn")
+    __slots__ = ("fixed", "known", "large", "memo", "pattern", "turn")
 
     def __init__(self, known: Known, large: bool, pattern: int) -> None:
         self.known = known
         self.large = large
         self.pattern = pattern
         self.turn = 0
+        self.fixed = False  # whether all axes have their values already, and sizes none
         self.memo: dict[Expr, int] = {}
 
     def value(self, e: Expr) -> int:
@@ -67,6 +69,8 @@ class Sample:
                 return last if self.turn % 2 else first
             return last if self.pattern == _LAST else first
         if isinstance(e, Var):
+            if self.fixed:
+                raise Unknown
             k = e.multiple_of
             least = max(e.minimum, 1)
             value: int = -(-least // k) * k
@@ -114,6 +118,17 @@ def falsified(x: Affine, known: Known) -> bool:
     return False
 
 
+def disproved(condition: Expr, known: Known) -> bool:
+    """Whether `condition` fails at some point that `known` allows."""
+    for sample in samples(known):
+        try:
+            if not sample.value(condition):
+                return True
+        except Unknown:
+            return False
+    return False
+
+
 def vanishes(x: Affine, known: Known) -> bool:
     """Whether ``x == 0`` at some point that `known` allows."""
     for sample in samples(known):
@@ -123,3 +138,30 @@ def vanishes(x: Affine, known: Known) -> bool:
         except Unknown:
             return False
     return False
+
+
+def exhausted(condition: Expr, known: Known, most: int) -> bool | None:
+    """The truth of `condition` at all points, by trying them: None when there are more than `most`, or it depends on sizes or data."""
+    axes: dict[Axis, None] = {}
+    for e in (condition, *known.conditions):
+        axes.update(dict.fromkeys(free_axes(e)))
+    spans = []
+    count = 1
+    for axis in axes:
+        span = known.span(axis)
+        if span is None or span[0].terms or span[1].terms:
+            return None
+        spans.append(range(span[0].constant, span[1].constant + 1))
+        count *= max(len(spans[-1]), 1)
+        if count > most:
+            return None
+    for point in product(*spans):
+        sample = Sample(known, False, _FIRST)
+        sample.fixed = True
+        sample.memo.update(zip(axes, point))
+        try:
+            if not sample.value(condition) and all(sample.value(c) for c in known.conditions):
+                return False
+        except Unknown:
+            return None
+    return True

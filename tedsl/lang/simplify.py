@@ -101,9 +101,13 @@ def recombined(x: Affine) -> Affine:
             for part in factors(atom):
                 if _is(part, *_DIVISIONS):
                     new = _recombine(x, atom, c, part)
-                    if new is not None:
-                        x, again = new, True
-                        break
+                elif part is atom and _is(part, "minimum", "maximum"):
+                    new = _absorbed(x, atom, c)
+                else:
+                    continue
+                if new is not None:
+                    x, again = new, True
+                    break
             if again:
                 break
     return x
@@ -128,6 +132,8 @@ def _recombine(x: Affine, atom: Expr, c: int, part: Expr) -> Affine | None:
         if atom not in whole.terms or c % d:
             return None
         k = c // d
+        if not divisor.terms and not y.constant % d and all(p * known_multiple(a) % d == 0 for a, p in y.terms.items()):
+            return x.plus(whole, -k).plus(y, k)  # d divides y
         other = Apply("remainder", (y_expr, d_expr))
         if x.terms.get(other) == k:
             return x.plus(whole, -k).plus(Affine({other: 1}), -k).plus(y, k)
@@ -138,6 +144,18 @@ def _recombine(x: Affine, atom: Expr, c: int, part: Expr) -> Affine | None:
         return None
     quotient = divisor.times(Affine({Apply("floor_divide", (y_expr, d_expr)): 1}))
     return x.plus(y, c).plus(Affine({atom: 1}), -c).plus(quotient, -c)
+
+
+def _absorbed(x: Affine, atom: Expr, c: int) -> Affine | None:
+    """``min(8*a + 8, n) - 8*a -> min(8, n - 8*a)``: what cancels all axes of an operand goes inside."""
+    rest = x.terms
+    values = extremes(atom)
+    for v in values:
+        if v.terms and all(rest.get(a) == -c * p for a, p in v.terms.items()):
+            inside = Affine(v.terms)
+            new = extreme(atom.args[0], [w - inside for w in values])
+            return x.plus(Affine({atom: 1}), -c).plus(inside, c).plus(new, c)
+    return None
 
 
 def _has_division(x: Affine) -> bool:
@@ -159,7 +177,7 @@ def _subtract(e: Expr, v: list[Affine], known: Known | None) -> Affine:
 
 def _multiply(e: Expr, v: list[Affine], known: Known | None) -> Affine:
     result = v[0].times(v[1])
-    return recombined(result) if v[0].terms and v[1].terms and _has_division(result) else result
+    return recombined(result) if _has_division(result) else result
 
 
 def _negative(e: Expr, v: list[Affine], known: Known | None) -> Affine:
@@ -201,6 +219,15 @@ def _grouped(x: Affine, d: int, known: Known | None) -> tuple[int, Affine, Affin
     return None
 
 
+def known_multiple(atom: Expr) -> int:
+    """What is declared to divide an atom: for sizes and their products."""
+    result = 1
+    for part in factors(atom):
+        if isinstance(part, Var):
+            result *= part.args[2]
+    return result
+
+
 def floor(x: Affine, d: int, known: Known | None) -> Affine:
     """``x // d``."""
     if not d:
@@ -215,8 +242,12 @@ def floor(x: Affine, d: int, known: Known | None) -> Affine:
         q = c // d if c > 0 else -(-c // d)
         if q:
             outer[atom] = q
-        if c - q * d:
-            inner[atom] = c - q * d
+        c -= q * d
+        if c and c * known_multiple(atom) % d == 0:  # a size of which d is known to divide so many
+            g = gcd(c, d)
+            outer[Apply("floor_divide", (atom, integer(d // g)))] = c // g
+        elif c:
+            inner[atom] = c
     q, r = divmod(x.constant, d)
     whole, rest = Affine(outer, q), Affine(inner, r)
     if not inner:
@@ -256,10 +287,9 @@ def modulo(x: Affine, d: int, known: Known | None) -> Affine:
             pending.extend((a, c * p) for a, p in y.terms.items())
             constant += c * y.constant
             continue
-        c += terms.pop(atom, 0)
-        c = c % d if c > 0 else -(-c % d)
-        if c:
-            terms[atom] = c
+        c = (c + terms.pop(atom, 0)) % d
+        if c * known_multiple(atom) % d:
+            terms[atom] = -1 if c == d - 1 and d > 2 else c
     rest = Affine(terms, constant % d)
     if not terms:
         return rest
@@ -377,7 +407,18 @@ def _where(e: Expr, v: list[Affine], known: Known | None) -> Affine:
         return v[0]
     if condition is FALSE:
         return v[1]
+    if known is not None:
+        v = [_under(v[0], condition, known), _under(v[1], negated(condition), known)]
+        if v[0].same(v[1]):
+            return v[0]
     return Affine({Apply("where", (condition, v[0].expr(), v[1].expr())): 1})
+
+
+def _under(x: Affine, condition: Expr, known: Known) -> Affine:
+    """`x` simplified where `condition` holds, if there is anything in it that this may change."""
+    if not any(isinstance(atom, Apply) for atom in x.terms):
+        return x
+    return affine(x.expr(), known.with_(conditions=[condition]))
 
 
 def _absolute(e: Expr, v: list[Affine], known: Known | None) -> Affine:

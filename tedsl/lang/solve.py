@@ -54,12 +54,12 @@ def solve(condition: Expr, axis: Axis, known: Known = NOTHING) -> Solution | Non
         return None
     # The range of the axis itself is no assumption here: the bounds are found within it.
     outside = Known({a: r for a, r in known.ranges.items() if a is not axis}, [c for c in known.conditions if not within(axis, c)])
-    lo = affine(extreme("maximum", found.lows).expr(), outside)
-    hi = affine(extreme("minimum", [h + 1 for h in found.highs]).expr(), outside)
-    step = 1
+    step, lows = 1, found.lows
     if found.residue is not None:
         step, residue = found.residue
-        lo = affine(lo.plus(modulo(residue - lo, step, outside), 1).expr(), outside)
+        lows = [low.plus(modulo(residue - low, step, outside), 1) for low in lows]  # the first of the class from there on
+    lo = affine(extreme("maximum", lows).expr(), outside)
+    hi = affine(extreme("minimum", [h + 1 for h in found.highs]).expr(), outside)
     rest = [*rest, *found.side]
     remaining = None if not rest else joined(rest)
     return Solution(lo.expr(), hi.expr(), step, None if remaining is TRUE else remaining)
