@@ -10,6 +10,7 @@ import ctypes
 import math
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -132,9 +133,9 @@ def check_text(name: str, dtype: str) -> str:
         return text
     wide, one = vector_math.symbol(name, dtype, 16), vector_math.symbol(name, dtype, 1)
     return text + (
-        f"double sweep_{name}(unsigned long long first, unsigned long long stride, unsigned *where, long *different)\n{{\n"
+        f"double sweep_{name}(unsigned long long first, unsigned long long last, unsigned long long stride, unsigned *where, long *different)\n{{\n"
         "    double worst = -1;\n    *different = 0;\n    float x[1024], out[1024], alone[1024];\n"
-        "    for (unsigned long long u = first; u < 0x100000000ull; u += 1024 * stride) {\n"
+        "    for (unsigned long long u = first; u < last; u += 1024 * stride) {\n"
         "        long n = 0;\n"
         "        for (; n < 1024; ++n) x[n] = float_of((unsigned)(u + n * stride < 0x100000000ull ? u + n * stride : first));\n"
         f"        run_{wide}(x, x, out, 1024);\n        run_{one}(x, x, alone, 1024);\n"
@@ -316,7 +317,98 @@ def test_float32_range(name: str, machine: str, library: Callable[[str, str], ct
     sweep = getattr(library(machine, "float32"), f"sweep_{name}")
     sweep.restype = ctypes.c_double
     where, different = ctypes.c_uint(0), ctypes.c_long(0)
-    first, step = ctypes.c_ulonglong(0), ctypes.c_ulonglong(stride)
-    error = sweep(first, step, ctypes.byref(where), ctypes.byref(different))
+    bounds = (ctypes.c_ulonglong(value) for value in (0, 2**32, stride))
+    error = sweep(*bounds, ctypes.byref(where), ctypes.byref(different))
     assert error <= (0 if name in EXACT else 4), f"{error} ulp at the float32 with the bits {where.value:#x}"
     assert different.value == 0, "the scalar function gives other bits than the vector function"
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="needs the compiler's sanitizer library")
+@pytest.mark.parametrize("dtype", WIDTHS)
+def test_no_undefined_behaviour_in_scalar_functions(dtype: str, tmp_path: Path) -> None:
+    """Every special value through every scalar function: shifts and integer sums must not overflow."""
+    bits = 32 if dtype == "float32" else 64
+    functions = [(name, dtype, 1) for name in vector_math.FUNCTIONS]
+    integers = [f"0x{v:x}u{'ll' if bits == 64 else ''}" for v in special_values(dtype).view(f"uint{bits}")[::7]]
+    integers += [
+        f"0x{(1 << bits) - 1:x}u",
+        f"0x{(1 << bits - 1) - 1:x}u",
+        f"0x{((1 << bits) - 1) ^ (1 << bits - 2):x}u",
+    ]
+    real = vector_math.vector_type(dtype, 1)
+    text = vector_math.source(functions) + "".join(run_text(*item) for item in functions)
+    text += f"#include <string.h>\nstatic const uint{bits}_t bits[] = {{{', '.join(integers)}}};\n"
+    text += f"static {real} x[sizeof bits / {bits // 8}], out[sizeof bits / {bits // 8}];\n"
+    text += "int main(void)\n{\n    memcpy(x, bits, sizeof bits);\n"
+    text += "".join(
+        f"    run_{vector_math.symbol(*item)}(x, x, out, (long)(sizeof bits / {bits // 8}));\n" for item in functions
+    )
+    (tmp_path / "main.c").write_text(text + "    return 0;\n}\n")
+    sanitize = ["-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
+    command = [str(COMPILER), "-std=gnu11", "-O1", *sanitize, "main.c", "-o", "main", "-lm"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    if "cannot find" in done.stderr:
+        pytest.skip("the compiler has no sanitizer library")
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run([str(tmp_path / "main")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
+def test_integers(dtype: str, tmp_path: Path) -> None:
+    names, widths = ("abs", "minimum", "maximum"), (1, 4, 16)
+    functions = [(name, dtype, lanes) for name in names for lanes in widths]
+    (tmp_path / "runs.c").write_text(vector_math.source(functions) + "".join(run_text(*item) for item in functions))
+    flags = [*FLAGS, "-O3", "-shared", "-fPIC"]
+    done = subprocess.run(
+        [str(COMPILER), *flags, "runs.c", "-o", "runs.so"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    library = ctypes.CDLL(str(tmp_path / "runs.so"))
+    info, random = np.iinfo(dtype), np.random.default_rng(3)
+    x, y = (random.integers(info.min, info.max, 256, dtype, endpoint=True) for _ in range(2))
+    x[:4], y[:4] = [info.min, info.max, info.min, 0], [info.max, info.min, info.min, info.min]
+    for name in names:
+        expected = np.abs(x) if name == "abs" else getattr(np, name)(x, y)
+        for lanes in widths:
+            np.testing.assert_array_equal(
+                run(library, name, dtype, lanes, x, y), expected, err_msg=f"{name}, {lanes} lanes"
+            )
+
+
+def test_each_function_once_after_what_it_calls() -> None:
+    wanted = [("erf", "float64", 8), ("exp", "float64", 8), ("exp", "float64", 8), ("sigmoid", "float64", 1)]
+    text = vector_math.source(wanted)
+    assert not any(mark in text for mark in ("@", " V ", " I ", " U "))
+    assert "te_exp_f64(" not in text and "sin" not in text
+    defined: set[str] = set()
+    for definition in re.split(r"^TE_(?:INLINE|COLD) ", text, flags=re.MULTILINE)[1:]:
+        name, *called = re.findall(r"te_\w+(?=\()", definition)
+        assert name not in defined
+        assert set(called) <= defined
+        defined.add(name)
+    assert {"te_erf_f64x8", "te_exp_f64x8", "te_sigmoid_f64"} <= defined
+
+
+def test_names_and_types() -> None:
+    assert vector_math.symbol("exp", "float32", 16) == "te_exp_f32x16"
+    assert vector_math.symbol("exp", "float32", 1) == "te_exp_f32"
+    assert (vector_math.vector_type("float32", 16), vector_math.vector_type("float64", 1)) == ("f32x16", "double")
+    assert vector_math.typedef("float32", 8).splitlines() == [
+        "typedef float f32x8 __attribute__((vector_size(32)));",
+        "typedef float f32x8_u __attribute__((vector_size(32), aligned(4), may_alias));",
+    ]
+    assert vector_math.typedef("int64", 1) == "" == vector_math.source([])
+    assert vector_math.supported("erf", "float64") and vector_math.supported("maximum", "uint8")
+    assert not vector_math.supported("exp", "int32") and not vector_math.supported("bessel", "float32")
+
+
+def test_refusals() -> None:
+    with pytest.raises(
+        ValueError, match="no vector function 'exp' for int32; for this dtype there are: abs, minimum, maximum"
+    ):
+        vector_math.source([("exp", "int32", 8)])
+    with pytest.raises(ValueError, match="a power of two of lanes, not 12"):
+        vector_math.vector_type("float32", 12)
+    with pytest.raises(ValueError, match="no vector type for 'float16'"):
+        vector_math.typedef("float16", 8)
