@@ -6,9 +6,9 @@ that its main part would have. Results are within 4 units in the last place over
 denormals and signed zeros right, under ``-fno-math-errno -fno-trapping-math -ffp-contract=fast`` or stricter. A few far
 arguments of sin, cos and tan go to the C library, so kernels link with ``-lm``.
 
-Notation of the templates in ``vector_math_float32.py`` and ``vector_math_float64.py``: ``V`` is the vector (or scalar)
-type, ``I`` and ``U`` the signed and unsigned integers of its width, and ``@name(`` another function for the same type.
-Comparisons give an ``I``: all bits set or none in a vector, 0 or 1 in a scalar; ``@select`` takes either.
+Notation of the templates in ``vector_math_float32.py``, ``vector_math_float64.py`` and ``vector_math_power.py``: ``V`` is the
+vector (or scalar) type, ``I`` and ``U`` the signed and unsigned integers of its width, and ``@name(`` another function for
+the same type. Comparisons give an ``I``: all bits set or none in a vector, 0 or 1 in a scalar; ``@select`` takes either.
 """
 
 from __future__ import annotations
@@ -18,24 +18,27 @@ from collections.abc import Callable, Iterable
 
 from .vector_math_float32 import TEMPLATES as _FLOAT32
 from .vector_math_float64 import TEMPLATES as _FLOAT64
+from .vector_math_power import FLOAT32 as _POWER32
+from .vector_math_power import FLOAT64 as _POWER64
 
 #: Within one compilation, an argument gives the same bits in every lane of every width and in the scalar function.
 BITS_EXACT = True
 
-# dtype -> prefix of the vector type, C type of an element, bytes, prefix of the comparison's type
+# dtype -> prefix of the vector type, C type of an element, bytes
 _TYPES = {
-    "bool": ("b8", "uint8_t", 1, "i8"),
-    "int8": ("i8", "int8_t", 1, "i8"),
-    "int16": ("i16", "int16_t", 2, "i16"),
-    "int32": ("i32", "int32_t", 4, "i32"),
-    "int64": ("i64", "int64_t", 8, "i64"),
-    "uint8": ("u8", "uint8_t", 1, "i8"),
-    "uint16": ("u16", "uint16_t", 2, "i16"),
-    "uint32": ("u32", "uint32_t", 4, "i32"),
-    "uint64": ("u64", "uint64_t", 8, "i64"),
-    "float32": ("f32", "float", 4, "i32"),
-    "float64": ("f64", "double", 8, "i64"),
+    "bool": ("b8", "uint8_t", 1),
+    "int8": ("i8", "int8_t", 1),
+    "int16": ("i16", "int16_t", 2),
+    "int32": ("i32", "int32_t", 4),
+    "int64": ("i64", "int64_t", 8),
+    "uint8": ("u8", "uint8_t", 1),
+    "uint16": ("u16", "uint16_t", 2),
+    "uint32": ("u32", "uint32_t", 4),
+    "uint64": ("u64", "uint64_t", 8),
+    "float32": ("f32", "float", 4),
+    "float64": ("f64", "double", 8),
 }
+_TEMPLATES = {"float32": {**_FLOAT32, **_POWER32}, "float64": {**_FLOAT64, **_POWER64}}
 _SUFFIX = {"float32": "f", "float64": ""}
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _FOR_INTEGERS = ("abs", "minimum", "maximum")
@@ -68,13 +71,13 @@ def supported(name: str, dtype: str) -> bool:
 
 def vector_type(dtype: str, lanes: int) -> str:
     """The C type of ``lanes`` elements: ``f32x16``; of one: ``float``. ``f32x16_u`` is the same in unaligned memory."""
-    prefix, element, _, _ = _entry(dtype, lanes)
+    prefix, element, _ = _entry(dtype, lanes)
     return element if lanes == 1 else f"{prefix}x{lanes}"
 
 
 def typedef(dtype: str, lanes: int) -> str:
     """The C text that declares ``vector_type(dtype, lanes)`` and its unaligned, aliasing twin; empty for one lane."""
-    _, element, size, _ = _entry(dtype, lanes)
+    _, element, size = _entry(dtype, lanes)
     if lanes == 1:
         return ""
     name = vector_type(dtype, lanes)
@@ -103,7 +106,7 @@ def source(functions: Iterable[tuple[str, str, int]]) -> str:
     return "\n".join([_PROLOGUE, "".join(writer.typedefs.values()), *writer.functions.values()])
 
 
-def _entry(dtype: str, lanes: int) -> tuple[str, str, int, str]:
+def _entry(dtype: str, lanes: int) -> tuple[str, str, int]:
     if dtype not in _TYPES:
         raise ValueError(f"no vector type for {dtype!r}; there are: {', '.join(_TYPES)}")
     if lanes < 1 or lanes & (lanes - 1):
@@ -128,7 +131,7 @@ class _Writer:
         result = symbol(name, dtype, lanes)
         if result in self.functions:
             return result
-        template = {"float32": _FLOAT32, "float64": _FLOAT64}.get(dtype, {}).get(name)
+        template = _TEMPLATES.get(dtype, {}).get(name)
         if template is None:
             template = _PRIMITIVES[name](self, dtype, lanes)
         bits = 8 * _TYPES[dtype][2]
@@ -176,18 +179,15 @@ def _splat(writer: _Writer, dtype: str, lanes: int) -> str:
 # GCC joins a loop over the lanes of a vector into one instruction only as long as nothing around it is in the way. So where
 # x86 has the instruction, GCC's builtin is named, by the vector's bytes; {t} is the letter of the element's type, {mask} has
 # a bit per lane. Other compilers and machines get the portable formulation.
-_GCC = "defined(__GNUC__) && !defined(__clang__)"
-_X86 = {16: "__SSE4_1__", 32: "__AVX__", 64: "__AVX512F__"}
-
-
-def _on_x86(dtype: str, lanes: int, texts: dict[int, str], condition: str = "") -> str:
-    """``#if`` and the statement for this width under GCC, or nothing when no instruction has this width."""
+def _on_x86(dtype: str, lanes: int, texts: dict[int, str]) -> str:
+    """``#if`` and the statement for this width, up to ``#else``; nothing when no instruction has this width."""
     size = _TYPES[dtype][2] * lanes
     if size not in texts:
         return ""
     letter, mask = ("s", "0xffff") if dtype == "float32" else ("d", "0xff")
     text = texts[size].replace("{t}", letter).replace("{mask}", mask)
-    return f"#if {_GCC} && defined({_X86[size]}){condition}\n    return {text};\n#else\n"
+    # Asked of GCC alone: Clang has other parameters under some of these names, and needs none of them.
+    return f"#if !defined(__clang__) && __has_builtin({text.split('(')[0]})\n    return {text};\n#else\n"
 
 
 def _select(writer: _Writer, dtype: str, lanes: int) -> str:
@@ -233,7 +233,7 @@ def _any(writer: _Writer, dtype: str, lanes: int) -> str:
     size = _TYPES[dtype][2] * lanes
     if lanes == 1:
         return "int @any(I mask)\n{\n    return mask != 0;\n}"
-    if dtype in _SUFFIX and size in _X86:
+    if dtype in _SUFFIX and size in (16, 32, 64):
         letter = "d" if dtype == "float32" else "q"
         wide = "" if dtype == "float32" else "(long long __attribute__((vector_size(64))))"
         texts = {
@@ -241,7 +241,7 @@ def _any(writer: _Writer, dtype: str, lanes: int) -> str:
             32: "__builtin_ia32_movmskp{t}256((V)mask) != 0",
             64: f"__builtin_ia32_cvt{letter}2mask512({wide}mask) != 0",
         }
-        special = _on_x86(dtype, lanes, texts, " && defined(__AVX512DQ__)" if size == 64 else "")
+        special = _on_x86(dtype, lanes, texts)
         return f"int @any(I mask)\n{{\n{special}{_halved(writer, size)}#endif\n}}"
     if size < 16:
         word = {2: "int16_t", 4: "int32_t", 8: "int64_t"}[size]

@@ -444,22 +444,3 @@ V @atan(V x)
     return @with_sign(@select(large, 1.57079637f - (r + 4.37113883e-8f), r), x);
 }
 """
-
-TEMPLATES["pow"] = """
-/* |x|^y in double precision, then the sign and C99's list of special cases */
-V @pow(V x, V y)
-{
-    V a = @abs(x);
-    V result = @pow_in_double(a, y);
-    I whole = @floor(y) == y;
-    V half = y * 0.5f;
-    I odd = whole & (@floor(half) != half);
-    V zero = @splat(0.0f), infinity = @splat(__builtin_inff());
-    result = @select(a == 0.0f, @select(y < 0.0f, infinity, zero), result);
-    result = @select(a == infinity, @select(y < 0.0f, zero, infinity), result);
-    result = @select(odd, @with_sign(result, x), result);
-    result = @select((x < 0.0f) & (whole == 0) & (a < infinity), @splat(__builtin_nanf("")), result);
-    result = @select((x != x) | (y != y), x + y, result);
-    return @select((y == 0.0f) | (x == 1.0f) | ((x == -1.0f) & (@abs(y) == infinity)), @splat(1.0f), result);
-}
-"""
