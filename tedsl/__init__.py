@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .lang.errors import (
     BuildError,
@@ -79,6 +79,15 @@ from .lang.reductions import all, any, argmax, argmin, max, min, prod, reducer, 
 from .lang.tensor import Tensor, axes, placeholder, reduce_axis, tensor, var
 from .version import __version__
 
+if TYPE_CHECKING:
+    # At run time these come from `__getattr__`; a function that shares its module's name has to be told from the module.
+    from .build import build, emit
+    from .lang.arrays import broadcast_to
+    from .lang.compute import compute, pad, scan
+    from .lang.notation import define
+    from .lang.views import concatenate, stack
+    from .op import op
+
 abs = absolute
 pow = power
 round = rint
@@ -97,7 +106,7 @@ _LAZY = {
     "backends": "",
     "build": "tedsl.build",
     "check_grad": "tedsl.autodiff",
-    "cost": "tedsl.schedule",
+    "cost": "tedsl.schedule.cost",
     "create_schedule": "tedsl.schedule",
     "custom_gradient": "tedsl.autodiff",
     "emit": "tedsl.build",
@@ -109,7 +118,7 @@ _LAZY = {
     "lower": "tedsl.schedule",
     "machine": "tedsl.machine",
     "op": "tedsl.op",
-    "reuse": "tedsl.schedule",
+    "reuse": "tedsl.schedule.cost",
     "schedule": "",
     "show": "tedsl.autodiff",
     "stop_gradient": "tedsl.autodiff",

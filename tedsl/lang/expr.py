@@ -422,7 +422,7 @@ def install_operators(cls: type) -> None:
 
     for name, function in {"neg": "negative", "abs": "absolute", "invert": "invert"}.items():
         setattr(cls, f"__{name}__", unary(function))
-    cls.__pos__ = lambda self: self  # type: ignore[attr-defined]
+    setattr(cls, "__pos__", lambda self: self)  # noqa: B010: mypy takes an attribute of a type for the operator of the type
 
 
 install_operators(Expr)

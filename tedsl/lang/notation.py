@@ -6,7 +6,7 @@ The string is parsed (`tedsl.lang.grammar`), never evaluated; here its names get
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import numpy as np
 

@@ -186,7 +186,7 @@ class Tensor(Operators):
         indices = tuple(self._index(d, e) for d, e in enumerate(items))
         if self.is_input:
             self._read_as = self.dtype
-        return cast(Access, Access(self, indices))
+        return Access(self, indices)
 
     def _index(self, dim: int, value: Any) -> Expr:
         if isinstance(value, str):
@@ -200,7 +200,7 @@ class Tensor(Operators):
             if value < 0 and isinstance(extent, int):
                 value += extent  # as in NumPy
             elif value < 0:
-                return extent + Const(value)  # type: ignore[operator]
+                return cast(Expr, extent + Const(value))
             return Const(value)
         return e
 
