@@ -101,7 +101,7 @@ _LAZY = {
     "pad": "tedsl.lang.compute",
     "scan": "tedsl.lang.compute",
     "stack": "tedsl.lang.views",
-    "auto_schedule": "tedsl.schedule",
+    "auto_schedule": "tedsl.schedule.auto",
     "autodiff": "",
     "backends": "",
     "build": "tedsl.build",
