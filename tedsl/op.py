@@ -171,6 +171,19 @@ def _make(function: Callable[..., Any], *, tuned: Any, options: dict[str, Any]) 
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        if plain and not kwargs and len(args) == len(names):
+            # Arrays alone, by position, of a combination seen before: a microsecond instead of five.
+            key = []
+            for v in args:
+                if type(v) is not np.ndarray:
+                    break
+                flags = v.flags
+                key.append((v.shape, v.dtype, not flags.c_contiguous and v.ndim > 1 and flags.f_contiguous))
+            else:
+                kernel = kernels.get(tuple(key))  # a plain tuple equals the _Array of the same values
+                if kernel is not None:
+                    counts[0] += 1
+                    return kernel(*args)
         if any(isinstance(v, Tensor) for v in (*args, *kwargs.values())):
             return function(*args, **kwargs)
         passed = {name: kwargs.pop(name) for name in own if name in kwargs}
