@@ -314,17 +314,20 @@ class Arguments:
         self, argument: Any, array: np.ndarray, dtype: np.dtype, values: Sequence[int], stacklevel: int
     ) -> np.ndarray:
         """The input itself, or a copy (with a warning) where it does not lie as the kernel reads it."""
+        name, kind, _, _, strides, _ = argument
         if not array.dtype.isnative:
             reason = f"has the byte order of another machine ({array.dtype.str})"
+            remedy = f"pass {name}.astype({kind!r})"
         elif not array.flags.aligned:
-            reason = "is not aligned to its elements"
+            reason, remedy = "is not aligned to its elements", f"pass {name}.copy()"
         elif not self._is_laid_out(argument, array, values):
             reason = self._layout_text(argument, array, values)
+            remedy = f"pass np.ascontiguousarray({name})" if strides is None else "pass an array that is"
+            remedy += " (made once), or declare its layout with order= or strides="
         else:
             return array if array.dtype.num == dtype.num else array.view(dtype)
         warnings.warn(
-            f"[W001] {self.name}: {argument[0]} {reason} and is copied at every call; "
-            f"pass np.ascontiguousarray({argument[0]}) once, or declare the layout with order= or strides=",
+            f"[W001] {self.name}: {name} {reason} and is copied at every call; {remedy}",
             CompactionWarning,
             stacklevel=stacklevel,
         )

@@ -94,8 +94,11 @@ def test_views_are_compacted_with_a_warning_that_has_an_id(matmul, ab):
     want = matmul(a, b)
     wide = np.zeros((8, 10), "f4")
     wide[:, ::2] = a
-    for view in (wide[:, ::2], np.asfortranarray(a), np.flip(np.flip(a).copy()), a.astype(">f4")):
-        with pytest.warns(CompactionWarning, match=r"\[W001\] matmul: A .*copied") as caught:
+    contiguous = r"is not contiguous \(its strides are .*pass np.ascontiguousarray\(A\)"
+    order = r"has the byte order of another machine \(>f4\) .*; pass A.astype\('float32'\)$"
+    views = [(wide[:, ::2], contiguous), (np.asfortranarray(a), contiguous), (np.flip(np.flip(a).copy()), contiguous)]
+    for view, text in [*views, (a.astype(">f4"), order)]:
+        with pytest.warns(CompactionWarning, match=rf"\[W001\] matmul: A {text}") as caught:
             np.testing.assert_array_equal(matmul(view, b), want)
         assert caught[0].filename == __file__
     row = np.broadcast_to(a[:1], (8, 5))
@@ -116,7 +119,7 @@ def test_contiguous_arrays_are_never_copied(matmul, ab):
 
 def test_misaligned_data_is_copied(matmul, ab):
     raw = np.frombuffer(b"\0" + ab[0].tobytes(), "f4", 40, 1).reshape(8, 5)
-    with pytest.warns(CompactionWarning, match="not aligned"):
+    with pytest.warns(CompactionWarning, match=r"not aligned to its elements .*; pass A.copy\(\)$"):
         np.testing.assert_array_equal(matmul(raw, ab[1]), matmul(*ab))
 
 
