@@ -58,12 +58,17 @@ def compute(state: State, definitions: Sequence[Definition]) -> None:
         _equations(state, definitions[0], {}, ready[definitions[0].tensors[0]])
     for definition in definitions:
         there = ready[definition.tensors[0]]
-        if not there.all():
+        if not there.all() and not _partial(definition):
             first = definition.tensors[0]
             point = ", ".join(str(int(v)) for v in np.argwhere(~there)[0])
             raise DefinitionError(
                 f"no equation of {first.name} gives {first.name}[{point}] a value", definition.location
             )
+
+
+def _partial(definition: Definition) -> bool:
+    """Whether a tensor may have elements without a value: a reduction lifted out of an equation over a part of the indices, and its gradients."""
+    return len(definition.parts) == 1 and all(isinstance(e, Axis) for e in definition.parts[0].lhs)
 
 
 # One definition ------------------------------------------------------------------------------------------------------------------------------

@@ -192,7 +192,9 @@ class Scope:
             return self.axes[node]
         if isinstance(node, (Const, Var)):
             return self.state.constant(node)
-        return self.memo.get(self._key(node, mask))
+        value = self.memo.get(self._key(node, mask))
+        # what was found without a mask holds under any
+        return self.memo.get(node) if value is None and mask is not None else value
 
     def _store(self, node: Expr, mask: Array | None, value: Array) -> None:
         key = self._key(node, mask)

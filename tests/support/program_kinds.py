@@ -42,6 +42,22 @@ def elementwise(g: Generator) -> list[Made]:
     return _define(g, scope, [g.value(scope, g.source.integer(1, 3))])
 
 
+def specials(g: Generator) -> list[Made]:
+    """NaN and infinities through what has a rule of its own for them."""
+    g.special, g.inferring = True, False
+    count = g.source.integer(1, 8)
+    dtype = g.source.choice(["float32", "float64"])
+    a, b = (g.input((count,), (count,), dtype) for _ in range(2))
+    p, q = a.tensor[i], b.tensor[i]
+    function = g.source.choice(
+        [
+            lambda: te.maximum(p, q), lambda: te.minimum(p, q), lambda: p + q, lambda: p * q, lambda: te.where(p < q, p, q), lambda: te.sign(p) - q,
+            lambda: te.where(te.isnan(p) | te.isinf(q), q, p), lambda: te.floor(p) + te.rint(q), lambda: abs(p) - te.trunc(q),
+        ]
+    )  # fmt: skip
+    return _define(g, [Index(i, count, count)], [settle(function(), 4.0, 0.0, 2.0**-6)])
+
+
 def reduction(g: Generator) -> list[Made]:
     g.inferring = g.chance(40)
     scope = g.axes(2)
@@ -139,6 +155,24 @@ def table(g: Generator) -> list[Made]:
     return [Made(d, (n, m), 60.0, 0.0, 1.0)]
 
 
+def patchwork(g: Generator) -> list[Made]:
+    """Equations for single rows, columns and elements in the midst of others."""
+    n, m = g.source.integer(2, 5), g.source.integer(2, 5)
+    x = g.input((n, m), (n, m), g.dtype("fi"))
+    row, column = g.source.integer(0, n - 1), g.source.integer(0, m - 1)
+    made = te.tensor(g.fresh("P"), (n, m), x.tensor.dtype)
+    first = g.source.choice(["row", "column", "element"])
+    if first == "element":
+        made[row, column] = 5
+    if first != "column":
+        made[row, j] = 1 - x.tensor[row, j]
+    made[i, column] = x.tensor[i, column] * 2
+    if first == "column":
+        made[row, j] = te.cast(j, x.tensor.dtype)
+    made[i, j] = x.tensor[i, j]
+    return [Made(made, (n, m), max(settle(x.tensor[0, 0] * 2, x.bound * 2).bound, 6.0), 0.0, x.grain)]
+
+
 def network(g: Generator) -> list[Made]:
     """A recurrent network: a reduction inside the loop; with a gate, two tensors that need each other."""
     steps, width = g.source.integer(1, 5), g.source.integer(1, 4)
@@ -202,6 +236,6 @@ def total(g: Generator) -> list[Made]:
 
 
 KINDS: list[Callable[[Generator], list[Made]]] = [
-    elementwise, elementwise, elementwise, reduction, reduction, reduction, convolution, softmax, several, padded, operators, running, table, network,
+    elementwise, elementwise, elementwise, reduction, reduction, reduction, convolution, softmax, several, padded, operators, running, table, patchwork, specials, network,
     fibonacci, lookup, total,
 ]  # fmt: skip

@@ -164,7 +164,7 @@ class Generator:
     inferring: bool = False  # whether the extents of the definition under way are to follow from what it reads
 
     def __post_init__(self) -> None:
-        self.special = self.chance(12)  # NaN and infinities
+        self.special = self.chance(20)  # NaN and infinities
         self.rng = np.random.default_rng(self.source.integer(0, 2**16))
         self.vars: list[tuple[Any, int]] = []
         if self.chance(30):
@@ -232,7 +232,7 @@ class Generator:
             bound, grain = 2.0, 0.125
             if self.special and array.size:
                 flat = array.reshape(-1)
-                for value in (np.nan, np.inf, -np.inf, -0.0):
+                for value in (np.nan, np.inf, -np.inf, -0.0, np.nan):
                     if self.rng.integers(2):
                         flat[self.rng.integers(flat.size)] = value
         else:
@@ -489,6 +489,7 @@ class Generator:
         if kind in ("argmax", "argmin", "any", "all") and not value.exact:
             value = self.read(both)
         if kind in ("any", "all"):
+            value = self.compare(both, 0) if self.chance(60) else value
             return Value(getattr(te, kind)(value.expr, axis=axis, where=where), 1.0)
         if kind in ("argmax", "argmin"):
             return Value(getattr(te, kind)(value.expr, axis=axis), float(count))
@@ -516,8 +517,7 @@ class Generator:
         """Reducers of a user's: a maximum, a sum of two components, log-sum-exp."""
         kind = self.source.choice(["greatest", "pair", "lse"])
         if kind == "greatest" and not (self.special or dtypes.is_integer(value.dtype)):
-            greatest = te.reducer(-1e4, te.maximum)
-            return settle(greatest(value.expr, axis=axis, where=where), 1e4, value.error, min(value.grain, 0.25))
+            return settle(GREATEST(value.expr, axis=axis, where=where), 1e4, value.error, min(value.grain, 0.25))
         if kind == "lse" and dtypes.is_float(value.dtype) and not self.special and value.dtype != "float16":
             m, s = LSE((value.expr, 1.0), axis=axis, where=where)
             eps = EPS[value.dtype]
@@ -541,6 +541,7 @@ def _lse(p: Any, q: Any) -> Any:
 
 
 LSE = te.reducer((-1e4, 0.0), _lse)
+GREATEST = te.reducer(-1e4, lambda p, q: te.where(p < q, q, p))
 PAIR = te.reducer((0, 0), lambda p, q: (p[0] + q[0], p[1] + q[1]))
 
 
