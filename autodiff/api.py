@@ -87,7 +87,10 @@ def _reachable(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> None:
     for tensor in wrt:
         _real(tensor, "the tensor")
         depends = dependents(forward, (tensor,))
-        if any(t in depends for t in outputs) or _stopped(outputs, tensor):
+        if any(t in depends for t in outputs):
+            continue
+        loose = dependents(forward, (tensor,), loosely=True)
+        if any(t in loose for t in outputs):
             continue
         if tensor not in inside:
             known = ", ".join(t.name for t in forward.inputs) or "no tensor"
@@ -99,20 +102,6 @@ def _reachable(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> None:
             f"the gradient of {names} with respect to {tensor.name} does not exist: {names} depends on it only through "
             f"{_breaking(forward, depends, tensor)}", tensor.location or here()
         )  # fmt: skip
-
-
-def _stopped(outputs: Sequence[Tensor], tensor: Tensor) -> bool:
-    """Whether the dependence is one that the user has cut (te.stop_gradient), so that 0 is what is meant."""
-    marked = [t for stage in program(outputs).stages for t in stage.tensors if t.gradient is not None]
-    saved = [t.gradient for t in marked]
-    try:
-        for t in marked:
-            t.gradient = None
-        depends = dependents(program(outputs), (tensor,))
-        return any(t in depends for t in outputs)
-    finally:
-        for t, gradient in zip(marked, saved):
-            t.gradient = gradient
 
 
 def _breaking(forward: Any, depends: set[Tensor], tensor: Tensor) -> str:
@@ -173,17 +162,23 @@ def vjp(outputs: Any, wrt: Any, seed: Any = None) -> Any:
             if not _same_shape(tensor, s):
                 raise GradientError(f"the seed {s.name} has shape {s.shape}, but {tensor.name} has shape {tensor.shape}", here())
             _real(s, "the seed")
-        seeds = [_elements(s) for s in given]
+        seeds = [elements_of(s) for s in given]
     _reachable(results, sources)
-    reverse = Reverse(results, seeds, sources)
-    return rebuild(wrt, [reverse.result(t) for t in sources])
+    return rebuild(wrt, adjoints(results, seeds, sources))
+
+
+def adjoints(outputs: Sequence[Tensor], seeds: Sequence[Callable[[tuple[Axis, ...]], Expr]], wrt: Sequence[Tensor]) -> list[Tensor]:
+    """The adjoints of `wrt`, 0 for one that no output depends on."""
+    reverse = Reverse(outputs, seeds, wrt)
+    return [reverse.result(t) for t in wrt]
 
 
 def _ones(tensor: Tensor) -> Callable[[tuple[Axis, ...]], Expr]:
     return lambda axes: const(1, tensor.dtype)
 
 
-def _elements(seed: Tensor) -> Callable[[tuple[Axis, ...]], Expr]:
+def elements_of(seed: Tensor) -> Callable[[tuple[Axis, ...]], Expr]:
+    """The adjoint of an output that the elements of `seed` are."""
     return lambda axes: cast(Expr, Access(seed, axes))
 
 

@@ -103,14 +103,15 @@ def _product(c: float, factors: Sequence[Expr], dtype: str) -> Expr:
 
 
 def mul(a: Expr, b: Expr) -> Expr:
-    """``a * b``: one number in front, then the factors in reading order; a reciprocal divides."""
+    """``a * b``: one number in front, then the factors in reading order; a quotient divides the product of the others."""
     (p, ps), (q, qs) = _factors(a), _factors(b)
     if p * q == 0:
         return const(0, a.dtype)
     for n, f in enumerate(qs):
-        if isinstance(f, Apply) and f.function == "divide" and is_const(f.operands[0]) and f.operands[0].dtype == f.dtype:
-            rest = _product(p * q * f.operands[0].value, (*ps, *qs[:n], *qs[n + 1 :]), a.dtype)
-            return divide(rest, f.operands[1])
+        if isinstance(f, Apply) and f.function == "divide":
+            over, under = f.operands
+            rest = mul(_product(p, ps, a.dtype), mul(over, _product(q, (*qs[:n], *qs[n + 1 :]), a.dtype)))
+            return divide(rest, under)
     return _product(p * q, (*ps, *qs), a.dtype)
 
 

@@ -15,7 +15,8 @@ from tedsl.lang.program import inputs_of, program
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Definition, Part, Tensor
 
-from .api import flatten, jvp, vjp
+from .api import adjoints, elements_of, flatten, vjp
+from .forward import Forward
 from .rules import Rule
 
 Values = dict[Tensor, Any]
@@ -39,6 +40,7 @@ def check_grad(
     True
     """
     results, sources = flatten(outputs, "the output"), flatten(wrt, "wrt")
+    vjp(outputs, wrt, [Tensor("seed", t.shape, t.dtype) for t in results])  # what has no gradient is told here
     if not isinstance(order, int) or order < 1:
         raise GradientError(f"te.check_grad: order={order!r}; it is 1 or more", here())
     copies = in_float64(results, sources)
@@ -49,8 +51,6 @@ def check_grad(
     for tensor in inputs_of(wide):
         given = next((v for t, v in (inputs or {}).items() if copies.get(t, t) is tensor), None)
         values[tensor] = _drawn(tensor, wide, rng, sizes) if given is None else np.asarray(given, dtype=tensor.dtype)
-    for t in sources:
-        copies.get(t, t)
     return _check(wide, [copies.get(t, t) for t in sources], values, sizes, order, rng, step, tolerance)
 
 
@@ -74,12 +74,14 @@ def _check(
         return float(sum((np.asarray(y) * values[s]).sum() for y, s in zip(found, seeds)))
 
     numeric = (weighed(step) - weighed(-step)) / (2 * step)
-    adjoints = vjp(outputs, wrt, seeds)
-    found = evaluate(adjoints, values)
+    gradients = adjoints(outputs, [elements_of(s) for s in seeds], wrt)
+    found = evaluate(gradients, values)
     reverse = float(sum((np.asarray(g) * directions[t]).sum() for g, t in zip(found, wrt)))
     pairs = {"reverse mode": reverse}
     if not any(isinstance(t.gradient, Rule) for stage in program(outputs).stages for t in stage.tensors):
-        tangents = evaluate(jvp(outputs, moves), {**values, **{m: directions[t] for t, m in moves.items()}})
+        forward = Forward(outputs, moves)
+        moved = [forward.result(t) for t in outputs]
+        tangents = evaluate(moved, {**values, **{m: directions[t] for t, m in moves.items()}})
         pairs["forward mode"] = float(sum((np.asarray(v) * values[s]).sum() for v, s in zip(tangents, seeds)))
     worst = 0.0
     for mode, value in pairs.items():
@@ -92,7 +94,7 @@ def _check(
             )  # fmt: skip
         worst = max(worst, difference)
     if order > 1:
-        worst = max(worst, _check(adjoints, wrt, values, sizes, order - 1, rng, step, tolerance))
+        worst = max(worst, _check(gradients, wrt, values, sizes, order - 1, rng, step, tolerance))
     return worst
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from tedsl.lang.definition import elements
 from tedsl.lang.errors import GradientError
 from tedsl.lang.expr import Access, Apply, Expr, Reduce
 from tedsl.lang.program import Group, program
+from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Definition, Part, Tensor
 
 from .arithmetic import const, convert, is_zero
@@ -60,7 +61,7 @@ class Forward:
                 parts = []
                 for part in stage.parts:
                     value = convert(self._value(stage.tensors, part, n), t.dtype)
-                    parts.append(Part(part.lhs, (value,), part.location))
+                    parts.append(replace(part, values=(value,)))
                 tangent.definition.parts = tuple(parts)
         for _, new in stages:
             for t in new:
@@ -74,7 +75,7 @@ class Forward:
         if isinstance(value, Reduce):
             return push_reduction(tensors, part, n, self._tangent, self._follows)
         reuse: dict[Expr, Expr] = {}
-        if isinstance(elements(value), Apply) and isinstance(value, Apply) and value.function in REUSED:
+        if isinstance(value, Apply) and value.function in REUSED and not isinstance(part, ScatterPart):
             reuse[value] = Access(tensors[n], part.lhs)
         return push(value, self._tangent, self._follows, reuse, part.location)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from tedsl.lang import dtypes
 from tedsl.lang.errors import GradientError, Location
@@ -89,10 +90,20 @@ def pull(
                 pass_on(a, (*guards, condition), g)
                 pass_on(b, (*guards, opposite(condition)), g)
             elif isinstance(node, Apply):
-                for operand, partial in zip(node.operands, _partials(node, reuse.get(node, node), location)):
-                    if partial is not None:
+                result = reuse.get(node, node)
+                for n, partial in enumerate(_partials(node, result, location)):
+                    operand = node.operands[n]
+                    if n == 0 and result is not node and _is_exponential_quotient(node):
+                        # d(exp(x)/s) = exp(x)/s dx, which is there already (softmax)
+                        pass_on(cast(Apply, operand).operands[0], guards, scaled(g, result))
+                    elif partial is not None:
                         pass_on(operand, guards, scaled(g, partial))
     return found
+
+
+def _is_exponential_quotient(node: Apply) -> bool:
+    over = node.operands[0]
+    return node.function == "divide" and isinstance(over, Apply) and over.function == "exp"
 
 
 def push(

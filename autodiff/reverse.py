@@ -11,18 +11,19 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from tedsl.lang.affine import FALSE, TRUE
-from tedsl.lang.definition import elements
+from tedsl.lang.definition import is_earlier, reads_of
 from tedsl.lang.errors import GradientError, Location
-from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, rewrite, substitute
+from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, free_axes, rewrite, substitute, walk
 from tedsl.lang.functions import apply
-from tedsl.lang.integers import Known, simplify
+from tedsl.lang.integers import Known, prove, simplify
 from tedsl.lang.printing import display
 from tedsl.lang.program import Group, Program, Stage, program
+from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Part, Tensor
 
 from .arithmetic import add, both, const, convert, is_zero, opposite
 from .derivatives import REUSED
-from .local import active_nodes, depends, pull
+from .local import active_nodes, depends, differentiable, pull
 from .reductions import pull_reduction
 from .rules import Rule, Stop
 from .terms import Term, complete, gather, make, scatter, unused
@@ -30,8 +31,11 @@ from .terms import Term, complete, gather, make, scatter, unused
 Lookup = Callable[[Tensor, tuple[Expr, ...]], Expr]
 
 
-def dependents(forward: Program, wrt: Sequence[Tensor]) -> set[Tensor]:
-    """The tensors of a program that depend, as real functions, on one of `wrt` (those included)."""
+def dependents(forward: Program, wrt: Sequence[Tensor], loosely: bool = False) -> set[Tensor]:
+    """The tensors of a program that depend, as real functions, on one of `wrt` (those included).
+
+    loosely: also where the derivative is 0: through the condition of a `where`, or a te.stop_gradient.
+    """
     found = set(wrt)
     for group in forward.groups:
         changed = True
@@ -41,7 +45,7 @@ def dependents(forward: Program, wrt: Sequence[Tensor]) -> set[Tensor]:
                 if all(t in found for t in stage.tensors):
                     continue
                 rule = stage.tensor.gradient
-                if isinstance(rule, Stop):
+                if isinstance(rule, Stop) and not loosely:
                     continue
                 if isinstance(rule, Rule):
                     new = stage.tensors if any(t in found for t in rule.inputs) else ()
@@ -50,6 +54,7 @@ def dependents(forward: Program, wrt: Sequence[Tensor]) -> set[Tensor]:
                         t
                         for n, t in enumerate(stage.tensors)
                         if depends([v for p in stage.parts for v in _values(p.values[n])], found.__contains__)
+                        or (loosely and any(_chooses(v, found) for p in stage.parts for v in _values(p.values[n])))
                     )
                 for t in new:
                     if t not in found:
@@ -67,9 +72,19 @@ def _values(value: Expr) -> tuple[Expr, ...]:
     return (value,)
 
 
+def _chooses(value: Expr, found: set[Tensor]) -> bool:
+    """Whether one of the tensors decides in a `where` which real value is taken."""
+    return any(
+        isinstance(n, Access) and n.tensor in found
+        for w in walk(value)
+        if isinstance(w, Apply) and w.function == "where" and differentiable(w)
+        for n in walk(w.operands[0])
+    )
+
+
 def taken_before(parts: Sequence[Part], n: int) -> list[Expr]:
     """The conditions under which the n-th equation of a tensor gives an element: no earlier one does."""
-    conditions = []
+    conditions: list[Expr] = []
     for earlier in parts[:n]:
         same = [
             apply("equal", mine, theirs)
@@ -112,13 +127,16 @@ class Reverse:
     def axes_of(self, tensor: Tensor, indices: Sequence[Expr] = ()) -> tuple[Axis, ...]:
         """The axes over which the adjoint of `tensor` is written: named as in its definition, or as where it is first read."""
         if tensor not in self.targets:
-            names: list[str] = []
             parts = [p for p in tensor.parts if len(p.axes) == tensor.rank and len(p.lhs) == tensor.rank]
             source: Sequence[Expr] = parts[-1].axes if parts else indices
-            taken = {b.name for b in self.batch}
-            for d in range(tensor.rank):
-                name = _name_of(source[d]) if d < len(source) else None
-                names.append(unused(name or "ijklmnpq"[d % 8], [*taken, *names]))
+            wanted = [_name_of(source[d]) if d < len(source) else None for d in range(tensor.rank)]
+            taken = {b.name for b in self.batch} | {n for n in wanted if n}
+            names: list[str] = []
+            for name in wanted:
+                if name is None or name in names:
+                    name = next((n for n in "ijklmnpqrstuvwxyz" if n not in taken), None) or unused("i", taken)
+                    taken.add(name)
+                names.append(name)
             self.targets[tensor] = tuple(cast(Axis, Axis(n, 0, e)) for n, e in zip(names, tensor.shape))
         return self.targets[tensor]
 
@@ -176,6 +194,8 @@ class Reverse:
     def _equations(self, stage: Stage, at: Lookup, stepwise: bool) -> None:
         for n, part in enumerate(stage.parts):
             guards = taken_before(stage.parts, n)
+            if isinstance(part, ScatterPart) and part.where is not None:
+                guards = [part.where]
             if any(c is FALSE for c in guards):
                 continue
             adjoints = [at(t, part.lhs) if t in self.interesting else const(0, t.dtype) for t in stage.tensors]
@@ -187,8 +207,7 @@ class Reverse:
                 continue
             for tensor, value, g in zip(stage.tensors, part.values, adjoints):
                 reuse: dict[Expr, Expr] = {}
-                inner = elements(value)
-                if isinstance(inner, Apply) and inner.function in REUSED and inner is value:
+                if isinstance(value, Apply) and value.function in REUSED and not isinstance(part, ScatterPart):
                     reuse[value] = Access(tensor, part.lhs)
                 for r in pull(value, g, self._follows, reuse, part.location):
                     self._add(r.access, part.axes, (*guards, *r.guards), r.adjoint, part.location)
@@ -259,12 +278,16 @@ class Reverse:
                     "a rule for whole tensors cannot be applied step by step", stage.tensor.location
                 )  # fmt: skip
 
+        depth = _steps(group)
+
         def flipped(tensor: Tensor, indices: tuple[Expr, ...]) -> tuple[Expr, ...]:
-            return tuple(simplify(tensor.shape[d] - 1 - e) if d < group.depth else e for d, e in enumerate(indices))
+            return tuple(simplify(tensor.shape[d] - 1 - e) if d < depth else e for d, e in enumerate(indices))
 
         backward = {
             t: Tensor(f"d{t.name}.backward", (*(b.extent for b in self.batch), *t.shape), t.dtype, None, t.location)
-            for t in sorted(reached, key=lambda t: t.serial)
+            for stage in reversed(group.stages)  # of equal steps, the last comes first
+            for t in stage.tensors
+            if t in reached
         }
 
         def at(tensor: Tensor, indices: tuple[Expr, ...]) -> Expr:
@@ -284,6 +307,30 @@ class Reverse:
             self.finished[tensor] = Access(flow, (*self.batch, *flipped(tensor, axes)))
 
 
+def _steps(group: Group) -> int:
+    """How many leading axes tell which of two steps of a recurrence comes first. Reversing all of them reverses the order of any two steps."""
+    place = {t: n for n, stage in enumerate(group.stages) for t in stage.tensors}
+    reads = [
+        (part.lhs, read, n, place[read.access.tensor])
+        for n, stage in enumerate(group.stages)
+        for part in stage.parts
+        for read in reads_of(part.expressions)
+        if read.access.tensor in place
+    ]
+    deepest = max(stage.tensor.rank for stage in group.stages)
+    for depth in range(1, deepest):
+        for lhs, read, mine, theirs in reads:
+            if is_earlier(lhs, read, depth):
+                continue
+            known = Known({}, read.guards)
+            same = all(prove(apply("equal", e, i), known) for e, i in list(zip(lhs, read.access.indices))[:depth])
+            if not (same and theirs < mine):
+                break
+        else:
+            return depth
+    return deepest
+
+
 def _handy(value: Expr) -> bool:
     """Whether an adjoint is put in where it is needed instead of being stored."""
     return isinstance(value, Const) or (isinstance(value, Access) and all(isinstance(e, (Axis, Const)) for e in value.indices))
@@ -291,8 +338,6 @@ def _handy(value: Expr) -> bool:
 
 def _name_of(index: Expr) -> str | None:
     """A name for the dimension that is read at `index`: that of the longest axis in it."""
-    from tedsl.lang.expr import free_axes
-
     found = free_axes(index)
     if not found:
         return None

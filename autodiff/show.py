@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, walk
 from tedsl.lang.functions import FUNCTIONS
 from tedsl.lang.printing import display
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.simplify import conjuncts
-from tedsl.lang.tensor import Part, Tensor
+from tedsl.lang.tensor import Definition, Part, Tensor
 
 from .terms import unused
 
@@ -37,10 +37,19 @@ def show(outputs: Any, latex: bool = False) -> str:
     for tensor in tensors:
         if tensor.definition is not None and tensor.definition not in done:
             done.add(tensor.definition)
-            lines += [printer.equation(part, tensor.definition.tensors) for part in tensor.definition.parts]
+            lines += [printer.equation(part, tensor.definition.tensors) for part in _parts(tensor.definition, tensors)]
     if not lines:
         lines = [printer.name(t) for t in flatten(outputs, "te.show")]
     return "\n".join(lines)
+
+
+def _parts(definition: Definition, shown: Sequence[Tensor]) -> tuple[Part, ...]:
+    """The equations of a definition; in terms of the reductions in it where these are shown on their own, since a gradient reads them."""
+    stages = definition.lifted or ()
+    hidden = {t for stage in stages[:-1] for t in stage.tensors}
+    if hidden and hidden <= set(shown):
+        return cast("tuple[Part, ...]", stages[-1].parts)
+    return definition.parts
 
 
 def _defined(outputs: Sequence[Tensor]) -> list[Tensor]:

@@ -148,7 +148,9 @@ def scatter(name: str, term: Term, shape: tuple[Any, ...], location: Location | 
     """The tensor that is 0 but for what `term` adds to it."""
     value, domain, guards = term.value, term.domain, term.guards
     used = {a for e in (*term.indices, *guards) for a in free_axes(e)}
-    spread = tuple(a for a in domain if a in used)
+    # in the order in which they index: what lies together in memory is innermost
+    spread = tuple(dict.fromkeys(a for e in (*term.indices, *guards) for a in free_axes(e) if any(a is d for d in domain)))
+    domain = (*spread, *(a for a in domain if a not in used))
     if len(spread) < len(domain):
         # points that add to the same element anyway are summed first
         own = {a: cast(Axis, Axis(a.name, 0, a.extent)) for a in spread}
