@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import gcd
 
-from .affine import ZERO, Affine, factors, product, removed, within
+from .affine import ZERO, Affine, factors, integer, product, removed, within
 from .expr import Apply, Axis, Const, Expr, Var, free_axes
 from .known import NOTHING, Bounds, Known
 from .simplify import affine, extreme, extremes, floor, modulo, recombined
@@ -181,14 +181,25 @@ def lower(e: Expr, over: Iterable[Axis], known: Known = NOTHING) -> Expr | None:
 
     Exact for sums of axes; for quotients, minima and the like a bound, attained as far as their parts are independent.
     """
-    result = _bound(affine(e, known), over, known, -1)
-    return None if result is None else affine(result.expr(), known).expr()
+    return _outermost(affine(e, known), over, known, -1)
 
 
 def upper(e: Expr, over: Iterable[Axis], known: Known = NOTHING) -> Expr | None:
     """The greatest value of `e` as the axes of `over` run over their ranges (the last value, not one past it). See `lower`."""
-    result = _bound(affine(e, known), over, known, 1)
-    return None if result is None else affine(result.expr(), known).expr()
+    return _outermost(affine(e, known), over, known, 1)
+
+
+def _outermost(x: Affine, over: Iterable[Axis], known: Known, sign: int) -> Expr | None:
+    result = _bound(x, over, known, sign)
+    if result is None:
+        return None
+    result = affine(result.expr(), known)
+    if not result.terms and x.terms:
+        # ends that are reached at different points make a bound that is not reached: in numbers it can be had exactly
+        end = tight(x, known)[sign > 0]
+        if end is not None and sign * end < sign * result.constant:
+            return integer(end)
+    return result.expr()
 
 
 def _bound(x: Affine, over: Iterable[Axis], known: Known, sign: int) -> Affine | None:

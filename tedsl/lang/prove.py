@@ -531,7 +531,7 @@ def _prove(e: Expr, known: Known) -> bool:
         return _impossible(formula(e, False), known)
     if decide(*found, known):
         return True
-    if not any(isinstance(atom, Apply) for atom in found[1].terms):
+    if not any(isinstance(atom, (Apply, Cast)) for atom in found[1].terms):
         return False
     # quotients by sizes and the like: what simplification makes of them under the assumptions may be within reach
     simpler = comparison(e, known)
