@@ -55,6 +55,9 @@ COMMON = (
     "-w",
     "-pipe",
 )
+# a kernel's functions call each other and not namesakes in other libraries; a missing function is an error of the build
+LINUX_SYMBOLS = ("-fno-semantic-interposition", "-Wl,-Bsymbolic", "-Wl,-z,defs")
+SYMBOLS = LINUX_SYMBOLS if sys.platform.startswith("linux") else ()
 INSTALL = "install one (Debian: apt install gcc; Fedora: dnf install gcc; macOS: xcode-select --install) or set CC"
 
 CHECK = """\
@@ -150,8 +153,7 @@ def feature_flags(isa: str | None = None) -> tuple[str, ...]:
 
 def flags(openmp: bool = False, isa: str | None = None) -> tuple[str, ...]:
     """All flags of a compilation; the machine decides, not the compiler, so that a cached kernel needs none."""
-    own = ("-fno-semantic-interposition", "-Wl,-Bsymbolic") if sys.platform.startswith("linux") else ()
-    return COMMON + own + feature_flags(isa) + (("-fopenmp",) if openmp else ())
+    return COMMON + SYMBOLS + feature_flags(isa) + (("-fopenmp",) if openmp else ())
 
 
 def candidates() -> list[tuple[str, ...]]:
@@ -223,7 +225,9 @@ def _check(command: tuple[str, ...]) -> Compiler | str:
         source, library = Path(place, "check.c"), Path(place, "check.so")
         source.write_text(CHECK)
         for extra in (("-fopenmp",), ()):
-            done = _start([*command, "-O1", "-fPIC", "-shared", "-w", *extra, "-o", str(library), str(source)])
+            done = _start(
+                [*command, "-O1", "-fPIC", "-shared", "-w", *SYMBOLS, *extra, "-o", str(library), str(source)]
+            )
             if done.returncode == 0 and library.exists():
                 return Compiler(command, version, bool(extra))
             reason = _first_lines(done.stderr or done.stdout) or f"it ended with status {done.returncode}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -82,9 +83,7 @@ def test_a_hit_needs_no_compiler(cache_folder, no_compiler):
     no_compiler()
     works()
     with pytest.raises(AssertionError, match="was asked for"):
-        works(
-            c_modules.add(inplace=False).__class__(**{**vars(c_modules.add()), "source": c_modules.add().source + "\n"})
-        )
+        works(dataclasses.replace(c_modules.add(), source=c_modules.add().source + "\n"))
 
 
 def test_a_second_process_needs_no_compiler(cache_folder):
@@ -263,9 +262,7 @@ def test_a_folder_that_others_can_write_is_closed_or_refused(cache_folder):
     with pytest.warns(
         CacheWarning, match=r"\[W002\] the kernel cache .* is not used: others can write to it"
     ) as caught:
-        works(
-            c_modules.add(inplace=True).__class__(**{**vars(c_modules.add()), "source": c_modules.add().source + "//"})
-        )
+        works(dataclasses.replace(c_modules.add(), source=c_modules.add().source + "//"))
     assert caught[0].filename == __file__
     assert root.stat().st_mode & 0o777 == 0o777
     root.chmod(0o700)
@@ -394,5 +391,8 @@ def test_a_source_that_does_not_compile_is_kept(cache_folder):
         cache.keep_failed(f"f{n}", "0" * 12, "text")
     assert len(list(kept.parent.iterdir())) <= 20
     missing = c_modules.CModule("absent", "int x;\n", c_modules.add().args, c_modules.add().sizes)
+    undefined = dataclasses.replace(module, source="int f(void);\nint broken_call(void) { return f(); }\n")
+    with pytest.raises(BuildError, match=r"failed on broken:\n(.*\n)*.*undefined reference to"):
+        build_module(undefined)
     with pytest.raises(BuildError, match=r"cannot be loaded: .*has no function absent_call"):
         build_module(missing)

@@ -70,6 +70,18 @@ def test_a_compiler_that_does_not_work_is_passed_over(cache_folder, monkeypatch,
     assert toolchain.find().path == str(tmp_path / "clang")
 
 
+def test_a_compiler_whose_openmp_does_not_link_has_none(cache_folder, monkeypatch, tmp_path):
+    script(
+        tmp_path,
+        "cc",  # compiles with OpenMP, but does not link its library
+        'for a; do shift; case $a in *.c) src=$a;; -fopenmp) omp=1;; *) set -- "$@" "$a";; esac; done\n'
+        '[ "$omp" ] && gcc -fopenmp -fPIC -c -o "$src.o" "$src" && src="$src.o"\n'
+        'exec gcc "$@" $src\n',
+    )
+    monkeypatch.setenv("CC", str(tmp_path / "cc"))
+    assert not toolchain.find().openmp
+
+
 def test_no_openmp_means_one_thread_and_a_warning(cache_folder, monkeypatch, tmp_path):
     script(tmp_path, "cc", 'case "$*" in *-fopenmp*) echo "unsupported option" >&2; exit 1;; esac; exec gcc "$@"\n')
     monkeypatch.setenv("CC", str(tmp_path / "cc"))
