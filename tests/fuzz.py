@@ -15,7 +15,10 @@ import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # tests/tedsl and the root's ./tedsl would both pose as the package.
-sys.path[:] = [os.path.join(HERE, "support"), *(p for p in sys.path if os.path.abspath(p or ".") not in (HERE, os.path.dirname(HERE)))]
+sys.path[:] = [
+    os.path.join(HERE, "support"),
+    *(p for p in sys.path if os.path.abspath(p or ".") not in (HERE, os.path.dirname(HERE))),
+]
 
 
 def main() -> int:

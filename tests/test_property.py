@@ -11,6 +11,7 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 from program_kinds import KINDS
 from programs import Drawn, Program, Seeded, generate
+
 from tedsl.backends.reference import equations, functions, reduce
 from tedsl.lang.expr import Access, Apply, Reduce, walk
 from tedsl.lang.functions import FUNCTIONS
@@ -82,9 +83,32 @@ def test_programs_have_everything_in_them() -> None:
     assert set(FUNCTIONS) - found == set(left_out.split())
     assert {"sum", "prod", "min", "max", "any", "all", "argmin", "argmax"} <= reducers
     assert len(reducers) > 8
-    assert dtypes >= {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"}
+    assert dtypes >= {
+        "bool",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "float16",
+        "float32",
+        "float64",
+    }
     assert ranks >= {0, 1, 2, 3}
-    assert facts == {"recurrence", "gather", "where=", "nested", "several parts", "several tensors", "layout", "empty", "symbolic"}
+    assert facts == {
+        "recurrence",
+        "gather",
+        "where=",
+        "nested",
+        "several parts",
+        "several tensors",
+        "layout",
+        "empty",
+        "symbolic",
+    }
     assert len(KINDS) > 10
 
 
@@ -106,7 +130,9 @@ def _nth(pair: Any) -> Any:
         (vars(equations), "_covers", lambda part, block: np.zeros((), bool)),
     ],
 )
-def test_a_wrong_result_is_noticed(table: dict[str, Any], name: str, wrong: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_result_is_noticed(
+    table: dict[str, Any], name: str, wrong: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The checks of random programs can fail: they do with one thing broken."""
     monkeypatch.setitem(table, name, wrong)
     with pytest.raises(AssertionError):

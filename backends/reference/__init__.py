@@ -1,7 +1,8 @@
 """The reference: NumPy over the expressions themselves.
 
-It judges everything else, so it shares nothing with schedules, lowering or code generation: it follows the equations as they are written. It
-works in blocks, so that it needs little more memory than the inputs, the results and the tensors in between.
+It judges everything else, so it shares nothing with schedules, lowering or code generation: it follows the equations as
+they are written. It works in blocks, so that it needs little more memory than the inputs, the results and the tensors
+in between.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ def evaluate(
 def evaluate(T: Any, inputs: Mapping[Tensor | str, Any] | None = None, **sizes: int) -> Any:
     """The value of a tensor (of several: a tuple of values), by NumPy alone.
 
-    inputs: an array for each input, by the tensor itself or by its name where that is unique; a rank-0 input takes a Python scalar. What is
-    not needed is ignored. sizes: symbolic sizes by name; those of the arrays' shapes need not be given.
+    inputs: an array for each input, by the tensor itself or by its name where that is unique; a rank-0 input takes a
+    Python scalar. What is not needed is ignored. sizes: symbolic sizes by name; those of the arrays' shapes need not be
+    given.
 
-    Raises CallError for an input that is missing or has another shape or dtype, for sizes that contradict each other, for the largest of
-    nothing, and (as an IndexError) for a data-dependent index that is out of range.
+    Raises CallError for an input that is missing or has another shape or dtype, for sizes that contradict each other,
+    for the largest of nothing, and (as an IndexError) for a data-dependent index that is out of range.
 
     >>> import numpy as np, tedsl as te
     >>> i, k = te.axes("i k")

@@ -1,7 +1,8 @@
 """Equations, evaluated for whole tensors: block by block, and step by step where tensors are computed from themselves.
 
-What may be computed together is not deduced from the equations, it is tried: every element is written once and remembered as ready, and a read
-of one that is not ready makes the attempt fail. So whatever order succeeds gives the values that the equations define.
+What may be computed together is not deduced from the equations, it is tried: every element is written once and
+remembered as ready, and a read of one that is not ready makes the attempt fail. So whatever order succeeds gives the
+values that the equations define.
 """
 
 from __future__ import annotations
@@ -67,11 +68,13 @@ def compute(state: State, definitions: Sequence[Definition]) -> None:
 
 
 def _partial(definition: Definition) -> bool:
-    """Whether a tensor may have elements without a value: a reduction lifted out of an equation over a part of the indices, and its gradients."""
+    """Whether a tensor may have elements without a value: a reduction lifted out of an equation over a part of the
+    indices, and its gradients.
+    """
     return len(definition.parts) == 1 and all(isinstance(e, Axis) for e in definition.parts[0].lhs)
 
 
-# One definition ------------------------------------------------------------------------------------------------------------------------------
+# One definition -------------------------------------------------------------------------------------------------------
 
 
 def _equations(state: State, definition: Definition, fixed: dict[int, int], ready: np.ndarray) -> None:
@@ -123,9 +126,10 @@ def _block(
             places[left] = rank - 1 - dim, lo, count
     scope = Scope(state, None, axes, places, rank)
     values = [scope.value(e, mask) for e in part.values]
-    where = tuple(slice(lo, lo + count) for lo, count in block)
+    # the ellipsis: at rank 0 too, what is indexed is an array
+    where: tuple[Any, ...] = (*(slice(lo, lo + count) for lo, count in block), ...)
     for tensor, value in zip(definition.tensors, values, strict=True):
-        np.copyto(state.arrays[tensor][(*where, ...)], value, casting="no", where=True if mask is None else mask)
+        np.copyto(state.arrays[tensor][where], value, casting="no", where=True if mask is None else mask)
     if mask is None:
         ready[where] = True
     else:
@@ -142,7 +146,7 @@ def _covers(part: Part, block: Sequence[Range]) -> np.ndarray:
     return found
 
 
-# Recurrences ---------------------------------------------------------------------------------------------------------------------------------
+# Recurrences ----------------------------------------------------------------------------------------------------------
 
 
 def _by_steps(state: State, definitions: Sequence[Definition], ready: dict[Tensor, np.ndarray]) -> None:
@@ -179,7 +183,9 @@ def _by_steps(state: State, definitions: Sequence[Definition], ready: dict[Tenso
 
 
 def _until_done(items: Sequence[Any], run: Callable[[Any], None]) -> list[Any]:
-    """Run every item, again and again those that were not ready, as long as there is progress. Returns them in the order that worked."""
+    """Run every item, again and again those that were not ready, as long as there is progress. Returns them in the
+    order that worked.
+    """
     done: list[Any] = []
     waiting = list(items)
     while waiting:
@@ -198,11 +204,13 @@ def _until_done(items: Sequence[Any], run: Callable[[Any], None]) -> list[Any]:
     return done
 
 
-# Order ---------------------------------------------------------------------------------------------------------------------------------------
+# Order ----------------------------------------------------------------------------------------------------------------
 
 
 def groups(outputs: Sequence[Tensor]) -> Iterator[list[Definition]]:
-    """The definitions that `outputs` need, those that need each other together, in an order in which they can be computed (Tarjan)."""
+    """The definitions that `outputs` need, those that need each other together, in an order in which they can be
+    computed (Tarjan).
+    """
     index: dict[Definition, int] = {}
     low: dict[Definition, int] = {}
     stack: list[Definition] = []
@@ -237,7 +245,7 @@ def groups(outputs: Sequence[Tensor]) -> Iterator[list[Definition]]:
                 above = work[-1][0]
                 low[above] = min(low[above], low[definition])
             if low[definition] == index[definition]:
-                members = []
+                members: list[Definition] = []
                 while not members or members[-1] is not definition:
                     members.append(stack.pop())
                     waiting.discard(members[-1])

@@ -1,7 +1,7 @@
 """What every elementwise function computes, as NumPy calls.
 
-Operands arrive in the type that the function works in (a definition's expressions are typed), and every row gives the type that the
-function's result has. Nothing here warns: the caller has switched NumPy's floating-point warnings off.
+Operands arrive in the type that the function works in (a definition's expressions are typed), and every row gives the
+type that the function's result has. Nothing here warns: the caller has switched NumPy's floating-point warnings off.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ _erf = np.frompyfunc(math.erf, 1, 1)
 
 def _power(x: Array, y: Array) -> Array:
     if np.issubdtype(np.result_type(y), np.signedinteger):
-        # NumPy refuses negative exponents of integers, a kernel cannot: the true power without its fraction, 0 for a division by zero.
+        # NumPy refuses negative exponents of integers, a kernel cannot: the true power without its fraction, 0 for a
+        # division by zero.
         zero, one = np.zeros((), np.result_type(x)), np.ones((), np.result_type(x))
         odd = (y & 1) != 0
         inverse = np.where(x == 1, one, np.where(x == -1, np.where(odd, -one, one), zero))
@@ -104,7 +105,8 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "isfinite": np.isfinite,
 }
 
-# How the built-in reductions combine an array along axes; argmax and argmin combine in pairs, as reducers of the user's do.
+# How the built-in reductions combine an array along axes; argmax and argmin combine in pairs, as reducers of the user's
+# do.
 FOLDS: dict[str, np.ufunc] = {
     "sum": np.add,
     "prod": np.multiply,

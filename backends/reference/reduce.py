@@ -1,8 +1,8 @@
 """Reductions over a block of points, a piece of their own range at a time.
 
 Sums of products whose factors each depend on a part of the axes only (matrix products, convolutions) are matrix products of float64. That is
-the same sum, more exactly: it is done only where the values are so small that nothing can overflow and, for integers, that every sum is exact.
-Everything else is evaluated point by point and folded; float32 is summed in float64.
+the same sum, more exactly: it is done only where the values are so small that nothing can overflow and, for integers,
+that every sum is exact. Everything else is evaluated point by point and folded; float32 is summed in float64.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from tedsl.lang import dtypes
 from tedsl.lang.errors import CallValueError
-from tedsl.lang.expr import Access, Apply, Axis, Cast, Reduce, free_axes
+from tedsl.lang.expr import Access, Apply, Axis, Cast, Expr, Reduce, free_axes
 from tedsl.lang.printing import text
 from tedsl.lang.reductions import Reducer
 from tedsl.lang.tensor import Tensor
@@ -149,15 +149,18 @@ def _combine(state: State, reducer: Reducer, kinds: tuple[str, ...], p: Values, 
     return tuple(scope.value(e) for e in results)
 
 
-# Sums of products ----------------------------------------------------------------------------------------------------------------------------
+# Sums of products -----------------------------------------------------------------------------------------------------
 
 
 def _contract(scope: Scope, node: Reduce, axes: tuple[Axis, ...], ranges: list[Range]) -> Array | None:
-    """The sum of a product as matrix products; None when it is no such sum, when that saves nothing, or when it might not be exact."""
-    product = node.values[0]
+    """The sum of a product as matrix products; None when it is no such sum, when that saves nothing, or when it might
+    not be exact.
+    """
+    product: Expr = node.values[0]
     within = node.dtype  # the type in which the product is formed
     if isinstance(product, Cast) and dtypes.is_integer(node.dtype) and dtypes.is_integer(product.operand.dtype):
-        product, within = product.operand, dtypes.strong(product.operand.dtype)
+        product = product.operand
+        within = dtypes.strong(product.dtype)
     if not isinstance(product, Apply) or product.function != "multiply" or node.dtype == "bool" or within == "bool":
         return None
     counts = {axis: count for axis, (_, count) in zip(axes, ranges, strict=True)}
@@ -201,16 +204,17 @@ def _limit(dtype: str, within: str) -> float:
 def _matmul(f: np.ndarray, g: np.ndarray, inner: list[int], rank: int) -> np.ndarray:
     """The sum over the first dimensions (of extents `inner`) of f * g, whose last `rank` dimensions broadcast and stay."""
     full = len(inner) + rank
-    f, g = (v.reshape((1,) * (full - v.ndim) + v.shape) for v in (f, g))
+    f = f.reshape((1,) * (full - f.ndim) + f.shape)
+    g = g.reshape((1,) * (full - g.ndim) + g.shape)
     scale = 1.0
     summed: list[int] = []
     for dim, count in enumerate(inner):
-        m, n = f.shape[dim], g.shape[dim]
-        if m == n == 1:
+        ours, theirs = f.shape[dim], g.shape[dim]
+        if ours == theirs == 1:
             scale *= count  # depends on neither
-        elif n == 1:
+        elif theirs == 1:
             f = f.sum(axis=dim, keepdims=True)
-        elif m == 1:
+        elif ours == 1:
             g = g.sum(axis=dim, keepdims=True)
         else:
             summed.append(dim)

@@ -1,9 +1,9 @@
 """Values of expressions over a block of index points.
 
-A `Scope` is a grid of points with one dimension for each axis: the left side's axes last and in order, before them those of the reductions
-around, inner ones first. NumPy aligns shapes at their ends, so a value computed for the outer points is at once a value for the inner ones, and
-a value that does not depend on an axis has extent 1 (or no dimension) there. A mask says at which points a value is needed: only there may a
-read fail.
+A `Scope` is a grid of points with one dimension for each axis: the left side's axes last and in order, before them
+those of the reductions around, inner ones first. NumPy aligns shapes at their ends, so a value computed for the outer
+points is at once a value for the inner ones, and a value that does not depend on an axis has extent 1 (or no dimension)
+there. A mask says at which points a value is needed: only there may a read fail.
 """
 
 from __future__ import annotations
@@ -137,8 +137,8 @@ class State:
 class Scope:
     """A grid of points, and the values found for it so far.
 
-    axes: the values of each axis in scope, shaped to the grid. ranges: for axes that count up, their dimension (from the end), first value and
-    number of values. rank: how many dimensions the grid has.
+    axes: the values of each axis in scope, shaped to the grid. ranges: for axes that count up, their dimension (from
+    the end), first value and number of values. rank: how many dimensions the grid has.
     """
 
     def __init__(
@@ -203,7 +203,9 @@ class Scope:
         self.memo[key] = value
 
     def _outer(self, node: Expr, mask: Array | None) -> bool:
-        """Whether the value is the same at all points of the axes that this scope added, and so is the parent's to find."""
+        """Whether the value is the same at all points of the axes that this scope added, and so is the parent's to
+        find.
+        """
         return (
             self.parent is not None
             and not isinstance(self._key(node, mask), tuple)
@@ -269,7 +271,7 @@ class Scope:
             raise InternalError(f"the reference computed `{text(node)}` in {value.dtype}, but its type is {node.dtype}")
         return value[()]
 
-    # Reading tensors ---------------------------------------------------------------------------------------------------------------------
+    # Reading tensors --------------------------------------------------------------------------------------------------
 
     def _view(self, node: Access) -> Array | None:
         """An access with affine indices that is in bounds at every point, as a view of the array; else None."""
@@ -368,7 +370,9 @@ class Scope:
 
 
 def blocks(ranges: Sequence[tuple[int, int]], budget: int) -> Iterator[tuple[tuple[int, int], ...]]:
-    """The box of `ranges` (first value and number of values for each dimension) in boxes of at most `budget` points, in lexicographic order."""
+    """The box of `ranges` (first value and number of values for each dimension) in boxes of at most `budget` points, in
+    lexicographic order.
+    """
     counts = []
     left = max(budget, 1)
     for _, count in reversed(ranges):

@@ -7,8 +7,9 @@ import warnings
 
 import numpy as np
 import pytest
-import tedsl as te
 from helpers import compare
+
+import tedsl as te
 from tedsl.backends.reference import functions
 from tedsl.lang.functions import FUNCTIONS
 
@@ -38,7 +39,7 @@ def test_floating_functions(name, dtype, rng):
     A = te.tensor("A", (20,), dtype)
     T = te.tensor("T")
     T[i] = getattr(te, name, None)(A[i]) if hasattr(te, name) else te.lang.functions.apply(name, A[i])
-    by_hand = {"rsqrt": lambda v: (1 / np.sqrt(v)), "sigmoid": lambda v: 1 / (1 + np.exp(-v)), "erf": None}
+    by_hand = {"rsqrt": lambda v: 1 / np.sqrt(v), "sigmoid": lambda v: 1 / (1 + np.exp(-v)), "erf": None}
     got = te.evaluate(T, {A: a})
     if name == "erf":
         assert got[0] > 0.84
@@ -94,7 +95,14 @@ def test_casts(source, target):
 
 
 def test_promotion_follows_numpy():
-    for p, q in [("int8", "uint8"), ("int64", "uint64"), ("float32", "int32"), ("float16", "int8"), ("bool", "int16"), ("float32", "float64")]:
+    for p, q in [
+        ("int8", "uint8"),
+        ("int64", "uint64"),
+        ("float32", "int32"),
+        ("float16", "int8"),
+        ("bool", "int16"),
+        ("float32", "float64"),
+    ]:
         A, B = te.tensor("A", (3,), p), te.tensor("B", (3,), q)
         T = te.tensor("T")
         T[i] = A[i] + B[i]
@@ -105,7 +113,14 @@ def test_promotion_follows_numpy():
 def test_floats_keep_nan_and_infinities(rng):
     a = np.array([[1, np.nan, 3], [np.inf, 2, -np.inf], [-0.0, 0.0, 5]], "float32")
     A = te.tensor("A", (3, 3))
-    for fn, np_fn in [(te.sum, np.sum), (te.prod, np.prod), (te.max, np.max), (te.min, np.min), (te.argmax, np.argmax), (te.argmin, np.argmin)]:
+    for fn, np_fn in [
+        (te.sum, np.sum),
+        (te.prod, np.prod),
+        (te.max, np.max),
+        (te.min, np.min),
+        (te.argmax, np.argmax),
+        (te.argmin, np.argmin),
+    ]:
         T = te.tensor("T")
         T[i] = fn(A[i, j])
         with np.errstate(all="ignore"):
@@ -129,7 +144,13 @@ def test_affine_divided_and_reversed_indices(f32):
     a = f32(13)
     A = te.tensor("A", (13,))
     p = np.arange(4)
-    for index, by_hand in [(3 * i + 1, 3 * p + 1), (12 - 2 * i, 12 - 2 * p), (i // 3 + 5, p // 3 + 5), ((5 * i) % 13, (5 * p) % 13), (te.minimum(i, 2), np.minimum(p, 2))]:
+    for index, by_hand in [
+        (3 * i + 1, 3 * p + 1),
+        (12 - 2 * i, 12 - 2 * p),
+        (i // 3 + 5, p // 3 + 5),
+        ((5 * i) % 13, (5 * p) % 13),
+        (te.minimum(i, 2), np.minimum(p, 2)),
+    ]:
         T = te.tensor("T", (4,))
         T[i] = A[index]
         given(T, a[by_hand], {A: a})
@@ -172,7 +193,10 @@ def test_gather_out_of_range_names_the_index(f32, bad):
     T, I = te.tensor("T", (5, 3)), te.tensor("I", (4,), dtype="int32")
     E = te.tensor("E")
     E[i, j] = T[I[i], j]
-    with pytest.raises(IndexError, match=rf"`T\[I\[i\], j\]`: index 0 is {bad} \(I\[1\] is {bad}\), outside of T, whose extent there is 5") as e:
+    with pytest.raises(
+        IndexError,
+        match=rf"`T\[I\[i\], j\]`: index 0 is {bad} \(I\[1\] is {bad}\), outside of T, whose extent there is 5",
+    ) as e:
         te.evaluate(E, {T: f32(5, 3), I: np.array([0, bad, 0, 0], "int32")})
     assert isinstance(e.value, te.CallError)
     assert "test_reference.py" in str(e.value)
@@ -236,7 +260,11 @@ def test_a_reduction_counts_axes_that_its_value_does_not_read(f32):
     a = f32(3)
     A = te.tensor("A", (3,))
     kk, ll = te.reduce_axis(4, "kk"), te.reduce_axis((2, 7), "ll")
-    for value, want in [(A[i], a * 20), (A[i] * te.cast(ll, "float32"), a * 4 * 20), (te.cast(kk, "float32"), np.full(3, 30, "float32"))]:
+    for value, want in [
+        (A[i], a * 20),
+        (A[i] * te.cast(ll, "float32"), a * 4 * 20),
+        (te.cast(kk, "float32"), np.full(3, 30, "float32")),
+    ]:
         T = te.tensor("T", (3,))
         T[i] = te.sum(value, axis=(kk, ll))
         given(T, want.astype("float32"), {A: a})
@@ -333,7 +361,12 @@ def test_recurrences_along_other_axes(f32):
     S[i, j] = te.where(j >= 1, S[i, j - 1], 0.0) + X[i, j]
     given(S, a.cumsum(1), {X: a})
     P = te.tensor("P", (4, 6))
-    P[i, j] = X[i, j] + te.where(i >= 1, P[i - 1, j], 0.0) + te.where(j >= 1, P[i, j - 1], 0.0) - te.where((i >= 1) & (j >= 1), P[i - 1, j - 1], 0.0)
+    P[i, j] = (
+        X[i, j]
+        + te.where(i >= 1, P[i - 1, j], 0.0)
+        + te.where(j >= 1, P[i, j - 1], 0.0)
+        - te.where((i >= 1) & (j >= 1), P[i - 1, j - 1], 0.0)
+    )
     given(P, a.cumsum(0).cumsum(1), {X: a}, 1e-5)
 
 
@@ -343,11 +376,17 @@ def test_edit_distance(rng):
     D = te.tensor("D", (13, 10), "int32")
     D[0, j] = te.cast(j, "int32")
     D[i, 0] = te.cast(i, "int32")
-    D[i, j] = te.minimum(te.minimum(D[i - 1, j], D[i, j - 1]) + 1, D[i - 1, j - 1] + te.where(A[i - 1] == B[j - 1], 0, 1))
+    D[i, j] = te.minimum(
+        te.minimum(D[i - 1, j], D[i, j - 1]) + 1, D[i - 1, j - 1] + te.where(A[i - 1] == B[j - 1], 0, 1)
+    )
     want = np.zeros((13, 10), "int32")
     for u in range(13):
         for v in range(10):
-            want[u, v] = max(u, v) if min(u, v) == 0 else min(want[u - 1, v] + 1, want[u, v - 1] + 1, want[u - 1, v - 1] + (p[u - 1] != q[v - 1]))
+            want[u, v] = (
+                max(u, v)
+                if min(u, v) == 0
+                else min(want[u - 1, v] + 1, want[u, v - 1] + 1, want[u - 1, v - 1] + (p[u - 1] != q[v - 1]))
+            )
     given(D, want, {A: p, B: q})
 
 
@@ -433,7 +472,7 @@ def test_sizes_are_solved_for_and_checked(f32):
         te.evaluate(T, {A: f32(6)})
     with pytest.raises(te.CallError, match="the size m is 0 by axis 0 of A, but was declared to be at least 1"):
         te.evaluate(T, {A: f32(1)})
-    with pytest.raises(te.CallError, match="the size m is 2 by the call and 3 by axis 0 of A|axis 0 has 7, not 5"):
+    with pytest.raises(te.CallError, match=r"A has shape .*axis 0 has 7, not 5"):
         te.evaluate(T, {A: a}, m=2)
     B, U = te.tensor("B", (n,)), te.tensor("U")
     U[i] = B[i]
@@ -522,11 +561,11 @@ def test_scalars_that_do_not_fit():
     b = te.tensor("b", (), "int8")
     T = te.tensor("T")
     T[()] = b[()]
-    with pytest.raises(TypeError, match="b is 1.5, a Python float, expected int8"):
+    with pytest.raises(TypeError, match=r"b is 1\.5, a Python float, expected int8"):
         te.evaluate(T, {b: 1.5})
     with pytest.raises(ValueError, match="b is 1000, which int8 cannot hold"):
         te.evaluate(T, {b: 1000})
-    with pytest.raises(TypeError, match="te.evaluate takes a tensor"):
+    with pytest.raises(TypeError, match=r"te\.evaluate takes a tensor"):
         te.evaluate("T", {})
 
 
@@ -584,7 +623,9 @@ def test_blocks_do_not_show(f32, monkeypatch):
     X = te.tensor("X", (6, 9))
     S = te.tensor("S")
     m = te.max(X[i, l])
-    S[i, j] = te.exp(X[i, j] - m) / te.sum(te.exp(X[i, k] - m), where=k != 2) + te.cast(te.argmin(X[n, l], axis=(n, l)), "float32")
+    S[i, j] = te.exp(X[i, j] - m) / te.sum(te.exp(X[i, k] - m), where=k != 2) + te.cast(
+        te.argmin(X[n, l], axis=(n, l)), "float32"
+    )
     R = te.tensor("R", (6, 9))
     R[0, j] = S[0, j]
     R[i, j] = R[i - 1, j] + te.sum(S[i, l] * S[n, l] * S[n, j], axis=(n, l))

@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tedsl as te
 from interpreter import interpret
 from programs import Program
+
+import tedsl as te
 
 # Relative to the largest value: what a few hundred operations in another order may differ by.
 TOLERANCE = {"float16": 4e-3, "float32": 1e-5, "float64": 1e-12}
 
 
 def compare(got: Any, want: Any, error: float | None = None, what: str = "result") -> None:
-    """Assert that two arrays agree: shape and dtype; whole numbers and bool exactly; floats with NaN and infinities in the same places, and
-    within `error` elsewhere (None: what rounding may do to a result of that size).
+    """Assert that two arrays agree: shape and dtype; whole numbers and bool exactly; floats with NaN and infinities in
+    the same places, and within `error` elsewhere (None: what rounding may do to a result of that size).
     """
     got, want = np.asarray(got), np.asarray(want)
     assert got.shape == want.shape, f"{what}: shape {got.shape}, expected {want.shape}"
@@ -36,7 +37,8 @@ def compare(got: Any, want: Any, error: float | None = None, what: str = "result
 
 def check(T: te.Tensor | Sequence[te.Tensor], inputs: Mapping[te.Tensor, Any], want: Any = None, *, error: float | None = None,
           sizes: Mapping[str, int] | None = None, compiled: bool = True) -> Any:  # fmt: skip
-    """Assert that the reference, and the compiled kernel, give `want` (None: that they agree). Returns the reference's result.
+    """Assert that the reference, and the compiled kernel, give `want` (None: that they agree). Returns the reference's
+    result.
 
     T: a tensor, or several (then `want` is a sequence). inputs: an array for each input; they are not changed.
     """

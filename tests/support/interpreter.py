@@ -1,7 +1,8 @@
 """A second opinion on the reference: one element at a time, in plain Python.
 
-Whole numbers are Python's, wrapped to their type; floats are NumPy scalars. An element of a defined tensor is found when it is asked for, from
-the first equation whose left side it meets. Slow, short, and without blocks, masks, views or orders of evaluation.
+Whole numbers are Python's, wrapped to their type; floats are NumPy scalars. An element of a defined tensor is found
+when it is asked for, from the first equation whose left side it meets. Slow, short, and without blocks, masks, views or
+orders of evaluation.
 """
 
 from __future__ import annotations
@@ -103,7 +104,10 @@ class Interpreter:
             p, q = (tuple(Access(Tensor._internal(side, (), k), ()) for k in kinds) for side in "pq")
             combined = node.reducer.combine(p, q)
             held = {e.tensor: v for e, v in zip((*p, *q), (*result, *values), strict=True)}
-            result = tuple(Interpreter({t: np.asarray(v, t.dtype) for t, v in held.items()}, self.sizes).value(e, {}) for e in combined)
+            result = tuple(
+                Interpreter({t: np.asarray(v, t.dtype) for t, v in held.items()}, self.sizes).value(e, {})
+                for e in combined
+            )
         return tuple(fit(v, k) for v, k in zip(result, kinds, strict=True))
 
 
@@ -128,11 +132,27 @@ def apply(name: str, dtype: str, *operands: Any) -> Any:
     """An elementwise function of operands of its working type; `dtype` is that of the result."""
     a, b = (*operands, None)[:2]
     if name in ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"):
-        return bool({"less": a < b, "less_equal": a <= b, "greater": a > b, "greater_equal": a >= b, "equal": a == b, "not_equal": a != b}[name])
+        return bool(
+            {
+                "less": a < b,
+                "less_equal": a <= b,
+                "greater": a > b,
+                "greater_equal": a >= b,
+                "equal": a == b,
+                "not_equal": a != b,
+            }[name]
+        )
     if isinstance(a, np.floating):
         return floating(name, dtype, a, b)
     if isinstance(a, bool):
-        table: dict[str, Any] = {"add": a or b, "multiply": a and b, "bitwise_and": a and b, "bitwise_or": a or b, "bitwise_xor": a != b, "invert": not a}
+        table: dict[str, Any] = {
+            "add": a or b,
+            "multiply": a and b,
+            "bitwise_and": a and b,
+            "bitwise_or": a or b,
+            "bitwise_xor": a != b,
+            "invert": not a,
+        }
         table |= {"minimum": a and b, "maximum": a or b, "absolute": a}
         return table[name]
     return fit(whole(name, dtypes.BITS[dtype], a, b), dtype)

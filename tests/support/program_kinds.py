@@ -1,19 +1,24 @@
-"""Kinds of definitions that a random program is made of: each function adds one to a program and returns the tensors made."""
+"""Kinds of definitions that a random program is made of: each function adds one to a program and returns the tensors
+made.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import tedsl as te
 from programs import EPS, Generator, Index, Made, Value, settle
+
+import tedsl as te
 from tedsl.lang import dtypes
 
 i, j, t = te.axes("i j t")
 
 
 def _define(g: Generator, scope: Sequence[Index], values: Sequence[Value]) -> list[Made]:
-    """Tensors over the axes in scope: with a shape, or with extents to be inferred from an access by all the axes alone."""
+    """Tensors over the axes in scope: with a shape, or with extents to be inferred from an access by all the axes
+    alone.
+    """
     counts = tuple(a.count for a in scope)
     shape: Any = tuple(a.extent for a in scope)
     if g.inferring:
@@ -23,7 +28,9 @@ def _define(g: Generator, scope: Sequence[Index], values: Sequence[Value]) -> li
         shape = None
     names = [g.fresh("T") for _ in values]
     if len(values) > 1:
-        made = te.compute(tuple(a.extent for a in scope), lambda *p: tuple(_renamed(v.expr, scope, p) for v in values), name=names[0])
+        made = te.compute(
+            tuple(a.extent for a in scope), lambda *p: tuple(_renamed(v.expr, scope, p) for v in values), name=names[0]
+        )
     else:
         made = (te.tensor(names[0], shape),)
         made[0][tuple(a.expr for a in scope)] = values[0].expr
@@ -51,8 +58,9 @@ def specials(g: Generator) -> list[Made]:
     p, q = a.tensor[i], b.tensor[i]
     function = g.source.choice(
         [
-            lambda: te.maximum(p, q), lambda: te.minimum(p, q), lambda: p + q, lambda: p * q, lambda: te.where(p < q, p, q), lambda: te.sign(p) - q,
-            lambda: te.where(te.isnan(p) | te.isinf(q), q, p), lambda: te.floor(p) + te.rint(q), lambda: abs(p) - te.trunc(q),
+            lambda: te.maximum(p, q), lambda: te.minimum(p, q), lambda: p + q, lambda: p * q, lambda: te.where(p < q, p,
+            q), lambda: te.sign(p) - q, lambda: te.where(te.isnan(p) | te.isinf(q), q, p), lambda: te.floor(p) +
+            te.rint(q), lambda: abs(p) - te.trunc(q),
         ]
     )  # fmt: skip
     return _define(g, [Index(i, count, count)], [settle(function(), 4.0, 0.0, 2.0**-6)])
@@ -78,7 +86,9 @@ def convolution(g: Generator) -> list[Made]:
     w = g.input((3, 2, taps), (3, 2, taps), g.dtype("fi"))
     f, c, y, r = te.axes("f c y r")
     made = te.tensor(g.fresh("T"))
-    product = Value(x.tensor[c, stride * y + dilation * r] * w.tensor[f, c, r], x.bound * w.bound, 0.0, x.grain * w.grain)
+    product = Value(
+        x.tensor[c, stride * y + dilation * r] * w.tensor[f, c, r], x.bound * w.bound, 0.0, x.grain * w.grain
+    )
     total = g.total(product, (c, r), None, 2 * taps)
     made[f, y] = total.expr
     return [Made(made, (3, (size - (taps - 1) * dilation - 1) // stride + 1), total.bound, total.error, total.grain)]
@@ -228,7 +238,11 @@ def total(g: Generator) -> list[Made]:
     for n in source.shape:
         count *= max(n, 1)
     if not axes:
-        value = settle(element + 0, source.bound, source.error, source.grain) if made.dtype != "bool" else Value(element, 1.0)
+        value = (
+            settle(element + 0, source.bound, source.error, source.grain)
+            if made.dtype != "bool"
+            else Value(element, 1.0)
+        )
     else:
         value = g.total(Value(element, source.bound, source.error, source.grain), axes, None, count)
     made[()] = value.expr
@@ -236,6 +250,6 @@ def total(g: Generator) -> list[Made]:
 
 
 KINDS: list[Callable[[Generator], list[Made]]] = [
-    elementwise, elementwise, elementwise, reduction, reduction, reduction, convolution, softmax, several, padded, operators, running, table, patchwork, specials, network,
-    fibonacci, lookup, total,
+    elementwise, elementwise, elementwise, reduction, reduction, reduction, convolution, softmax, several, padded,
+    operators, running, table, patchwork, specials, network, fibonacci, lookup, total,
 ]  # fmt: skip

@@ -1,8 +1,9 @@
 """Random programs: definitions of every kind, with arrays to run them on and the error that rounding may cause.
 
-A program is drawn from a `Source`, which is a seeded generator or hypothesis. It is valid by construction. Every value carries a bound on its
-size, a bound on its rounding error and, while that is 0, the grain that it is a multiple of. So comparisons, roundings and conversions are only
-made of values that are exact whatever the order of operations, and a result can be judged by an error bound instead of a guess.
+A program is drawn from a `Source`, which is a seeded generator or hypothesis. It is valid by construction. Every value
+carries a bound on its size, a bound on its rounding error and, while that is 0, the grain that it is a multiple of. So
+comparisons, roundings and conversions are only made of values that are exact whatever the order of operations, and a
+result can be judged by an error bound instead of a guess.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ class Drawn:
 
 @dataclass
 class Program:
-    """Tensors to compute, arrays for their inputs, the sizes that hold, and for each tensor the error it may have (0: exact)."""
+    """Tensors to compute, arrays for their inputs, the sizes that hold, and for each tensor the error it may have (0:
+    exact).
+    """
 
     outputs: tuple[te.Tensor, ...]
     inputs: dict[te.Tensor, np.ndarray]
@@ -76,13 +79,17 @@ class Program:
                 from tedsl.lang.expr import Access, walk
 
                 stack += [n.tensor for p in tensor.parts for n in walk(*p.values) if isinstance(n, Access)]
-        lines = [f"{t!r} = {a.tolist()}" for t, a in self.inputs.items()] + [f"{t!r}: {t}" for t in reversed(list(seen))]
+        lines = [f"{t!r} = {a.tolist()}" for t, a in self.inputs.items()] + [
+            f"{t!r}: {t}" for t in reversed(list(seen))
+        ]
         return "\n".join([*lines, f"sizes {self.sizes}", f"outputs {', '.join(t.name for t in self.outputs)}"])
 
 
 @dataclass(frozen=True)
 class Value:
-    """An expression and what is known of it: |x| <= bound; off by at most `error`; a multiple of `grain` where that is 0."""
+    """An expression and what is known of it: |x| <= bound; off by at most `error`; a multiple of `grain` where that is
+    0.
+    """
 
     expr: Any
     bound: float
@@ -121,14 +128,17 @@ class Made:
 EPS = {"float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
 SMOOTH: list[tuple[Callable[[Any], Any], float, float]] = [  # a function, its Lipschitz constant, the bound of its values
     (te.tanh, 1, 1), (te.sin, 1, 1), (te.cos, 1, 1), (te.sigmoid, 1, 1), (te.erf, 1.2, 1), (te.arctan, 1, 1.6),
-    (lambda x: te.exp(te.minimum(x, 2)), 7.4, 7.4), (lambda x: te.expm1(-te.abs(x)), 1, 1), (lambda x: te.log1p(te.abs(x)), 1, 20),
-    (lambda x: te.sqrt(te.abs(x) + 1), 0.5, 1e3), (lambda x: te.rsqrt(te.abs(x) + 1), 0.5, 1), (lambda x: te.log(te.abs(x) + 1), 1, 20),
-    (lambda x: 1 / (te.abs(x) + 1), 1, 1), (lambda x: te.hypot(x, 1), 1, 1e3), (te.arcsinh, 1, 20),
+    (lambda x: te.exp(te.minimum(x, 2)), 7.4, 7.4), (lambda x: te.expm1(-te.abs(x)), 1, 1), (lambda x:
+    te.log1p(te.abs(x)), 1, 20), (lambda x: te.sqrt(te.abs(x) + 1), 0.5, 1e3), (lambda x: te.rsqrt(te.abs(x) + 1), 0.5,
+    1), (lambda x: te.log(te.abs(x) + 1), 1, 20), (lambda x: 1 / (te.abs(x) + 1), 1, 1), (lambda x: te.hypot(x, 1), 1,
+    1e3), (te.arcsinh, 1, 20),
 ]  # fmt: skip
 
 
 def settle(expr: Any, bound: float, error: float = 0.0, grain: float = 1.0) -> Value:
-    """The value of an expression whose exact result has this bound, error and grain: rounded to its type, and scaled down when it grows."""
+    """The value of an expression whose exact result has this bound, error and grain: rounded to its type, and scaled
+    down when it grows.
+    """
     dtype = dtypes.strong(expr.dtype)
     if not dtypes.is_float(dtype):
         low, high = dtypes.limits(dtype)
@@ -181,7 +191,7 @@ class Generator:
         self.names += 1
         return f"{letter}{self.names}"
 
-    # Programs ----------------------------------------------------------------------------------------------------------------------------
+    # Programs ---------------------------------------------------------------------------------------------------------
 
     def program(self) -> Program:
         from program_kinds import KINDS
@@ -196,7 +206,7 @@ class Generator:
         inputs = {t: a for t, a in self.inputs.items() if t in used}
         return Program(outputs, inputs, dict(self.sizes), tuple(m.error for m in chosen))
 
-    # Extents, inputs ---------------------------------------------------------------------------------------------------------------------
+    # Extents, inputs --------------------------------------------------------------------------------------------------
 
     def extent(self, positive: bool = False, most: int = 6) -> tuple[Any, int]:
         """An extent, and its value."""
@@ -219,7 +229,9 @@ class Generator:
 
     def input(self, shape: Sequence[Any], counts: Sequence[int], dtype: str, top: int | None = None) -> Made:
         """A new input. top: whole numbers from 0 up to `top` - 1."""
-        tensor = te.tensor(self.fresh("A"), tuple(shape), dtype, order="F" if len(counts) > 1 and self.chance(10) else "C")
+        tensor = te.tensor(
+            self.fresh("A"), tuple(shape), dtype, order="F" if len(counts) > 1 and self.chance(10) else "C"
+        )
         bound, grain = 9.0, 1.0
         if top is not None:
             array = self.rng.integers(0, max(top, 1), counts).astype(dtype)
@@ -246,11 +258,13 @@ class Generator:
         self.inputs[tensor] = array
         return Made(tensor, tuple(counts), bound, 0.0, grain)
 
-    # Reading -----------------------------------------------------------------------------------------------------------------------------
+    # Reading ----------------------------------------------------------------------------------------------------------
 
     def read(self, scope: Sequence[Index], dtype: str | None = None) -> Value:
         """An access: of a tensor made before, by axes that fit it, or of a new input that fits the indices."""
-        fitting = [m for m in self.made if dtype is None and all(any(self.fits(i, d) for i in scope) for d in m.tensor.shape)]
+        fitting = [
+            m for m in self.made if dtype is None and all(any(self.fits(i, d) for i in scope) for d in m.tensor.shape)
+        ]
         if fitting and self.chance(60):
             made = self.source.choice(fitting)
             index = [self.source.choice([i.expr for i in scope if self.fits(i, d)]) for d in made.tensor.shape]
@@ -274,7 +288,22 @@ class Generator:
             position = self.source.integer(0, 2)
             return position, position + 1 + slack, position + 1 + slack
         a, b = self.source.choice(scope), self.source.choice(scope)
-        kind = self.source.choice(["alone"] * 8 + ["shift", "stride", "reverse", "divide", "modulo", "sum", "dilated", "constant", "gather", "least", "select"])
+        kind = self.source.choice(
+            ["alone"] * 8
+            + [
+                "shift",
+                "stride",
+                "reverse",
+                "divide",
+                "modulo",
+                "sum",
+                "dilated",
+                "constant",
+                "gather",
+                "least",
+                "select",
+            ]
+        )
         if kind == "alone":
             return a.expr, a.extent, a.count
         if kind == "shift":
@@ -307,13 +336,15 @@ class Generator:
         position = self.source.integer(0, 2)
         return position, position + 1 + slack, position + 1 + slack
 
-    # Expressions -------------------------------------------------------------------------------------------------------------------------
+    # Expressions ------------------------------------------------------------------------------------------------------
 
     def value(self, scope: Sequence[Index], depth: int) -> Value:
         """Any expression over axes in scope."""
         if depth <= 0 or self.chance(15):
             return self.leaf(scope)
-        kind = self.source.choice(["binary"] * 4 + ["unary", "smooth", "where", "reduce", "reduce", "guard", "cast", "compare"])
+        kind = self.source.choice(
+            ["binary"] * 4 + ["unary", "smooth", "where", "reduce", "reduce", "guard", "cast", "compare"]
+        )
         if kind == "reduce" and depth < 2:
             kind = "binary"
         return getattr(self, kind)(scope, depth - 1)
@@ -335,7 +366,11 @@ class Generator:
 
     def numeric(self, scope: Sequence[Index], depth: int) -> Value:
         value = self.value(scope, depth)
-        return value if value.dtype != "bool" else Value(te.cast(value.expr, self.source.choice(["int8", "int32", "float32"])), 1.0)
+        return (
+            value
+            if value.dtype != "bool"
+            else Value(te.cast(value.expr, self.source.choice(["int8", "int32", "float32"])), 1.0)
+        )
 
     def number_of(self, scope: Sequence[Index], depth: int, exact: bool = True) -> Value:
         """A value that may be compared or rounded."""
@@ -358,13 +393,25 @@ class Generator:
         if scope and self.chance(40):
             a, b = self.source.choice(scope), self.source.choice(scope)
             c = self.source.integer(0, 3)
-            return self.source.choice([a.expr < c, a.expr >= c, a.expr <= b.expr, a.expr % 2 == 0, a.expr + b.expr > c, (a.expr > 0) & (b.expr < 4)])
+            return self.source.choice(
+                [
+                    a.expr < c,
+                    a.expr >= c,
+                    a.expr <= b.expr,
+                    a.expr % 2 == 0,
+                    a.expr + b.expr > c,
+                    (a.expr > 0) & (b.expr < 4),
+                ]
+            )
         return self.compare(scope, depth).expr
 
     def compare(self, scope: Sequence[Index], depth: int) -> Value:
         a, b = self.number_of(scope, depth), self.number_of(scope, depth)
         if {a.dtype, b.dtype} & {"uint64", "int64"} and max(a.bound, b.bound) > 2**50:
-            a, b = (Value(te.cast(v.expr, "int32") if not dtypes.is_float(v.dtype) else te.cast(0, "int32"), 1.0) for v in (a, b))
+            a, b = (
+                Value(te.cast(v.expr, "int32") if not dtypes.is_float(v.dtype) else te.cast(0, "int32"), 1.0)
+                for v in (a, b)
+            )
         kind = self.source.choice(["<", "<=", "==", "!=", "test", "logic"])
         if kind == "test" and dtypes.is_float(a.dtype):
             return Value(self.source.choice([te.isnan, te.isinf, te.isfinite])(a.expr), 1.0)
@@ -387,9 +434,16 @@ class Generator:
         made = self.input([a.extent], [a.count], self.dtype("fi"))
         c = self.source.integer(1, 2)
         back = self.chance(50)
-        condition, read = (a.expr >= c, made.tensor[a.expr - c]) if back else (a.expr + c < a.extent, made.tensor[a.expr + c])
+        condition, read = (
+            (a.expr >= c, made.tensor[a.expr - c]) if back else (a.expr + c < a.extent, made.tensor[a.expr + c])
+        )
         other = self.value(scope, depth) if self.chance(50) else Value(te.cast(7, made.tensor.dtype), 7.0)
-        return settle(te.where(condition, read, other.expr), max(made.bound, other.bound), other.error, min(made.grain, other.grain))
+        return settle(
+            te.where(condition, read, other.expr),
+            max(made.bound, other.bound),
+            other.error,
+            min(made.grain, other.grain),
+        )
 
     def cast(self, scope: Sequence[Index], depth: int) -> Value:
         value = self.value(scope, depth)
@@ -428,11 +482,15 @@ class Generator:
         value = self.floating(scope, depth)
         function, slope, bound = self.source.choice(SMOOTH)
         eps = EPS[value.dtype]
-        return Value(function(value.expr), bound, slope * value.error + 16 * eps * max(bound, 1.0) * (1 + min(value.bound, 100)))
+        return Value(
+            function(value.expr), bound, slope * value.error + 16 * eps * max(bound, 1.0) * (1 + min(value.bound, 100))
+        )
 
     def binary(self, scope: Sequence[Index], depth: int) -> Value:
         a, b = self.numeric(scope, depth), self.numeric(scope, depth)
-        if dtypes.is_float(a.dtype) != dtypes.is_float(b.dtype):  # whole numbers may be large: what their conversion rounds must be known
+        if dtypes.is_float(a.dtype) != dtypes.is_float(
+            b.dtype
+        ):  # whole numbers may be large: what their conversion rounds must be known
             a, b = (v if dtypes.is_float(v.dtype) else self.converted(v, "float32") for v in (a, b))
         elif {a.dtype, b.dtype} >= {"uint64"} and any(v.dtype.startswith("int") for v in (a, b)):
             a, b = (self.converted(v, "float64") for v in (a, b))
@@ -440,21 +498,41 @@ class Generator:
         whole = not dtypes.is_float(a.dtype)
         unsigned = dtypes.promote(a.dtype, b.dtype).startswith("uint")
         if kind == "*" and not (self.special and not (a.exact and b.exact)):
-            return settle(a.expr * b.expr, a.bound * b.bound, a.error * b.bound + b.error * a.bound + a.error * b.error, a.grain * b.grain)
+            return settle(
+                a.expr * b.expr,
+                a.bound * b.bound,
+                a.error * b.bound + b.error * a.bound + a.error * b.error,
+                a.grain * b.grain,
+            )
         if kind == "-":
-            return settle(a.expr - b.expr, math.inf if unsigned else a.bound + b.bound, a.error + b.error, min(a.grain, b.grain))
+            return settle(
+                a.expr - b.expr, math.inf if unsigned else a.bound + b.bound, a.error + b.error, min(a.grain, b.grain)
+            )
         if kind in ("min", "max"):
             f = te.minimum if kind == "min" else te.maximum
             return settle(f(a.expr, b.expr), max(a.bound, b.bound), max(a.error, b.error), min(a.grain, b.grain))
         if kind in ("//", "%"):
             if whole:
-                return settle(a.expr // b.expr, a.bound + 1) if kind == "//" else settle(a.expr % b.expr, max(a.bound, b.bound))
+                return (
+                    settle(a.expr // b.expr, a.bound + 1)
+                    if kind == "//"
+                    else settle(a.expr % b.expr, max(a.bound, b.bound))
+                )
             if a.exact and not self.special:
                 d = self.source.choice([0.5, 0.75, 2.0, -1.5])
-                return settle(a.expr // d, a.bound * 2 + 1) if kind == "//" else settle(a.expr % d, abs(d), 0.0, min(a.grain, 0.25))
+                return (
+                    settle(a.expr // d, a.bound * 2 + 1)
+                    if kind == "//"
+                    else settle(a.expr % d, abs(d), 0.0, min(a.grain, 0.25))
+                )
         if kind == "/" and not whole and not self.special:
             eps = EPS[dtypes.promote(a.dtype, b.dtype)]
-            return settle(a.expr / (te.abs(b.expr) + 1), a.bound, a.error + a.bound * b.error + 8 * eps * a.bound * (1 + b.bound), 0.0 or 2.0**-200)
+            return settle(
+                a.expr / (te.abs(b.expr) + 1),
+                a.bound,
+                a.error + a.bound * b.error + 8 * eps * a.bound * (1 + b.bound),
+                0.0 or 2.0**-200,
+            )
         if whole and kind == "bits":
             f = self.source.choice([lambda x, y: x & y, lambda x, y: x | y, lambda x, y: x ^ y])
             return settle(f(a.expr, b.expr), math.inf)
@@ -464,7 +542,7 @@ class Generator:
             return settle(te.copysign(a.expr, b.expr + 0.0625), a.bound, a.error, a.grain) if b.grain >= 0.125 else a
         return settle(a.expr + b.expr, a.bound + b.bound, a.error + b.error, min(a.grain, b.grain))
 
-    # Reductions --------------------------------------------------------------------------------------------------------------------------
+    # Reductions -------------------------------------------------------------------------------------------------------
 
     def reduce_axes(self, scope: Sequence[Index], positive: bool = False, most: int = 4) -> list[Index]:
         taken = {i.expr.name for i in scope}
@@ -476,15 +554,24 @@ class Generator:
         return found
 
     def reduce(self, scope: Sequence[Index], depth: int) -> Value:
-        kind = self.source.choice(["sum"] * 5 + ["dot"] * 3 + ["prod", "min", "max", "any", "all", "argmax", "argmin", "mean", "custom"])
-        inner = self.reduce_axes(scope, positive=kind in ("min", "max", "argmax", "argmin"), most=3 if kind == "prod" else 5)
+        kind = self.source.choice(
+            ["sum"] * 5 + ["dot"] * 3 + ["prod", "min", "max", "any", "all", "argmax", "argmin", "mean", "custom"]
+        )
+        inner = self.reduce_axes(
+            scope, positive=kind in ("min", "max", "argmax", "argmin"), most=3 if kind == "prod" else 5
+        )
         axis = tuple(i.expr for i in inner)
         both = [*scope, *inner]
         count = max(math.prod(i.count for i in inner), 1)
         where = self.condition(both, 0) if kind not in ("min", "max", "argmax", "argmin") and self.chance(25) else None
         if kind == "dot":
             a, b = self.read(both, self.dtype("fiu")), self.read(both)
-            return self.total(Value(a.expr * b.expr, a.bound * b.bound, a.error * b.bound + b.error * a.bound, a.grain * b.grain), axis, where, count)
+            return self.total(
+                Value(a.expr * b.expr, a.bound * b.bound, a.error * b.bound + b.error * a.bound, a.grain * b.grain),
+                axis,
+                where,
+                count,
+            )
         value = self.numeric(both, depth)
         if kind in ("argmax", "argmin", "any", "all") and not value.exact:
             value = self.read(both)
@@ -500,7 +587,9 @@ class Generator:
         if kind == "prod" and count <= 9 and not self.special:
             if dtypes.is_float(value.dtype):
                 value = Value(te.tanh(value.expr), 1.0, value.error + 8 * EPS[value.dtype])
-            return settle(te.prod(value.expr, axis=axis, where=where), max(value.bound, 1.0) ** count, count * value.error)
+            return settle(
+                te.prod(value.expr, axis=axis, where=where), max(value.bound, 1.0) ** count, count * value.error
+            )
         if kind == "mean" and dtypes.is_float(value.dtype):
             total = self.total(value, axis, where, count)
             return settle(total.expr / 4, total.bound / 4, total.error / 4, total.grain / 4)
@@ -508,7 +597,9 @@ class Generator:
 
     def total(self, value: Value, axis: tuple[Any, ...], where: Any, count: int) -> Value:
         dtype = value.dtype
-        error = value.error + (rounding(dtype, value.bound, value.error, value.grain) if dtypes.is_float(dtype) else 0.0)
+        error = value.error + (
+            rounding(dtype, value.bound, value.error, value.grain) if dtypes.is_float(dtype) else 0.0
+        )
         if dtypes.is_float(dtype):
             error += rounding(dtype, value.bound * count, error, value.grain)
         return settle(te.sum(value.expr, axis=axis, where=where), value.bound * count, error * count, value.grain)
