@@ -6,6 +6,7 @@ proves every access in bounds, gives each bound axis its range and a name of its
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -70,9 +71,28 @@ def _right_side(tensor: Tensor, value: Any, location: Location | None) -> Expr:
     if isinstance(value, Tensor) and value.rank:
         raise DefinitionError(f"the right side of {tensor.name} is the tensor {value.name} of {value.rank} dimensions; index it: {value.name}[{', '.join('ijklmn'[: value.rank])}]", location)
     try:
-        return as_expr(value)
+        expr = as_expr(value)
     except DefinitionError as e:
         raise DefinitionError(f"the right side of {tensor.name}: {e.message}", location) from None
+    _check_depth(tensor, expr, location)
+    return expr
+
+
+DEEPEST = 1000  # operations nested in one expression
+_FRAMES = 12  # Python frames that walking one level of an expression may take
+
+
+def _check_depth(tensor: Tensor, expr: Expr, location: Location | None) -> None:
+    """Expressions are walked recursively in places: leave room for deep ones, refuse what is deeper than anyone writes."""
+    depth: dict[Expr, int] = {}
+    for node in walk(expr):
+        depth[node] = 1 + max((depth[c] for c in node.children), default=0)
+    if depth[expr] > DEEPEST:
+        raise DefinitionError(
+            f"the right side of {tensor.name} is nested {depth[expr]} operations deep; at most {DEEPEST} are taken. Name parts of it as tensors of their own, or write the "
+            "repeated part as a reduction (te.sum) or a recurrence", location)  # fmt: skip
+    if depth[expr] > 50:
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + _FRAMES * depth[expr]))
 
 
 @dataclass

@@ -70,13 +70,13 @@ class Program:
 def program(outputs: Sequence[Tensor]) -> Program:
     """The program that computes `outputs`. Raises DefinitionError for equations that leave gaps or have no order."""
     stages: dict[Tensor, Stage] = {}
-    order: list[Stage] = []
+    order: dict[Stage, tuple[int, int]] = {}  # with the place in which it was defined
     for tensor in _reachable(outputs):
         assert tensor.definition is not None
-        for stage in lifted(tensor.definition):
+        for n, stage in enumerate(lifted(tensor.definition)):
             if stage.tensors[0] not in stages:
                 stages |= dict.fromkeys(stage.tensors, stage)
-                order.append(stage)
+                order[stage] = tensor.definition.serial, n
     return Program(tuple(outputs), inputs_of(outputs), tuple(group_of(stages, order)))
 
 
@@ -162,7 +162,10 @@ class _Lifter:
     def part(self, part: Part) -> Part:
         top = part.values[0]
         if isinstance(top, Reduce) and all(isinstance(v, Reduce) and v.args[:5] == top.args[:5] for v in part.values):
-            children = [self.lift(c, part, (), ()) for c in top.children]
+            own = () if top.where is None else (top.where,)
+            children = [self.lift(v, part, own, top.axes or ()) for v in top.values]
+            if top.where is not None:
+                children.append(self.lift(top.where, part, (), top.axes or ()))
             values = tuple(cast(Reduce, v).with_children(tuple(children)) for v in part.values)
         else:
             values = tuple(self.lift(v, part, (), ()) for v in part.values)
@@ -297,13 +300,13 @@ def _check_gaps(definition: Definition) -> None:
             raise DefinitionError(f"the equations of {first.name} ({have}) leave {first.name}[{where}] without a value: add an equation for the rest, e.g. {first.name}[{', '.join('tijk'[: len(point)])}] = …", definition.location)
 
 
-def group_of(stages: dict[Tensor, Stage], order: list[Stage]) -> Iterator[Group]:
-    """Strongly connected components of the stages, in dependency order (Tarjan's algorithm, without recursion)."""
+def group_of(stages: dict[Tensor, Stage], order: dict[Stage, tuple[int, int]]) -> Iterator[Group]:
+    """Strongly connected components of the stages, in dependency order (Tarjan's algorithm, without recursion); inside of one, in the order of
+    definition."""
     index: dict[Stage, int] = {}
     low: dict[Stage, int] = {}
     stack: list[Stage] = []
     on_stack: set[Stage] = set()
-    position = {stage: n for n, stage in enumerate(order)}
 
     def successors(stage: Stage) -> list[Stage]:
         return [stages[t] for t in stage.reads if t in stages]
@@ -340,7 +343,7 @@ def group_of(stages: dict[Tensor, Stage], order: list[Stage]) -> Iterator[Group]
                         members.append(member)
                         if member is stage:
                             break
-                    members.sort(key=position.__getitem__)
+                    members.sort(key=order.__getitem__)
                     recurrent = len(members) > 1 or any(t in stage.reads for t in stage.tensors) or len(stage.parts) > 1
                     yield Group(tuple(members), _depth(tuple(members)) if recurrent else 0)
 
