@@ -20,7 +20,7 @@ from tedsl.lang.tensor import Dim, Part, Tensor
 from .faults import Checks, assertion, early_checks
 from .ir import Allocate, Buffer, For, If, Stmt, Store, block
 from .regions import Frame, Interval, as_expr, local_value, region
-from .state import Split, StageState, State, dim, unique
+from .state import Split, StageState, State, dim, step_depth, unique
 
 
 @dataclass(slots=True)
@@ -164,7 +164,7 @@ class _Lowering:
 
     def steps(self, stages: list[StageState], depth: int, scope: _Scope) -> Stmt:
         """Stages that step together along their first `depth` axes; single equations along integers are cut out of the loops."""
-        depth = max([depth if len(stages) > 1 else 0, *(d + 1 for s in stages for p in s.parts for d, e in enumerate(p.lhs) if isinstance(e, Const))])
+        depth = step_depth(stages, depth)
         actives = [(s, s.parts) for s in stages]
         return self.step(actives, 0, depth, (), scope)
 
@@ -217,7 +217,8 @@ class _Lowering:
             rename = {own: g for own, g in zip(part.lhs, general.lhs, strict=True) if isinstance(own, Axis) and isinstance(g, Axis)}
             same_names = all(own.name == g.name for own, g in rename.items())
             reduce = part.values[0] if isinstance(part.values[0], Reduce) else None
-            data = tuple(leaf for leaf in stage.leaves if not stage.is_reduction_loop(leaf))
+            whole = {g.name for own, g in zip(part.lhs, general.lhs, strict=True) if isinstance(own, Const) and isinstance(g, Axis)}
+            data = tuple(leaf for leaf in stage.leaves if not stage.is_reduction_loop(leaf) and not whole & stage.origin(leaf))
             extra = tuple(a.name for a in reduce.axes or ()) if reduce is not None else ()
             if same_names or not stage.relations:
                 own_leaves = tuple(e.name for e in part.lhs if isinstance(e, Axis)) if not stage.relations else data

@@ -1,24 +1,431 @@
-"""Schedules: how the loops of a program run."""
+"""Schedules: how the loops of a program run.
+
+A schedule is a value with a history. Every step is checked when it is asked for; one that is refused leaves nothing behind. Handles (stages, loops)
+are names, so they work on copies and replays.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 from tedsl.lang.errors import ScheduleError, here
-from tedsl.lang.tensor import Tensor
+from tedsl.lang.expr import Axis, Expr, Var
+from tedsl.lang.tensor import Dim, Tensor
 
+from . import kinds, loops, places, rewrites
+from .history import History, Step, decoded, encoded, steps_from
+from .legality import check
 from .nest import Nest, make_nest
-from .state import State, initial
+from .state import StageState, State, initial
+
+PRIMITIVES = {
+    "split": loops.split, "tile": loops.tile, "fuse": loops.fuse, "reorder": loops.reorder,
+    "vectorize": kinds.vectorize, "unroll": kinds.unroll, "parallel": kinds.parallel, "bind": kinds.bind, "pragma": kinds.pragma,
+    "compute_at": places.compute_at, "compute_inline": places.compute_inline, "compute_root": places.compute_root, "set_scope": places.set_scope,
+    "layout": places.layout, "storage_align": places.storage_align, "double_buffer": places.double_buffer, "prefetch": places.prefetch,
+    "cache_read": rewrites.cache_read, "cache_write": rewrites.cache_write, "rfactor": rewrites.rfactor,
+}  # fmt: skip
+OF_THE_SCHEDULE = ("cache_read", "cache_write", "rfactor")  # the others belong to a stage
+
+
+class Loop(Axis):
+    """A loop of a stage, as primitives return it. It is only a name (and equal to every axis of that name); `extent` is that of the schedule when it
+    was asked for, `stage` the name of the stage.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, name: str, lo: Any = 0, extent: Any = None, stage: str = "") -> Expr:
+        return Expr.__new__(cls, name, lo, extent, stage)
+
+    stage = property(lambda self: self.args[3])
 
 
 class Schedule:
-    """A schedule of a program. Made by `te.create_schedule`."""
+    """A schedule of a program. Made by `te.create_schedule`; `s[T]`, `s["name"]` is a stage."""
 
     def __init__(self, outputs: tuple[Tensor, ...], several: bool) -> None:
         self.outputs = outputs
         self.several = several
         self.state: State = initial(outputs)
+        self._past: tuple[tuple[State, Step], ...] = ()  # the state before each step, and the step
+
+    # Stages ------------------------------------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, key: Any) -> StageHandle:
+        return StageHandle(self, self._stage(key))
+
+    def __contains__(self, key: Any) -> bool:
+        try:
+            self._stage(key)
+        except ScheduleError:
+            return False
+        return True
+
+    def __iter__(self) -> Iterator[StageHandle]:
+        return iter(self.stages)
+
+    @property
+    def stages(self) -> tuple[StageHandle, ...]:
+        """Every stage, producers before their readers."""
+        return tuple(StageHandle(self, s.name) for s in self.state.stages)
+
+    def _stage(self, key: Any) -> str:
+        """The name of the stage that `key` means."""
+        names = [s.name for s in self.state.stages]
+        if isinstance(key, StageHandle):
+            self._same_program(key)
+            key = key.name
+        elif isinstance(key, Tensor):
+            writer = self.state.writer(key)
+            if writer is not None:
+                return writer.name
+            if any(t is key for _, t in self.state.inputs):
+                raise ScheduleError(f"{key.name} is an input and has no loops. Its readers have; a copy of it has loops of its own: s.cache_read({key.name}, scope, readers)", here())
+            if not isinstance(key, rewrites.StageTensor):
+                raise ScheduleError(f"{key!r} is no part of this schedule, whose stages are {', '.join(names)}. Make the schedule of a tensor that needs it", here())
+            key = key.name
+        elif not isinstance(key, str):
+            raise ScheduleError(f"{key!r} names no stage; a stage is given by its tensor, its name or its handle", here())
+        if key in names:
+            return cast(str, key)
+        for s in self.state.stages:
+            if any(t.name == key for t in s.tensors):
+                return s.name
+        raise ScheduleError(f"this schedule has no stage {key}; its stages are {', '.join(names)}", here())
+
+    def _same_program(self, handle: StageHandle) -> None:
+        other = handle.schedule
+        if other is self or all(a is b for a, b in zip(other.outputs, self.outputs, strict=False)):
+            return
+        if [s.name for s in initial(other.outputs).stages] == [s.name for s in initial(self.outputs).stages]:
+            return  # a copy that travelled
+        raise ScheduleError(f"the stage {handle.name} belongs to the schedule of {', '.join(t.name for t in other.outputs)}, and this is one of {', '.join(t.name for t in self.outputs)}. Take the stage from this schedule", here())
+
+    def _tensor(self, key: Any) -> str:
+        """The name of the tensor that `key` means: an input or what a stage computes."""
+        tensors = self.state.tensors()
+        if isinstance(key, Tensor):
+            for name, t in tensors.items():
+                if t is key:
+                    return name
+            if isinstance(key, rewrites.StageTensor) and key.name in tensors:
+                return key.name
+        elif isinstance(key, StageHandle):
+            return self._stage(key)
+        elif isinstance(key, str) and key in tensors:
+            return key
+        shown = key.name if isinstance(key, Tensor) else repr(key)
+        raise ScheduleError(f"{shown} is no tensor of this schedule; its tensors are {', '.join(tensors)}", here())
+
+    def _loop(self, stage: str, key: Any, primitive: str) -> str:
+        """The name of the loop of `stage` that `key` means."""
+        if isinstance(key, Loop) and key.stage != stage:
+            mine = self.state.stage(stage)
+            if mine.root(key.name) is None and not stage.startswith(key.stage + "."):
+                raise ScheduleError(f"{primitive} of {stage} got the loop {key.name} of {key.stage}; the loops of {stage} are {', '.join(mine.leaves) or 'none'}", here())
+        if isinstance(key, Axis):
+            return cast(str, key.name)
+        if isinstance(key, str):
+            return key
+        raise ScheduleError(f"{primitive} of {stage} got {key!r}; an axis is given by itself, by its name, or as a primitive returned it", here())
+
+    # Steps -------------------------------------------------------------------------------------------------------------------------------
+
+    def _apply(self, stage: str, primitive: str, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None, location: Any = None) -> tuple[str, ...]:
+        """Carry out a step given in names and numbers. Raises ScheduleError, and leaves the schedule as it was, when it may not be done."""
+        rule = PRIMITIVES.get(primitive)
+        if rule is None:
+            raise ScheduleError(f"there is no primitive {primitive}; one of {', '.join(PRIMITIVES)}", here())
+        kwargs = kwargs or {}
+        known = {k: decoded(v) for k, v in kwargs.items()}
+        values = [decoded(a) for a in args]
+        if primitive not in OF_THE_SCHEDULE:
+            values.insert(0, self._stage(stage))
+        state, made = cast(Any, rule)(self.state, *values, **known)
+        what = f"{primitive}{f' of {stage}' if stage else ''}"
+        check(state, what)
+        step = Step(stage, primitive, tuple(args), dict(kwargs), location or here(), made)
+        self._past = (*self._past, (self.state, step))
+        self.state = state
+        return cast("tuple[str, ...]", made)
+
+    @property
+    def history(self) -> History:
+        """The steps so far; prints as the Python that replays them."""
+        return History([step for _, step in self._past])
+
+    def undo(self, steps: int = 1) -> Schedule:
+        """Take back the last step (or the last few)."""
+        if not isinstance(steps, int) or steps < 0 or steps > len(self._past):
+            raise ScheduleError(f"undo of {steps!r} steps: this schedule has {len(self._past)}", here())
+        if steps:
+            self.state = self._past[-steps][0]
+            self._past = self._past[:-steps]
+        return self
+
+    def copy(self) -> Schedule:
+        """Another schedule of the same program with the same steps."""
+        made = object.__new__(Schedule)
+        made.outputs, made.several, made.state, made._past = self.outputs, self.several, self.state, self._past
+        return made
+
+    __copy__ = copy
+
+    def to_json(self) -> str:
+        """The steps as JSON, for `te.create_schedule(T).replay(…)`."""
+        return self.history.to_json()
+
+    def replay(self, history: Any) -> Schedule:
+        """Carry out the steps of another schedule (its `history`, or what its `to_json` gave) after those of this one. All of them, or none."""
+        steps = steps_from(history)
+        before = self.state, self._past
+        for n, step in enumerate(steps):
+            try:
+                self._apply(step.stage, step.primitive, step.args, step.kwargs, step.location)
+            except (ScheduleError, TypeError, KeyError, ValueError) as e:
+                self.state, self._past = before
+                message = e.message if isinstance(e, ScheduleError) else f"{type(e).__name__}: {e}"
+                raise ScheduleError(f"step {n + 1} of {len(steps)} of the history, {step}, does not fit this program: {message}", here()) from None
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_restored, (self.outputs, self.several, self.to_json()))
+
+    # Sizes -------------------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """The names of the tile factors that are sizes: they need values before the schedule can be lowered."""
+        found = {a["var"] for _, step in self._past for a in (*step.args, *step.kwargs.values()) if isinstance(a, dict) and "var" in a}
+        return tuple(sorted(found))
+
+    def fixed(self, **sizes: int) -> Schedule:
+        """The same schedule with whole numbers in place of the sizes named: tile factors, and the sizes of the program."""
+        from .fixing import fixed_schedule
+
+        return fixed_schedule(self, sizes)
+
+    # Rewriting ---------------------------------------------------------------------------------------------------------------------------
+
+    def cache_read(self, tensor: Any, scope: str, readers: Any) -> Tensor:
+        """A copy of `tensor` in `scope` (global, cache, register, shared), from which `readers` (stages or tensors, one or several) read.
+
+        Returns the copy, a stage named after the tensor and the scope; its axes are `s[copy].axis`. Computed at the root (or where the tensor is)
+        until compute_at says otherwise.
+        """
+        given = readers if isinstance(readers, (list, tuple)) else [readers]
+        (made,) = self._apply("", "cache_read", (self._tensor(tensor), scope, [self._stage(r) for r in given]))
+        return self.state.stage(made).tensor
+
+    def cache_write(self, tensor: Any, scope: str) -> Any:
+        """Compute `tensor` (or all tensors of a stage, or those of several stages, in a list) in `scope`, and copy the result to where it belongs.
+
+        Returns the new tensor (a list for a list), a stage named after the tensor and the scope. It has the definition, with its axes and its
+        reduction; the old stage copies.
+        """
+        several = isinstance(tensor, (list, tuple))
+        given = list(tensor) if several else [tensor]
+        names = [self._tensor(t) for t in given]
+        self._apply("", "cache_write", (names if several else names[0], scope))
+        found = rewrites.written(self.state, names)
+        return found if several else found[0]
+
+    def rfactor(self, tensor: Any, axis: Any, factor_axis: int = 0) -> Any:
+        """Partial results of a reduction, one for each step of its loop `axis`: a new stage with that axis as its dimension `factor_axis`. `tensor`
+        then reduces over it. Returns the new tensor (a list when the stage computes several).
+        """
+        stage = self._stage(tensor)
+        kwargs = {} if factor_axis == 0 else {"factor_axis": encoded(factor_axis)}
+        (made,) = self._apply("", "rfactor", (stage, self._loop(stage, axis, "rfactor")), kwargs)
+        tensors = self.state.stage(made).tensors
+        return tensors[0] if len(self.state.stage(stage).tensors) == 1 else list(tensors)
+
+    # Showing -----------------------------------------------------------------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        from .show import schedule_text
+
+        return schedule_text(self)
+
+    def __repr__(self) -> str:
+        return f"<schedule of {', '.join(t.name for t in self.outputs)}, {len(self._past)} steps>"
+
+    def _repr_html_(self) -> str:
+        from .show import schedule_html
+
+        return schedule_html(self)
+
+
+def _restored(outputs: tuple[Tensor, ...], several: bool, history: str) -> Schedule:
+    return Schedule(outputs, several).replay(history)
+
+
+class StageHandle:
+    """A stage of a schedule. Its primitives change the schedule; loops are given as primitives returned them, by their names, or as the axes of the
+    definition.
+    """
+
+    __slots__ = ("name", "schedule")
+
+    def __init__(self, schedule: Schedule, name: str) -> None:
+        self.schedule, self.name = schedule, name
+
+    @property
+    def state(self) -> StageState:
+        try:
+            return self.schedule.state.stage(self.name)
+        except KeyError:
+            raise ScheduleError(f"the schedule has no stage {self.name} any more: the step that made it was undone", here()) from None
+
+    @property
+    def tensor(self) -> Tensor:
+        return self.state.tensor
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.state.tensors
+
+    @property
+    def axis(self) -> tuple[Loop, ...]:
+        """The axes of the left side."""
+        return tuple(self._made(a.name, a.lo) for a in self.state.axes)
+
+    @property
+    def reduce_axis(self) -> tuple[Loop, ...]:
+        """The axes that are reduced over."""
+        return tuple(self._made(a.name, a.lo) for a in self.state.reduce_axes)
+
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        """The loops as they stand, outermost first."""
+        return tuple(self._made(leaf) for leaf in self.state.leaves)
+
+    leaf_iter_vars = loops
+
+    @property
+    def scope(self) -> str:
+        return self.state.scope
+
+    def _made(self, name: str, lo: Any = 0) -> Loop:
+        return cast(Loop, Loop(name, lo, self.state.extent(name), self.name))
+
+    def _do(self, primitive: str, *args: Any, **kwargs: Any) -> tuple[Loop, ...]:
+        self.state  # raises when the stage is gone
+        return tuple(self._made(n) for n in self.schedule._apply(self.name, primitive, [encoded(a) for a in args], {k: encoded(v) for k, v in kwargs.items() if v is not None}))
+
+    def _axis(self, key: Any, primitive: str) -> str:
+        self.state
+        return self.schedule._loop(self.name, key, primitive)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StageHandle) and other.schedule is self.schedule and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash((id(self.schedule), self.name))
+
+    def __repr__(self) -> str:
+        return f"<stage {self.name}: {', '.join(self.state.leaves) or 'no loops'}>"
+
+    # Loops -------------------------------------------------------------------------------------------------------------------------------
+
+    def split(self, axis: Any, factor: Dim | None = None, nparts: Dim | None = None) -> tuple[Loop, Loop]:
+        """One loop becomes two: blocks of `factor` steps, or `nparts` blocks. Returns outer, inner.
+
+        for i in 0..n    →    for i_o in 0..ceil(n / factor): for i_i in 0..factor
+
+        The factor is a whole number or a size (`te.var`), and need not divide: the last block is shorter. Raises ScheduleError when the axis is no
+        loop (any more), or is marked already.
+
+        >>> import tedsl as te
+        >>> i = te.axes("i")
+        >>> A, B = te.tensor("A", (10,)), te.tensor("B"); B[i] = 2 * A[i]
+        >>> s = te.create_schedule(B)
+        >>> s[B].split(i, factor=4)
+        (i_o, i_i)
+        """
+        return cast("tuple[Loop, Loop]", self._do("split", self._axis(axis, "split"), factor=factor, nparts=nparts))
+
+    def tile(self, x: Any, y: Any, x_factor: Dim, y_factor: Dim) -> tuple[Loop, Loop, Loop, Loop]:
+        """Two loops become four, the outer ones first: split both, then reorder. Returns outer x, outer y, inner x, inner y."""
+        return cast("tuple[Loop, Loop, Loop, Loop]", self._do("tile", self._axis(x, "tile"), self._axis(y, "tile"), x_factor, y_factor))
+
+    def fuse(self, *axes: Any) -> Loop:
+        """Neighbouring loops, outermost first, become one. Returns it. Raises ScheduleError when they are not neighbours in this order, or when some
+        are reduced over and others are not.
+        """
+        return self._do("fuse", *(self._axis(a, "fuse") for a in axes))[0]
+
+    def reorder(self, *axes: Any) -> None:
+        """The given loops take, in the given order, the places that they have now; the others stay. Raises ScheduleError when a recurrence would
+        read a step before it is computed, or a stage computed at one of the loops would be read outside of it.
+        """
+        self._do("reorder", *(self._axis(a, "reorder") for a in axes))
+
+    # Kinds -------------------------------------------------------------------------------------------------------------------------------
+
+    def vectorize(self, axis: Any) -> None:
+        """The loop's steps become lanes of vector instructions. Raises ScheduleError for a loop that is reduced over (see `rfactor`), or whose steps
+        depend on each other.
+        """
+        self._do("vectorize", self._axis(axis, "vectorize"))
+
+    def unroll(self, axis: Any) -> None:
+        """The loop's steps are written out one after the other."""
+        self._do("unroll", self._axis(axis, "unroll"))
+
+    def parallel(self, axis: Any) -> None:
+        """The loop's steps are shared among threads. Raises ScheduleError for a loop that is reduced over (see `rfactor`), whose steps depend on each
+        other, or that stands in a parallel loop.
+        """
+        self._do("parallel", self._axis(axis, "parallel"))
+
+    def bind(self, axis: Any, thread: str) -> None:
+        """The loop runs on an axis of a GPU: "blockIdx.x" … "threadIdx.z". For target="cuda"."""
+        self._do("bind", self._axis(axis, "bind"), thread)
+
+    def pragma(self, axis: Any, text: str) -> None:
+        """`#pragma text` before the loop in the C source."""
+        self._do("pragma", self._axis(axis, "pragma"), text)
+
+    # Places ------------------------------------------------------------------------------------------------------------------------------
+
+    def compute_at(self, parent: Any, axis: Any) -> None:
+        """Compute the stage inside of the loop `axis` of `parent`, just what is read there. Raises ScheduleError when something outside of that loop
+        reads it, or it is a result or a recurrence.
+        """
+        at = self.schedule._stage(parent)
+        self._do("compute_at", {"stage": at}, self.schedule._loop(at, axis, "compute_at"))
+
+    def compute_inline(self) -> None:
+        """The stage's expression takes the place of every read of it. Raises ScheduleError for reductions, recurrences and results."""
+        self._do("compute_inline")
+
+    def compute_root(self) -> None:
+        """Compute the stage in loops of its own (the default)."""
+        self._do("compute_root")
+
+    def set_scope(self, scope: str) -> None:
+        """Store the stage in "global", "cache", "register" or "shared" memory."""
+        self._do("set_scope", scope)
+
+    def layout(self, *axes: Any) -> None:
+        """Store the stage in the order of its own loops: each that is not reduced over, once."""
+        self._do("layout", *(self._axis(a, "layout") for a in axes))
+
+    def storage_align(self, axis: Any, factor: int, offset: int = 0) -> None:
+        """Begin rows along `axis` at multiples of `factor` elements, plus `offset`."""
+        self._do("storage_align", self._axis(axis, "storage_align"), factor, offset)
+
+    def double_buffer(self) -> None:
+        """Let two buffers take turns, one filled while the other is read."""
+        self._do("double_buffer")
+
+    def prefetch(self, tensor: Any, axis: Any, offset: int) -> None:
+        """Ask memory, in each step of `axis`, for what is read of `tensor` `offset` steps later."""
+        self._do("prefetch", self.schedule._tensor(tensor), self._axis(axis, "prefetch"), offset)
 
 
 def as_outputs(target: Any) -> tuple[tuple[Tensor, ...], bool]:
@@ -34,11 +441,28 @@ def as_outputs(target: Any) -> tuple[tuple[Tensor, ...], bool]:
 
 
 def create_schedule(target: Tensor | Sequence[Tensor]) -> Schedule:
-    """The default schedule of a tensor, or of several that are computed by one kernel: plain loops, every stage on its own."""
+    """The default schedule of a tensor, or of several that are computed by one kernel: plain loops, every stage on its own.
+
+    Each of its primitives is checked when it is called: ScheduleError says what is refused, why, and what to do instead.
+
+    >>> import tedsl as te
+    >>> i, j, k = te.axes("i j k")
+    >>> A, B, C = te.tensor("A", (64, 64)), te.tensor("B", (64, 64)), te.tensor("C")
+    >>> C[i, j] = te.sum(A[i, k] * B[j, k])
+    >>> s = te.create_schedule(C)
+    >>> io, jo, ii, ji = s[C].tile(i, j, 12, 32)
+    >>> print(s.history)
+    s["C"].tile("i", "j", 12, 32)  # i_o, j_o, i_i, j_i
+    """
     return Schedule(*as_outputs(target))
 
 
-def lower(target: Any, args: Sequence[Tensor] | None = None) -> Nest:
-    """The loops of a schedule (or of a tensor with the default schedule)."""
+def lower(target: Any, args: Sequence[Tensor] | None = None, **sizes: int) -> Nest:
+    """The loops of a schedule (or of a tensor with the default schedule). `sizes`: values of symbolic sizes and tile factors.
+
+    Raises ScheduleError for what only the whole schedule can tell.
+    """
     s = target if isinstance(target, Schedule) else create_schedule(target)
+    if sizes:
+        s = s.fixed(**sizes)
     return make_nest(s.state, args, s.several)

@@ -9,6 +9,7 @@ All loops of a stage are known by name; a handle (an Axis) is only a name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from tedsl.lang.errors import Location
 from tedsl.lang.expr import Axis, Const, Expr, Reduce
 from tedsl.lang.integers import simplify
 from tedsl.lang.program import Program, Stage, program
+from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Dim, Part, Tensor
 
 
@@ -122,6 +124,8 @@ class StageState:
                 factor = self.factor(r, extents)
                 if name == r.inner:
                     return factor
+                if r.nparts is not None and isinstance(r.nparts, Expr):
+                    return r.nparts
                 return ceil_div(parent, factor)
         raise KeyError(name)
 
@@ -186,6 +190,7 @@ class State:
     outputs: tuple[Tensor, ...]
     stages: tuple[StageState, ...]
     groups: tuple[tuple[tuple[str, ...], int], ...]
+    inputs: tuple[tuple[str, Tensor], ...] = ()
 
     def stage(self, name: str) -> StageState:
         for s in self.stages:
@@ -210,6 +215,22 @@ class State:
     def readers(self, tensor: Tensor) -> tuple[StageState, ...]:
         return tuple(s for s in self.stages if tensor in reads(s))
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor under a name of its own: inputs, then what the stages compute (the first of a stage under the stage's name)."""
+        found = dict(self.inputs)
+        found |= {s.name: s.tensor for s in self.stages}
+        used = set(found)
+        for s in self.stages:
+            for t in s.tensors[1:]:
+                found[unique(t.name, used)] = t
+        return found
+
+
+def step_depth(stages: Sequence[StageState], depth: int) -> int:
+    """Along how many leading axes stages are stepped through together (`depth`: of their group), or cut at the whole numbers of their equations."""
+    cut = (d + 1 for s in stages for p in s.parts if not isinstance(p, ScatterPart) for d, e in enumerate(p.lhs) if isinstance(e, Const))
+    return max([depth if len(stages) > 1 else 0, *cut])
+
 
 def reads(stage: StageState) -> tuple[Tensor, ...]:
     """The tensors that a stage reads."""
@@ -225,14 +246,15 @@ def stage_state(name: str, tensors: tuple[Tensor, ...], parts: tuple[Part, ...],
 def initial(outputs: tuple[Tensor, ...]) -> State:
     """The default state: every stage computed at the root with plain loops."""
     made: Program = program(outputs)
-    used: set[str] = {t.name for t in made.inputs}
+    used: set[str] = set()
+    inputs = tuple((unique(t.name, used), t) for t in made.inputs)
     names: dict[Stage, str] = {}
     wanted = set(outputs)
     for stage in sorted(made.stages, key=lambda s: not (set(s.tensors) & wanted)):  # outputs keep their own names
         names[stage] = unique(stage.name, used)
     stages = tuple(stage_state(names[s], s.tensors, s.parts, bool(set(s.tensors) & wanted)) for s in made.stages)
     groups = tuple((tuple(names[s] for s in g.stages), g.depth) for g in made.groups if g.depth or len(g.stages) > 1)
-    return State(outputs, stages, groups)
+    return State(outputs, stages, groups, inputs)
 
 
 def unique(name: str, used: set[str]) -> str:

@@ -1,0 +1,154 @@
+"""The steps of a schedule: as Python that replays them, as JSON, and back.
+
+    step ::= Step(stage, primitive, args, kwargs, location)      what was asked for, in names and numbers; stage "" for a step of the schedule itself
+    arg  ::= number | text | {"stage": name} | {"var": name, "min": n, "multiple_of": n} | {"intrinsic": …} | [arg …]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+from tedsl.lang.errors import Location, ScheduleError, here
+from tedsl.lang.expr import Var
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call of a primitive. `made`: the loops or stages that came of it."""
+
+    stage: str
+    primitive: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    location: Location | str | None = None
+    made: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        where = f's["{self.stage}"]' if self.stage else "s"
+        shown = [_python(a) for a in self.args] + [f"{k}={_python(v)}" for k, v in self.kwargs.items()]
+        return f"{where}.{self.primitive}({', '.join(shown)})"
+
+    def to_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"stage": self.stage, "primitive": self.primitive, "args": list(self.args)}
+        if self.kwargs:
+            found["kwargs"] = dict(self.kwargs)
+        if self.location is not None:
+            found["at"] = str(self.location)
+        return found
+
+    @classmethod
+    def from_json(cls, value: Any) -> Step:
+        """A step from what `to_json` gave. Raises ScheduleError for anything else."""
+        try:
+            stage, primitive, args, kwargs = value["stage"], value["primitive"], tuple(value["args"]), dict(value.get("kwargs", {}))
+        except (TypeError, KeyError, ValueError):
+            raise ScheduleError(f"{value!r} is no step of a schedule; a step has a stage, a primitive and args", here()) from None
+        if not isinstance(stage, str) or not isinstance(primitive, str):
+            raise ScheduleError(f"{value!r} is no step of a schedule: its stage and its primitive are names", here())
+        return cls(stage, primitive, args, kwargs, value.get("at"))
+
+
+class History(Sequence[Step]):
+    """The steps of a schedule in order. Prints as the Python that replays it: `s` is then the default schedule."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = tuple(steps)
+
+    @overload
+    def __getitem__(self, n: int) -> Step: ...
+    @overload
+    def __getitem__(self, n: slice) -> History: ...
+    def __getitem__(self, n: int | slice) -> Step | History:
+        return History(self._steps[n]) if isinstance(n, slice) else self._steps[n]
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self._steps)
+
+    def __str__(self) -> str:
+        lines = []
+        for step in self._steps:
+            made = f"  # {', '.join(step.made)}" if step.made else ""
+            lines.append(f"{step}{made}")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def to_json(self) -> str:
+        import json
+
+        return json.dumps({"version": VERSION, "steps": [s.to_json() for s in self._steps]})
+
+
+def steps_from(given: Any) -> tuple[Step, ...]:
+    """Steps from a history, from JSON text or from what it holds. Raises ScheduleError for anything else."""
+    if isinstance(given, History):
+        return tuple(given)
+    if isinstance(given, (str, bytes)):
+        import json
+
+        try:
+            given = json.loads(given)
+        except ValueError as e:
+            raise ScheduleError(f"the history to be replayed is no JSON: {e}", here()) from None
+    if isinstance(given, dict):
+        if given.get("version") != VERSION or not isinstance(given.get("steps"), list):
+            raise ScheduleError(f"the history to be replayed is none of this version of tedsl: it needs version {VERSION} and a list of steps", here())
+        given = given["steps"]
+    if not isinstance(given, (list, tuple)):
+        raise ScheduleError(f"{type(given).__name__} is no history; replay takes s.history or what s.to_json() gave", here())
+    return tuple(s if isinstance(s, Step) else Step.from_json(s) for s in given)
+
+
+def encoded(value: Any) -> Any:
+    """A number, name or size as JSON can hold it."""
+    if isinstance(value, Var):
+        found: dict[str, Any] = {"var": value.name}
+        if value.minimum:
+            found["min"] = value.minimum
+        if value.multiple_of != 1:
+            found["multiple_of"] = value.multiple_of
+        return found
+    if isinstance(value, (list, tuple)):
+        return [encoded(v) for v in value]
+    if hasattr(value, "__index__") and not isinstance(value, bool):
+        return int(value)
+    return value
+
+
+def decoded(value: Any) -> Any:
+    """The opposite of `encoded`. A stage becomes its name."""
+    if isinstance(value, dict):
+        if "var" in value:
+            return Var(value["var"], value.get("min", 0), value.get("multiple_of", 1))
+        if "stage" in value:
+            return value["stage"]
+        if "intrinsic" in value:
+            from .tensorize import Intrinsic
+
+            return Intrinsic.from_json(value["intrinsic"])
+    if isinstance(value, list):
+        return [decoded(v) for v in value]
+    return value
+
+
+def _python(value: Any) -> str:
+    if isinstance(value, dict):
+        if "var" in value:
+            more = "".join(f", {k}={value[k]}" for k in ("min", "multiple_of") if k in value)
+            return f'te.var("{value["var"]}"{more})'
+        if "stage" in value:
+            return f's["{value["stage"]}"]'
+        if "intrinsic" in value:
+            return str(value["intrinsic"]["name"])
+    if isinstance(value, list):
+        return f"[{', '.join(map(_python, value))}]"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(value)

@@ -1,0 +1,63 @@
+"""Primitives that say how a loop runs: vectorize, unroll, parallel, bind, pragma."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tedsl.lang.errors import ScheduleError, here
+
+from . import legality
+from .ir import GPU_AXES
+from .loops import Result
+from .state import State
+
+
+def _marked(state: State, name: str, axis: str, kind: str, primitive: str) -> Result:
+    stage = state.stage(name)
+    legality.is_loop(stage, axis, primitive)
+    before = stage.kind(axis)
+    if before not in ("serial", kind):
+        raise ScheduleError(f"{primitive} of the axis {axis} of {name}: it is {before} already. Split it and mark one of the two loops", here())
+    return state.updated(stage.with_kind(axis, kind)), ()
+
+
+def vectorize(state: State, name: str, axis: str) -> Result:
+    """The loop's steps become lanes of vector instructions.
+
+    Checked: it is not reduced over (`rfactor` makes it a loop that can be), no step reads what another one writes, and it stands in no other
+    vectorised loop.
+    """
+    return _marked(state, name, axis, "vectorized", "vectorize")
+
+
+def unroll(state: State, name: str, axis: str) -> Result:
+    """The loop's steps are written out one after the other. A loop whose extent is not constant stays a loop."""
+    return _marked(state, name, axis, "unrolled", "unroll")
+
+
+def parallel(state: State, name: str, axis: str) -> Result:
+    """The loop's steps are shared among threads.
+
+    Checked: it is not reduced over (`rfactor` makes it a loop that can be), no step reads what another one writes, and it stands in no other
+    parallel loop.
+    """
+    return _marked(state, name, axis, "parallel", "parallel")
+
+
+def bind(state: State, name: str, axis: str, thread: str) -> Result:
+    """The loop's steps run on the axis `thread` of a GPU: blockIdx.x … threadIdx.z. For target="cuda" only.
+
+    Checked as `parallel` is.
+    """
+    if thread not in GPU_AXES:
+        raise ScheduleError(f"bind of the axis {axis} of {name} to {thread!r}: the axes of a GPU are {', '.join(GPU_AXES)}", here())
+    return _marked(state, name, axis, thread, "bind")
+
+
+def pragma(state: State, name: str, axis: str, text: str) -> Result:
+    """`#pragma text` stands before the loop in the C source. The text is taken as it is."""
+    stage = state.stage(name)
+    legality.is_loop(stage, axis, "pragma")
+    if not isinstance(text, str) or not text.strip() or "\n" in text or "\\" in text:
+        raise ScheduleError(f"pragma of the axis {axis} of {name}: {text!r} is no pragma; it is one line of text, such as 'GCC unroll 4'", here())
+    return state.updated(replace(stage, pragmas=(*stage.pragmas, (axis, text.strip())))), ()
