@@ -177,15 +177,14 @@ def _splat(writer: _Writer, dtype: str, lanes: int) -> str:
 
 
 # GCC joins a loop over the lanes of a vector into one instruction only as long as nothing around it is in the way. So where
-# x86 has the instruction, GCC's builtin is named, by the vector's bytes; {t} is the letter of the element's type, {mask} has
-# a bit per lane. Other compilers and machines get the portable formulation.
+# x86 has the instruction, GCC's builtin is named, by the vector's bytes; {t} is the letter of the element's type, and the
+# mask -1 means every lane. Other compilers and machines get the portable formulation.
 def _on_x86(dtype: str, lanes: int, texts: dict[int, str]) -> str:
     """``#if`` and the statement for this width, up to ``#else``; nothing when no instruction has this width."""
     size = _TYPES[dtype][2] * lanes
     if size not in texts:
         return ""
-    letter, mask = ("s", "0xffff") if dtype == "float32" else ("d", "0xff")
-    text = texts[size].replace("{t}", letter).replace("{mask}", mask)
+    text = texts[size].replace("{t}", "s" if dtype == "float32" else "d")
     # Asked of GCC alone: Clang has other parameters under some of these names, and needs none of them.
     return f"#if !defined(__clang__) && __has_builtin({text.split('(')[0]})\n    return {text};\n#else\n"
 
@@ -207,7 +206,7 @@ def _limit(name: str, relation: str, instruction: str) -> Callable[[_Writer, str
         texts = {
             16: f"{stem}(@splat(limit), x)",
             32: f"{stem}256(@splat(limit), x)",
-            64: f"{stem}512_mask(@splat(limit), x, x, {{mask}}, 4)",
+            64: f"{stem}512_mask(@splat(limit), x, x, -1, 4)",
         }
         special = _on_x86(dtype, lanes, texts)
         end = "#endif\n}" if special else "}"
@@ -219,7 +218,7 @@ def _limit(name: str, relation: str, instruction: str) -> Callable[[_Writer, str
 def _scale(writer: _Writer, dtype: str, lanes: int) -> str:
     """p * 2^n: n can lie outside the range of normal numbers, hence two factors; only the last product rounds."""
     shift = 23 if dtype == "float32" else 52
-    special = _on_x86(dtype, lanes, {64: "__builtin_ia32_scalefp{t}512_mask(p, n, p, {mask}, 4)"} if lanes > 1 else {})
+    special = _on_x86(dtype, lanes, {64: "__builtin_ia32_scalefp{t}512_mask(p, n, p, -1, 4)"} if lanes > 1 else {})
     return (
         f"/* p * 2^n; n + {254 if dtype == 'float32' else 2046} stands in the low bits of k as well */\n"
         f"V @scale(V p, V n, I k)\n{{\n    (void)n, (void)k; /* one of them serves */\n{special}"
@@ -291,7 +290,7 @@ def _root(writer: _Writer, dtype: str, lanes: int) -> str:
     texts = {
         16: "__builtin_ia32_sqrtp{t}(x)",
         32: "__builtin_ia32_sqrtp{t}256(x)",
-        64: "__builtin_ia32_sqrtp{t}512_mask(x, x, {mask}, 4)",
+        64: "__builtin_ia32_sqrtp{t}512_mask(x, x, -1, 4)",
     }
     special = _on_x86(dtype, lanes, texts).replace("#else\n", "#elif ", 1) or "#if "
     return (
@@ -311,7 +310,7 @@ def _rounding(
         texts = {
             16: f"__builtin_ia32_roundp{{t}}(x, {code + 8})",
             32: f"__builtin_ia32_roundp{{t}}256(x, {code + 8})",
-            64: f"__builtin_ia32_rndscalep{{t}}_mask(x, {code + 8}, x, {{mask}}, 4)",
+            64: f"__builtin_ia32_rndscalep{{t}}_mask(x, {code + 8}, x, -1, 4)",
         }
         special = _on_x86(dtype, lanes, texts).replace("#else\n", "#elif ", 1) or "#if "
         constants = ("8388608.0f", "1.0f") if dtype == "float32" else ("4503599627370496.0", "1.0")
