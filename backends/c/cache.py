@@ -103,24 +103,29 @@ def _kernels(root: Path) -> Path:
 
 def _problem(root: Path) -> str | None:
     """Why the folder must not be used, or None. Whoever can write to it can put code there."""
-    try:
-        state = root.stat()
-    except OSError:
-        return None  # not there: nothing to read, and writing will tell
     if not hasattr(os, "geteuid"):
         return None
-    if state.st_uid != os.geteuid():
-        return f"it belongs to another user (id {state.st_uid})"
-    if state.st_mode & 0o022:
-        known = {f"kernels-{FORMAT}", "failed", "notes"}
+    for place in (root, _kernels(root)):
         try:
-            if set(os.listdir(root)) <= known:  # ours, or empty: closing it harms nobody
-                root.chmod(0o700)
-                return None
+            state = place.stat()
         except OSError:
-            pass
-        return "others can write to it"
+            continue  # not there: nothing to read, and writing will tell
+        if state.st_uid != os.geteuid():
+            return f"it belongs to another user (id {state.st_uid})"
+        if state.st_mode & 0o022 and not _close(place, root):
+            return "others can write to it"
     return None
+
+
+def _close(place: Path, root: Path) -> bool:
+    """Make a folder the owner's alone, if it is ours or empty, so that closing it harms nobody."""
+    try:
+        if place == root and not set(os.listdir(root)) <= {_kernels(root).name, "failed", "notes"}:
+            return False
+        place.chmod(0o700)
+    except OSError:
+        return False
+    return True
 
 
 def _make_private(path: Path) -> None:

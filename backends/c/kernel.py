@@ -37,6 +37,8 @@ class Kernel(LoadedKernel):
     as the kernel reads them are copied, with a `CompactionWarning`. `out` is the array to write to, or a tuple of them;
     without it results are allocated. `threads` bounds the threads of parallel loops (default: OMP_NUM_THREADS, else all
     cores). Arguments that do not fit raise a `CallError`, and nothing is written.
+
+    A process that was forked after its parent ran a parallel loop has one thread: OpenMP's others are not forked.
     """
 
     module: CModule
@@ -49,9 +51,8 @@ class Kernel(LoadedKernel):
         entry, library = _compiled(module)
         self.path, self.library = entry.source, entry.library
         if module.openmp and entry.details.get("openmp") is False:
-            text = (
-                f"[W003] {module.name}: the compiler has no OpenMP, so parallel loops run on one thread; install libomp"
-            )
+            text = f"[W003] {module.name}: the compiler has no OpenMP, so parallel loops run on one thread"
+            text += "; install libomp, or gcc, and clear the cache (tedsl cache clear)"
             warn(text, OpenMPWarning)
         _load(self, module, entry, library)
 
