@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import cast
 
-from tedsl.lang.expr import Access, Axis, Expr, rewrite, substitute
+from tedsl.lang.expr import Access, Axis, Expr, Reduce, rewrite, substitute
 from tedsl.lang.tensor import Part, Tensor
 
-from .state import StageState, State
+from .state import StageState, State, unique
 
 
 def inlined(state: State) -> State:
-    """The state without its inlined stages, their expressions put into their readers."""
+    """The state without its inlined stages, their expressions put into their readers; all equations of a stage in the same axes."""
     bodies: dict[Tensor, tuple[Part, Expr]] = {}
     stages: list[StageState] = []
     for stage in state.stages:
@@ -23,8 +23,38 @@ def inlined(state: State) -> State:
             for tensor, value in zip(stage.tensors, stage.parts[0].values, strict=True):
                 bodies[tensor] = stage.parts[0], value
         else:
-            stages.append(stage)
-    return replace(state, stages=tuple(stages)) if bodies else state
+            stages.append(with_common_axes(stage))
+    return replace(state, stages=tuple(stages))
+
+
+def with_common_axes(stage: StageState) -> StageState:
+    """The stage with the axes of all its equations named as in the general one, whose loops they share."""
+    general = stage.general
+    if len(stage.parts) == 1:
+        return stage
+    names = {a.name for a in general.axes}
+    parts = []
+    for part in stage.parts:
+        mapping: dict[Expr, Expr] = {own: Axis(g.name, own.lo, own.extent) for own, g in zip(part.lhs, general.lhs, strict=True) if isinstance(own, Axis) and isinstance(g, Axis)}
+        if part is not general and isinstance(part.values[0], Reduce):
+            used = set(names)
+            mapping |= {a: Axis(unique(a.name, used), a.lo, a.extent) for a in part.values[0].axes or ()}
+        if any(a is not b for a, b in mapping.items()):
+            values = tuple(renamed(v, mapping) for v in part.values)
+            part = Part(tuple(mapping.get(e, e) for e in part.lhs), values, part.location)
+        parts.append(part)
+    return replace(stage, parts=tuple(parts))
+
+
+def renamed(expr: Expr, mapping: dict[Expr, Expr]) -> Expr:
+    """`expr` with axes replaced by axes, those that reductions bind as well."""
+
+    def rule(node: Expr) -> Expr | None:
+        if isinstance(node, Reduce) and any(a in mapping for a in node.axes or ()):
+            return Reduce(node.reducer, node.values, tuple(mapping.get(a, a) for a in node.axes or ()), *node.args[3:])
+        return None
+
+    return rewrite(expr, rule, dict(mapping))
 
 
 def replace_part(part: Part, bodies: dict[Tensor, tuple[Part, Expr]]) -> Part:

@@ -212,24 +212,12 @@ class _Lowering:
     def equation(self, stage: StageState, parts: tuple[Part, ...], values: tuple[Expr, ...], scope: _Scope) -> Stmt:
         """The first of `parts` (earlier ones come first), over the axes behind the given values."""
         part = parts[0]
-        general = stage.general
-        if part is not general:
-            rename = {own: g for own, g in zip(part.lhs, general.lhs, strict=True) if isinstance(own, Axis) and isinstance(g, Axis)}
-            same_names = all(own.name == g.name for own, g in rename.items())
-            reduce = part.values[0] if isinstance(part.values[0], Reduce) else None
-            whole = {g.name for own, g in zip(part.lhs, general.lhs, strict=True) if isinstance(own, Const) and isinstance(g, Axis)}
-            data = tuple(leaf for leaf in stage.leaves if not stage.is_reduction_loop(leaf) and not whole & stage.origin(leaf))
-            extra = tuple(a.name for a in reduce.axes or ()) if reduce is not None else ()
-            if same_names or not stage.relations:
-                own_leaves = tuple(e.name for e in part.lhs if isinstance(e, Axis)) if not stage.relations else data
-                stage = replace(stage, parts=(part,), leaves=(*own_leaves, *extra))
-            else:
-                renamed = tuple(substitute(v, cast("dict[Expr, Expr]", {a: Axis(g.name, a.lo, a.extent) for a, g in rename.items()})) for v in part.values)
-                lhs = tuple(Axis(rename[e].name, e.lo, e.extent) if isinstance(e, Axis) else e for e in part.lhs)
-                part = Part(lhs, renamed, part.location)
-                stage = replace(stage, parts=(part,), leaves=(*data, *extra))
-        else:
-            stage = replace(stage, parts=(part,))
+        if part is not stage.general:  # it has the same axes, less those along which it is a single step
+            own = {a.name for a in part.axes}
+            reduced = part.values[0].axes or () if isinstance(part.values[0], Reduce) else ()
+            data = (leaf for leaf in stage.leaves if stage.origin(leaf) <= own)
+            stage = replace(stage, leaves=(*data, *(a.name for a in reduced)))
+        stage = replace(stage, parts=(part,))
         fixed = {e.name: v for e, v in zip(part.lhs, values, strict=False) if isinstance(e, Axis)}
         bounds = {a.name: (as_expr(a.lo), as_expr(a.extent)) for a in stage.roots if a.name not in fixed}
         return _Nest(self, stage, part, fixed, bounds).build(scope)
