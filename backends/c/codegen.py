@@ -249,6 +249,7 @@ class _Generator:
             self.close()
             return
         self.declared[-1].add(buffer)
+        self.locals.pop(buffer, None)  # a piece of a cut loop may keep it otherwise than the piece before
         name = self.names.of(buffer, buffer.name)
         ctype = CTYPES[buffer.dtype]
         if not buffer.shape:
