@@ -331,13 +331,15 @@ def _replace(system: _System, n: int, axis: Axis, value: Expr, new: Iterable[Exp
 
 def _fact(system: _System, n: int, l: _Linear) -> None:
     """An equation without unknowns is a condition on the target."""
-    system.equations.pop(n)
-    system.guards.append(apply("equal", l.rest.expr(), 0))
+    _data(system, n, l.rest.expr())
 
 
 def _data(system: _System, n: int, e: Expr) -> None:
     system.equations.pop(n)
-    system.guards.append(apply("equal", e, 0))
+    if isinstance(e, Apply) and e.function == "subtract":
+        system.guards.append(apply("equal", *e.operands))
+    else:
+        system.guards.append(apply("equal", e, 0))
 
 
 def _within(axis: Axis, scale: Affine, value: Expr) -> list[Expr]:

@@ -111,6 +111,7 @@ class Reverse:
         self.targets: dict[Tensor, tuple[Axis, ...]] = {}
         self.summands: dict[Tensor, list[Expr]] = {}
         self.finished: dict[Tensor, Expr] = {}
+        self.own: set[Tensor] = set()  # tensors made here, over exactly the axes of an adjoint
         self.passed: set[Tensor] = set()  # tensors whose stages have passed their adjoints on
         for tensor, seed in zip(outputs, seeds, strict=True):
             if tensor in self.interesting:
@@ -151,7 +152,9 @@ class Reverse:
                 value = add(value, convert(summand, tensor.dtype))
             if not _handy(value):
                 axes = self._lhs(tensor)
-                value = Access(make(f"d{tensor.name}", axes, value, tensor.location), axes)
+                own = make(f"d{tensor.name}", axes, value, tensor.location)
+                self.own.add(own)
+                value = Access(own, axes)
             self.finished[tensor] = value
         return self.finished[tensor]
 
@@ -168,9 +171,11 @@ class Reverse:
         value = self.adjoint(tensor)
         if value is None:
             value = const(0, tensor.dtype)
-        if isinstance(value, Access) and value.indices == axes and value.tensor.name == f"d{tensor.name}" and not value.tensor.is_input:
+        if isinstance(value, Access) and value.tensor in self.own and all(a is b for a, b in zip(value.indices, axes)):
+            value.tensor.name = f"d{tensor.name}"
             return value.tensor
         made = make(f"d{tensor.name}", axes, value, tensor.location)
+        self.own.add(made)
         self.finished[tensor] = Access(made, axes)
         return made
 
@@ -225,7 +230,9 @@ class Reverse:
         found = gather(term, targets)
         if found is None:
             shape = tuple(a.extent for a in targets)
-            found = [Access(scatter(f"d{tensor.name}", term, shape, location), targets)]
+            own = scatter(f"d{tensor.name}", term, shape, location)
+            self.own.add(own)
+            found = [Access(own, targets)]
         self.summands.setdefault(tensor, []).extend(e for e in found if not is_zero(e))
         self.summands[tensor] = self.summands[tensor] or [const(0, tensor.dtype)]
 

@@ -71,13 +71,16 @@ def gather(term: Term, targets: Sequence[Axis]) -> list[Expr] | None:
     """The summands of the adjoint at `targets` that come from `term`; None when only data tells who reads an element."""
     unknown = {axis: cast(Axis, Axis(f"{axis.name}\0", axis.lo, axis.extent)) for axis in term.domain}
     away = cast("dict[Expr, Expr]", unknown)
+    # what is read at the same index as the element itself is read at the target
+    there = {substitute(e, away): t for e, t in zip(term.indices, targets) if not isinstance(e, (Axis, Const, Access, Cast))}
     guards = [substitute(g, away) for g in term.guards]
     plain = [g for g in guards if not reads_data(g)]
     data = [g for g in guards if reads_data(g)]
     found = preimages(list(unknown.values()), [substitute(e, away) for e in term.indices], targets, plain)
     if found is None:
         return None
-    value = substitute(term.value, away)
+    value = substitute(substitute(term.value, away), there)
+    data = [substitute(g, there) for g in data]
     result = []
     for family in found:
         conditions = [g for g in family.guards if not reads_data(g)]

@@ -118,6 +118,7 @@ _LAZY = {
     "lower": "tedsl.schedule",
     "machine": "tedsl.machine",
     "op": "tedsl.op",
+    "register_function": "tedsl.autodiff",
     "reuse": "tedsl.schedule.cost",
     "schedule": "",
     "show": "tedsl.autodiff",

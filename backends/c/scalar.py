@@ -9,6 +9,7 @@ import numpy as np
 
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Var
+from tedsl.lang.functions import FUNCTIONS
 from tedsl.lang.integers import Known, prove
 
 from . import vector_math
@@ -198,6 +199,8 @@ class Scalars:
             return self.call({"floor_divide": "floordiv", "remainder": "mod", "sign": "sign"}[f], dtype, e.operands)
         if f in ("isnan", "isinf", "isfinite"):
             return f"{f}({self.text(e.operands[0])})", ATOM
+        if FUNCTIONS[f].c is not None:
+            return self.users(e)
         args = ", ".join(self.text(x) for x in e.operands)
         if f not in ("absolute", "floor", "ceil", "trunc", "rint", "sqrt", "copysign") and vector_math.supported(VECTOR_NAMES.get(f, f), dtype):
             name = VECTOR_NAMES.get(f, f)
@@ -232,6 +235,13 @@ class Scalars:
         if wide.dtype == "bool":
             return text, p
         return f"(_Float16)({text})", UNARY
+
+    def users(self, e: Apply) -> tuple[str, int]:
+        """A function that the user registered: its C text in a function of its own."""
+        t, name = CTYPES[e.dtype], f"te_user_{e.function}_{short(e.dtype)}"
+        parameters = ", ".join(f"{t} {p}" for p in "xyz"[: len(e.operands)])
+        self.helpers[name] = f"static inline {t} {name}({parameters}) {{ return ({t})({FUNCTIONS[e.function].c}); }}"
+        return f"{name}({', '.join(self.text(x) for x in e.operands)})", ATOM
 
     def call(self, helper: str, dtype: str, operands: tuple[Expr, ...]) -> tuple[str, int]:
         name = f"te_{helper}_{short(dtype)}"

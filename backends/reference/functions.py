@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tedsl.lang.functions import FUNCTIONS as KNOWN
+
 Array = Any  # a NumPy array or scalar
 
 _erf = np.frompyfunc(math.erf, 1, 1)
@@ -104,6 +106,17 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "isinf": np.isinf,
     "isfinite": np.isfinite,
 }
+
+
+def numpy_of(name: str) -> Callable[..., Array]:
+    """What function `name` computes; of one that the user registered, what its NumPy form says, in the type that it works in."""
+    own = FUNCTIONS.get(name)
+    if own is not None:
+        return own
+    users = KNOWN[name].numpy
+    assert users is not None
+    return lambda *operands: np.asarray(users(*operands)).astype(np.result_type(*operands))
+
 
 # How the built-in reductions combine an array along axes; argmax and argmin combine in pairs, as reducers of the user's
 # do.

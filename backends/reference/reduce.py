@@ -209,7 +209,8 @@ def _matmul(f: np.ndarray, g: np.ndarray, inner: list[int], rank: int) -> np.nda
     scale = 1.0
     summed: list[int] = []
     for dim, count in enumerate(inner):
-        ours, theirs = f.shape[dim], g.shape[dim]
+        ours: int = f.shape[dim]
+        theirs: int = g.shape[dim]
         if ours == theirs == 1:
             scale *= count  # depends on neither
         elif theirs == 1:

@@ -21,7 +21,7 @@ from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var,
 from tedsl.lang.printing import text
 from tedsl.lang.tensor import Dim, Tensor
 
-from .functions import FUNCTIONS
+from .functions import numpy_of
 
 Array = Any  # a NumPy array or scalar: an operation on a rank-0 array gives a scalar
 Values = tuple[Array, ...]
@@ -266,7 +266,7 @@ class Scope:
             operands = [self._found(condition, mask), self._found(a, yes), self._found(b, no)]
         else:
             operands = [self._found(e, mask) for e in node.children]
-        value = FUNCTIONS[function](*operands)
+        value = numpy_of(function)(*operands)
         if value.dtype != dtypes.strong(node.dtype):
             raise InternalError(f"the reference computed `{text(node)}` in {value.dtype}, but its type is {node.dtype}")
         return value[()]

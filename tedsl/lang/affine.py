@@ -11,6 +11,7 @@ from functools import lru_cache
 from math import gcd
 from typing import cast
 
+from .dtypes import limits
 from .expr import Access, Apply, Axis, Cast, Const, Expr, Var, free_axes
 
 
@@ -71,6 +72,19 @@ def product(atoms: Iterable[Expr]) -> Expr:
     return result
 
 
+def atom_limits(atom: Expr) -> tuple[int | None, int | None]:
+    """What the type of an atom says of its value."""
+    source = atom
+    while isinstance(source, Cast) and source.dtype == "int64" and source.operand.dtype != "uint64":
+        source = source.operand
+    if source.dtype in ("int", "int64", "uint64") or source.dtype not in _LIMITED:
+        return None, None
+    return limits(source.dtype)
+
+
+_LIMITED = ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32")
+
+
 class Affine:
     """``sum(coefficient * atom) + constant``; immutable by convention. `terms` has no zero coefficients."""
 
@@ -83,7 +97,7 @@ class Affine:
     @classmethod
     def of(cls, e: Expr) -> Affine:
         """The normal form of an integer expression, by arithmetic alone (nothing is assumed of the axes in it)."""
-        from .simplify import affine
+        from .sums import affine
 
         return affine(e, None)
 

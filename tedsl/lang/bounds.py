@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import gcd
 
-from .affine import ZERO, Affine, factors, integer, product, removed, within
+from .affine import ZERO, Affine, atom_limits, factors, integer, product, removed, within
 from .expr import Apply, Axis, Const, Expr, Var, free_axes
 from .known import NOTHING, Bounds, Known
-from .simplify import affine, extreme, extremes, floor, modulo, recombined
+from .sums import affine, extreme, extremes, floor, modulo, recombined
 
 # Intervals -----------------------------------------------------------------------------------------------------------------------------------
 
@@ -60,15 +60,15 @@ def _atom_interval(atom: Expr, known: Known | None) -> Bounds:
             spans = [interval(v, known) for v in extremes(atom)]
             lows, highs = [s[0] for s in spans], [s[1] for s in spans]
             if name == "minimum":
-                return _all(min, lows), _some(min, highs)
-            return _some(max, lows), _all(max, highs)
+                return _all(lows, -1), _some(highs, -1)
+            return _some(lows, 1), _all(highs, 1)
         if name == "where":
             spans = [interval(affine(v, None), known) for v in operands[1:]]
-            return _all(min, [s[0] for s in spans]), _all(max, [s[1] for s in spans])
+            return _all([s[0] for s in spans], -1), _all([s[1] for s in spans], 1)
         if name == "absolute":
             a, b = interval(affine(operands[0], None), known)
-            low = max(0, *(v for v in (a, None if b is None else -b) if v is not None), 0)
-            return low, None if a is None or b is None else max(-a, b)
+            least = max(0, 0 if a is None else a, 0 if b is None else -b)
+            return least, None if a is None or b is None else max(-a, b)
         if name == "multiply":
             parts = factors(atom)
             result = atom_interval(parts[0], known)
@@ -88,18 +88,19 @@ def _atom_interval(atom: Expr, known: Known | None) -> Bounds:
             low = None if a is None else a // p if a < 0 else 0 if q is None else a // q
             high = None if b is None else b // p if b >= 0 else -1 if q is None else b // q
             return low, high
-    from .prove import atom_limits
-
     return atom_limits(atom)
 
 
-def _all(pick: type[min] | type[max], values: list[int | None]) -> int | None:  # type: ignore[valid-type]
-    return None if None in values else pick(values)  # type: ignore[operator]
-
-
-def _some(pick: type[min] | type[max], values: list[int | None]) -> int | None:  # type: ignore[valid-type]
+def _all(values: list[int | None], sign: int) -> int | None:
+    """The greatest (`sign` 1) or least (-1) of `values`; None where one of them is unbounded."""
     given = [v for v in values if v is not None]
-    return pick(given) if given else None  # type: ignore[operator]
+    return None if len(given) < len(values) else sign * max(sign * v for v in given)
+
+
+def _some(values: list[int | None], sign: int) -> int | None:
+    """The greatest or least of those that are bounded."""
+    given = [sign * v for v in values if v is not None]
+    return sign * max(given) if given else None
 
 
 def _independent(x: Affine, known: Known) -> bool:
@@ -317,7 +318,7 @@ def _nonlinear(
             if name == "floor_divide" and c % d == 0:  # c*(y // d) = c/d * (y - y % d)
                 k = c // d
                 again = x.without(atom).plus(inner, k).plus(modulo(inner, d, None), -k)
-                if not (atom in again.terms):
+                if atom not in again.terms:
                     return _bound(again, [axis], known, sign)
             end = _atom_end(atom, inner, d, axis, known, direction)
             if end is None:

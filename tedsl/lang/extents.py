@@ -19,7 +19,8 @@ from .integers import Known, prove, simplify, solve
 from .printing import display as display_name
 from .printing import text
 from .prove import contradictory
-from .simplify import affine, floor, relation
+from .simplify import relation
+from .sums import affine, floor
 
 Dim = int | Expr
 _MOST_TRIED = 4096
@@ -96,7 +97,13 @@ def infer_extents(
 
 
 class _Inference:
-    def __init__(self, reads: Sequence[Read], unknown: Sequence[Axis], given: Mapping[Axis, Dim | tuple[Dim, Dim]], location: Location | None) -> None:
+    def __init__(
+        self,
+        reads: Sequence[Read],
+        unknown: Sequence[Axis],
+        given: Mapping[Axis, Dim | tuple[Dim, Dim]],
+        location: Location | None,
+    ) -> None:
         self.indices = list(_indices(reads))
         self.reads = reads
         self.unknown = list(unknown)
@@ -108,7 +115,11 @@ class _Inference:
         alone = {axis: extent for axis in self.unknown if (extent := self.alone(axis)) is not None}
         found: dict[Axis, Dim] = {}
         for axis, extent in alone.items():
-            found[axis] = self.narrowed(axis, [extent], [i for i in self.indices if i.expr is not axis and self.others(i, axis) <= self.ranges.keys()])
+            found[axis] = self.narrowed(
+                axis,
+                [extent],
+                [i for i in self.indices if i.expr is not axis and self.others(i, axis) <= self.ranges.keys()],
+            )
         for axis, extent in found.items():
             self.settle(axis, extent)
         progress = True
@@ -116,7 +127,9 @@ class _Inference:
             progress = False
             ready: dict[Axis, Dim] = {}
             for axis in self.pending:
-                bounding = [i for i in self.indices if within(axis, i.expr) and self.others(i, axis) <= self.ranges.keys()]
+                bounding = [
+                    i for i in self.indices if within(axis, i.expr) and self.others(i, axis) <= self.ranges.keys()
+                ]
                 limits = self.limits(axis, bounding)
                 if limits:
                     ready[axis] = self.least(limits)
@@ -161,7 +174,10 @@ class _Inference:
         return prove(relation("ge", x), known) and prove(relation("ge", _sum(index.extent) - x - 1), known)
 
     def known(self, axis: Axis, index: _Index) -> Known:
-        return Known({a: r for a, r in self.ranges.items() if a is not axis}, (*index.guards, Apply("greater_equal", (axis, integer(0)))))
+        return Known(
+            {a: r for a, r in self.ranges.items() if a is not axis},
+            (*index.guards, Apply("greater_equal", (axis, integer(0)))),
+        )
 
     def narrowed(self, axis: Axis, extents: list[Dim], indices: list[_Index]) -> Dim:
         return self.least([*extents, *self.limits(axis, [i for i in indices if within(axis, i.expr)])])
@@ -204,11 +220,13 @@ class _Inference:
         if index.guards:
             if prove(relation("ge", x), known) and prove(relation("ge", last - x), known):
                 return None
-            return self.tried(axis, index, known) if self.numeric(index) else self.solved(axis, x, last, others, Known(known.ranges))
+            if not last.terms:
+                return self.tried(axis, index, known)
+            return self.solved(axis, index, others, Known(known.ranges))
         slope = x.terms.get(axis, 0)
         rest = x.without(axis)
         if not slope or any(within(axis, atom) for atom in rest.terms):
-            return self.solved(axis, x, last, others, known)
+            return self.solved(axis, index, others, known)
         least, most = lower(rest.expr(), others, known), upper(rest.expr(), others, known)
         if least is None or most is None:
             return None
@@ -234,12 +252,9 @@ class _Inference:
             return _dim(affine(count.expr(), known))
         return simplify(Apply("maximum", (integer(0), count.expr())), Known(known.ranges))
 
-    @staticmethod
-    def numeric(index: _Index) -> bool:
-        return isinstance(index.extent, int)
-
-    def solved(self, axis: Axis, x: Affine, last: Affine, others: list[Axis], known: Known) -> Dim | None:
+    def solved(self, axis: Axis, index: _Index, others: list[Axis], known: Known) -> Dim | None:
         """The limit where `axis` stands inside a quotient, a remainder or the like."""
+        x, last = affine(index.expr, None), _sum(index.extent) - 1
         least, most = lower(x.expr(), others, known), upper(x.expr(), others, known)
         if least is None or most is None:
             return None
@@ -248,7 +263,7 @@ class _Inference:
             return None
         constant = not last.terms
         if constant and others and not _exact(x):
-            return self.first_violation(axis, x, last.constant, known)
+            return self.tried(axis, index, known)
         limits: list[Dim] = []
         for condition in (below, above):
             if prove(condition, known):
@@ -256,41 +271,25 @@ class _Inference:
             found = solve(Apply("bitwise_and", (condition, Apply("greater_equal", (axis, integer(0))))), axis, known)
             if found is None or found.rest is not None or found.step != 1:
                 if constant:
-                    return self.first_violation(axis, x, last.constant, known)
+                    return self.tried(axis, index, known)
                 continue  # the check of all bounds says what is wrong here
             if not isinstance(found.lo, Const) or found.lo.value != 0:
                 raise _NoExtent
             limits.append(self.counted(Affine.of(found.hi), known))
         return self.least(limits) if limits else None
 
-    def first_violation(self, axis: Axis, x: Affine, last: int, known: Known) -> int | None:
-        """The limit by trying one value after another: for what is not monotonous in `axis`."""
-        periods = [1]
-        for node in walk(*x.terms):
-            if isinstance(node, Apply) and node.function == "remainder" and isinstance(node.operands[1], Const):
-                periods.append(abs(cast(int, node.operands[1].value)) or 1)
-        periodic = all(not within(axis, a) or (isinstance(a, Apply) and a.function == "remainder") for a in x.terms)
-        horizon = min(lcm(*periods), _MOST_TRIED) if periodic else _MOST_TRIED
-        for value in range(horizon):
-            here = Known({**known.ranges, axis: (value, 1)})
-            low, high = tight(affine(x.expr(), here), here)
-            if low is None or high is None:
-                return None
-            if low < 0 or high > last:
-                if value == 0:
-                    raise _NoExtent
-                return value
-        return None
-
     def tried(self, axis: Axis, index: _Index, known: Known) -> int | None:
-        """The limit under conditions, by trying one value after another."""
-        last = cast(int, index.extent) - 1
-        for value in range(_MOST_TRIED):
+        """The limit by trying one value after another: under conditions, and for what is not monotonous in `axis`."""
+        x, last = affine(index.expr, None), cast(int, index.extent) - 1
+        horizon = _MOST_TRIED
+        if not index.guards and all(not within(axis, a) or _is_remainder(a) for a in x.terms):  # it repeats itself
+            divisors = [n.operands[1] for n in walk(*x.terms) if isinstance(n, Apply) and n.function == "remainder"]
+            horizon = min(horizon, lcm(*(abs(cast(int, d.value)) or 1 for d in divisors if isinstance(d, Const))))
+        for value in range(horizon):
             here = Known({**known.ranges, axis: (value, 1)}, index.guards)
             if contradictory(here):
                 continue
-            x = affine(index.expr, here)
-            low, high = tight(x, here)
+            low, high = tight(affine(index.expr, here), here)
             if low is not None and high is not None and (low > high or (low >= 0 and high <= last)):
                 continue
             if prove(relation("ge", x), here) and prove(relation("ge", -x + last), here):
@@ -303,7 +302,11 @@ class _Inference:
     # Messages
 
     def ranges_text(self, index: _Index, axis: Axis) -> str:
-        parts = [f"{display(a)} has extent {_dim_text(self.ranges[a][1])}" for a in free_axes(index.expr) if a is not axis and a in self.ranges]
+        parts = [
+            f"{display(a)} has extent {_dim_text(self.ranges[a][1])}"
+            for a in free_axes(index.expr)
+            if a is not axis and a in self.ranges
+        ]
         return f" ({', '.join(parts)})" if parts else ""
 
     def none_text(self, axis: Axis, index: _Index) -> str:
@@ -325,7 +328,11 @@ class _Inference:
                     f"the extents of {name} and {others} are open: `{text(index.access)}` ({_shape_text(index.access)}) bounds them only together, and nothing else bounds "
                     f"either. {fix} (or that of {others})"
                 )
-        data = [r.access for r in self.reads if any(within(axis, e) for d, e in enumerate(r.access.indices) if d in data_dependent(r))]
+        data = [
+            r.access
+            for r in self.reads
+            if any(within(axis, e) for d, e in enumerate(r.access.indices) if d in data_dependent(r))
+        ]
         if together:
             shown = ", ".join(dict.fromkeys(f"`{text(i.access)}` ({_shape_text(i.access)})" for i in together))
             return f"the extent of {name} is open: {shown} is in bounds whatever it is. {fix}"
@@ -334,10 +341,16 @@ class _Inference:
         return f"the extent of {name} is open: no access has {name} in an index. {fix}"
 
 
+def _is_remainder(atom: Expr) -> bool:
+    return isinstance(atom, Apply) and atom.function == "remainder"
+
+
 def _exact(x: Affine) -> bool:
     """Whether the bounds of `x` over some of its axes are attained: only quotients are nested in it, and one of them at most."""
     hard = [a for a in x.terms if isinstance(a, Apply)]
-    return len(hard) <= 1 and all(isinstance(a, Apply) and a.function == "floor_divide" and len(x.terms) == 1 for a in hard)
+    return len(hard) <= 1 and all(
+        isinstance(a, Apply) and a.function == "floor_divide" and len(x.terms) == 1 for a in hard
+    )
 
 
 # Bounds --------------------------------------------------------------------------------------------------------------------------------------

@@ -21,7 +21,18 @@ class Known:
     An axis that is not in `ranges` has its own range, if it is resolved. Every range is taken to be non-empty: where one is empty nothing runs.
     """
 
-    __slots__ = ("affines", "bounds", "conditions", "facts", "intervals", "proofs", "ranges", "samples", "simplified", "spans")
+    __slots__ = (
+        "affines",
+        "bounds",
+        "conditions",
+        "facts",
+        "intervals",
+        "proofs",
+        "ranges",
+        "samples",
+        "simplified",
+        "spans",
+    )
 
     def __init__(
         self, ranges: Mapping[Axis, tuple[int | Expr, int | Expr]] | None = None, conditions: Iterable[Expr] = ()

@@ -11,349 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cached_property
-from math import gcd
 
-from .affine import FALSE, Affine, factors, product
-from .dtypes import limits
-from .expr import Apply, Axis, Cast, Const, Expr, Var
+from .affine import FALSE, Affine
+from .elimination import Contradiction, eliminate
+from .expr import Apply, Axis, Cast, Const, Expr, walk
 from .known import NOTHING, Bounds, Known
 from .samples import disproved, exhausted, falsified, samples, vanishes
-from .simplify import affine, comparison, extremes
+from .simplify import comparison
+from .system import Formula, System, formula
 
-_MOST_ROWS = 150
 _MOST_CASES = 48
 _MOST_POINTS = 2048
-
-Row = tuple[dict[Expr, int], int]  # sum + constant >= 0 (or == 0)
-
-
-class Formula:
-    """A condition in negation normal form: a literal ``x >= 0`` / ``x == 0``, or a list of which all / any hold. None is "nothing known"."""
-
-    __slots__ = ("kind", "parts", "x")
-
-    def __init__(self, kind: str, x: Affine | None = None, parts: list[Formula] | None = None) -> None:
-        self.kind = kind
-        self.x = x
-        self.parts = parts or []
-
-
-def _literal(kind: str, x: Affine) -> Formula:
-    if kind == "ne":
-        return Formula("any", parts=[Formula("ge", x - 1), Formula("ge", -x - 1)])
-    return Formula(kind, x)
-
-
-def formula(e: Expr, positive: bool) -> Formula:
-    """The condition `e`, or its negation."""
-    if isinstance(e, Const):
-        return Formula("all" if bool(e.args[0]) == positive else "any")
-    found = comparison(e, None)
-    if found is not None:
-        kind, x = found
-        if not positive:
-            kind, x = ("ge", -x - 1) if kind == "ge" else ("ne" if kind == "eq" else "eq", x)
-        return _literal(kind, x)
-    if isinstance(e, Apply) and e.dtype == "bool":
-        name, operands = e.args
-        if name == "invert":
-            return formula(operands[0], not positive)
-        if name in ("bitwise_and", "bitwise_or"):
-            kind = "all" if (name == "bitwise_and") == positive else "any"
-            return Formula(kind, parts=[formula(x, positive) for x in operands])
-    # a condition that arithmetic cannot look into is a variable of value 0 or 1
-    return Formula("eq", Affine({e: 1}, -1 if positive else 0))
-
-
-class Contradiction(Exception):
-    """The rows have no solution."""
-
-
-class System:
-    """Rows collected for one question: inequalities, equations, and disjunctions still to be split."""
-
-    __slots__ = ("assumed", "choices", "equations", "known", "rows", "seen")
-
-    def __init__(self, known: Known) -> None:
-        self.known = known
-        self.rows: list[Row] = []
-        self.equations: list[Row] = []
-        self.choices: list[list[Formula]] = []
-        self.seen: set[Expr] = set()
-        self.assumed: list[Affine] = []  # the inequalities that were assumed, apart from what is known of every atom
-
-    def copy(self) -> System:
-        other = System(self.known)
-        other.rows, other.equations = list(self.rows), list(self.equations)
-        other.choices, other.seen = list(self.choices), set(self.seen)
-        return other
-
-    def add(self, f: Formula) -> None:
-        """Assume `f`."""
-        if f.kind == "ge":
-            assert f.x is not None
-            self.at_least_zero(f.x)
-            self.assumed.append(f.x)
-        elif f.kind == "eq":
-            self.zero(f.x)
-        elif f.kind == "all":
-            for part in f.parts:
-                self.add(part)
-        elif not f.parts:
-            raise Contradiction
-        elif len(f.parts) == 1:
-            self.add(f.parts[0])
-        else:
-            self.choices.append(f.parts)
-
-    def at_least_zero(self, x: Affine | None) -> None:
-        assert x is not None
-        x = self.expanded(x)
-        self.rows.append((x.terms, x.constant))
-
-    def zero(self, x: Affine | None) -> None:
-        assert x is not None
-        x = self.expanded(x)
-        self.equations.append((x.terms, x.constant))
-
-    def expanded(self, x: Affine) -> Affine:
-        """`x` with remainders written by quotients; what is known of the atoms that are new is added."""
-        for atom in list(x.terms):
-            if isinstance(atom, Apply) and atom.args[0] == "remainder":
-                y, d = atom.args[1]
-                divisor = Affine.of(d)
-                if self.divides(divisor):
-                    c = x.terms[atom]
-                    quotient = affine(Apply("floor_divide", (y, d)), None)
-                    x = x.without(atom).plus(Affine.of(y), c).plus(quotient.times(divisor), -c)
-                    return self.expanded(x)
-        for atom in x.terms:
-            if atom not in self.seen:
-                self.seen.add(atom)
-                self.describe(atom)
-        return x
-
-    def divides(self, divisor: Affine) -> bool:
-        """Whether ``x - x // divisor * divisor == x % divisor`` with a result in [0, divisor): the divisor is positive."""
-        if not divisor.terms:
-            return divisor.constant > 0
-        return _positive(divisor, self.known)
-
-    def describe(self, atom: Expr) -> None:
-        """Add what is known of `atom`."""
-        one = Affine({atom: 1})
-        if isinstance(atom, Axis):
-            span = self.known.span(atom)
-            if span is not None and span[0].same(span[1]):
-                self.zero(one - span[0])
-            elif span is not None:
-                self.at_least_zero(one - span[0])
-                self.at_least_zero(span[1] - one)
-            return
-        if isinstance(atom, Var):
-            self.at_least_zero(one - atom.minimum)
-            if atom.multiple_of > 1:
-                part = Axis(f"{atom.name}/{atom.multiple_of}\0part")
-                self.seen.add(part)
-                self.zero(one.plus(Affine({part: 1}), -atom.multiple_of))
-            return
-        if isinstance(atom, Apply):
-            name, operands = atom.args
-            if name in ("minimum", "maximum"):
-                sign = 1 if name == "minimum" else -1
-                values = extremes(atom)
-                for v in values:
-                    self.at_least_zero((v - one).scaled(sign))
-                self.choices.append([Formula("ge", (one - v).scaled(sign)) for v in values])
-                return
-            if name == "floor_divide":
-                divisor, x = Affine.of(operands[1]), Affine.of(operands[0])
-                if self.divides(divisor):
-                    low = x - one.times(divisor)
-                    self.at_least_zero(low)
-                    self.at_least_zero(divisor - low - 1)
-                return
-            if name == "where":
-                condition, a, b = operands
-                self.choices.append([
-                    Formula("all", parts=[formula(condition, True), Formula("eq", one - Affine.of(a))]),
-                    Formula("all", parts=[formula(condition, False), Formula("eq", one - Affine.of(b))]),
-                ])  # fmt: skip
-                return
-            if name == "absolute":
-                x = Affine.of(operands[0])
-                self.at_least_zero(one - x)
-                self.at_least_zero(one + x)
-                self.choices.append([Formula("ge", x - one), Formula("ge", -x - one)])
-                return
-            if name == "multiply":
-                self.describe_product(atom)
-                return
-        low, high = atom_limits(atom)
-        if low is not None:
-            self.at_least_zero(one - low)
-        if high is not None:
-            self.at_least_zero(-one + high)
-
-    def describe_product(self, atom: Expr) -> None:
-        """Products of the bounds of the factors are not negative."""
-        parts = factors(atom)
-        if len(parts) > 3:
-            return
-        first, rest = parts[-1], product(parts[:-1])
-        a_low, a_high = self.bounds_of(first)
-        b_low, b_high = self.bounds_of(rest)
-        for p in (a_low, a_high):
-            for q in (b_low, b_high):
-                if p is not None and q is not None:
-                    self.at_least_zero(p.times(q))
-        if first is rest:
-            return
-
-    def multiply(self) -> None:
-        """Add assumed inequalities times sizes, where a product with that size occurs: ``q >= n`` gives ``m*q >= m*n``."""
-        pairs = []
-        for atom in self.seen:
-            parts = factors(atom)
-            if len(parts) == 2 and isinstance(parts[0], Var) and parts[0].minimum >= 0:
-                pairs.append((parts[0], parts[1]))
-        for x in self.assumed[:4]:
-            for size, other in pairs:
-                if other in x.terms:
-                    self.at_least_zero(x.times(Affine({size: 1})))
-
-    def bounds_of(self, atom: Expr) -> tuple[Affine | None, Affine | None]:
-        """Two sums that are not negative: ``atom - low`` and ``high - atom``; None where there is no such bound."""
-        from .bounds import interval
-
-        one = Affine({atom: 1})
-        if isinstance(atom, Axis):
-            span = self.known.span(atom)
-            return (None, None) if span is None else (one - span[0], span[1] - one)
-        low, high = interval(one, self.known)
-        return (None if low is None else one - low), (None if high is None else -one + high)
-
-
-def atom_limits(atom: Expr) -> Bounds:
-    """What the type of an atom says of its value."""
-    source = atom
-    while isinstance(source, Cast) and source.dtype == "int64" and source.operand.dtype != "uint64":
-        source = source.operand
-    if source.dtype in ("int", "int64", "uint64") or source.dtype not in _LIMITED:
-        return None, None
-    return limits(source.dtype)
-
-
-_LIMITED = ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32")
-
-
-# Elimination ---------------------------------------------------------------------------------------------------------------------------------
-
-
-def _tight(terms: dict[Expr, int], constant: int) -> Row | None:
-    """The row over the integers: divided by the common factor of its coefficients. None when it says nothing."""
-    if not terms:
-        if constant < 0:
-            raise Contradiction
-        return None
-    g = gcd(*terms.values())
-    if g > 1:
-        return {a: c // g for a, c in terms.items()}, constant // g
-    return terms, constant
-
-
-def _combine(a: dict[Expr, int], p: int, b: dict[Expr, int], q: int) -> dict[Expr, int]:
-    """``p*a + q*b``."""
-    terms = {atom: p * c for atom, c in a.items()} if p != 1 else dict(a)
-    for atom, c in b.items():
-        value = terms.get(atom, 0) + q * c
-        if value:
-            terms[atom] = value
-        else:
-            del terms[atom]
-    return terms
-
-
-def eliminate(rows: Iterable[Row], equations: Iterable[Row], keep: Expr | None = None) -> list[Row]:
-    """What the rows say of `keep` alone. Raises Contradiction when they are seen to have no solution in integers."""
-    rows, pending = list(rows), list(equations)
-    fresh = 0
-    while pending:
-        if len(pending) > 1:
-            pending.sort(key=lambda r: min((abs(c) for a, c in r[0].items() if a is not keep), default=0))
-        terms, constant = pending.pop(0)
-        if not terms:
-            if constant:
-                raise Contradiction
-            continue
-        g = gcd(*terms.values())
-        if constant % g:
-            raise Contradiction
-        if g > 1:
-            terms, constant = {a: c // g for a, c in terms.items()}, constant // g
-        free = [(abs(c), a) for a, c in terms.items() if a is not keep]
-        size, unit = min(free, key=lambda t: t[0], default=(0, None))
-        if unit is None or (size > 1 and len(free) == 1):  # an equation of `keep`
-            rows.append((terms, constant))
-            rows.append(({a: -c for a, c in terms.items()}, -constant))
-            continue
-        if size > 1:
-            # c*x + … == 0 with c the smallest coefficient: in t = x + (…)//c the other coefficients are remainders by c, and so smaller.
-            fresh += 1
-            c = terms[unit]
-            definition = {a: p // c for a, p in terms.items() if p // c}
-            definition[Axis(f"\0{fresh}")] = -1
-            pending.append((terms, constant))
-            terms, constant = definition, constant // c
-        sign = terms[unit]
-
-        def replaced(row: Row, terms: dict[Expr, int] = terms, constant: int = constant, unit: Expr = unit, sign: int = sign) -> Row:
-            c = row[0].get(unit)
-            if not c:
-                return row
-            return _combine(row[0], 1, terms, -c * sign), row[1] - c * sign * constant
-
-        rows = [replaced(row) for row in rows]
-        pending = [replaced(row) for row in pending]
-    table: dict[frozenset[tuple[Expr, int]], Row] = {}
-    for row in rows:
-        _enter(table, row)
-    while True:
-        counts: dict[Expr, list[int]] = {}
-        for terms, _ in table.values():
-            for atom, c in terms.items():
-                if atom is not keep:
-                    count = counts.setdefault(atom, [0, 0, 0])
-                    count[c < 0] += 1
-                    if c != 1 and c != -1:
-                        count[2] = 1  # eliminating it may let in points that are no integers
-        if not counts:
-            return list(table.values())
-        best = min(counts, key=lambda a: 2 * (counts[a][0] * counts[a][1] - counts[a][0] - counts[a][1]) + counts[a][2])
-        up = [row for row in table.values() if row[0].get(best, 0) > 0]
-        down = [row for row in table.values() if row[0].get(best, 0) < 0]
-        table = {key: row for key, row in table.items() if best not in row[0]}
-        if len(up) * len(down) + len(table) > _MOST_ROWS:
-            continue  # the variable's rows are forgotten: what is left still holds
-        for a, c in up:
-            p = a[best]
-            for b, d in down:
-                q = -b[best]
-                g = gcd(p, q)
-                _enter(table, (_combine(a, q // g, b, p // g), c * (q // g) + d * (p // g)))
-
-
-def _enter(table: dict[frozenset[tuple[Expr, int]], Row], row: Row) -> None:
-    tight = _tight(*row)
-    if tight is None:
-        return
-    key = frozenset(tight[0].items())
-    old = table.get(key)
-    if old is None or tight[1] < old[1]:
-        table[key] = tight
-
-
-# Questions -----------------------------------------------------------------------------------------------------------------------------------
 
 
 class Facts:
@@ -372,7 +40,6 @@ class Facts:
 
 
 def _leaves(f: Formula) -> Iterable[Expr]:
-    from .expr import walk
 
     if f.x is not None:
         yield from (n for n in walk(*f.x.terms) if not isinstance(n, Const))
@@ -391,7 +58,6 @@ def _assume(system: System) -> None:
     changed = True
     while changed and pending:
         changed = False
-        from .expr import walk
 
         leaves = set(walk(*system.seen))
         for item in list(pending):
@@ -450,13 +116,6 @@ def _mention(system: System, f: Formula) -> None:
         system.expanded(f.x)
     for part in f.parts:
         _mention(system, part)
-
-
-def _positive(x: Affine, known: Known) -> bool:
-    from .bounds import interval
-
-    low, _ = interval(x, known)
-    return low is not None and low >= 1
 
 
 def always_at_least(x: Affine, known: Known) -> bool:

@@ -8,7 +8,8 @@ from math import gcd
 from .affine import TRUE, Affine, within
 from .expr import Apply, Axis, Const, Expr
 from .known import NOTHING, Known
-from .simplify import affine, comparison, conditioned, conjuncts, extreme, extremes, floor, joined, modulo, relation
+from .simplify import comparison, conditioned, conjuncts, joined, relation
+from .sums import affine, extreme, extremes, floor, modulo
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,15 @@ def solve(condition: Expr, axis: Axis, known: Known = NOTHING) -> Solution | Non
     if not found.lows or not found.highs:
         return None
     # The range of the axis itself is no assumption here: the bounds are found within it.
-    outside = Known({a: r for a, r in known.ranges.items() if a is not axis}, [c for c in known.conditions if not within(axis, c)])
+    outside = Known(
+        {a: r for a, r in known.ranges.items() if a is not axis}, [c for c in known.conditions if not within(axis, c)]
+    )
     step, lows = 1, found.lows
     if found.residue is not None:
         step, residue = found.residue
-        lows = [low.plus(modulo(residue - low, step, outside), 1) for low in lows]  # the first of the class from there on
+        lows = [
+            low.plus(modulo(residue - low, step, outside), 1) for low in lows
+        ]  # the first of the class from there on
     lo = affine(extreme("maximum", lows).expr(), outside)
     hi = affine(extreme("minimum", [h + 1 for h in found.highs]).expr(), outside)
     rest = [*rest, *found.side]

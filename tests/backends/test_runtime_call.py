@@ -358,10 +358,12 @@ def test_results_do_not_leak(add):
 
     x = np.ones(10)
     y = np.ones(100_000)
-    before = sys.getrefcount(x), sys.getrefcount(x.dtype)
+    gc.collect()
+    before = [sys.getrefcount(x), sys.getrefcount(x.dtype)]
     for _ in range(1000):
         add(x, x)
         add(x, x, out=x.copy())
         add(y, y)
     gc.collect()
-    assert (sys.getrefcount(x), sys.getrefcount(x.dtype)) == before
+    after = [sys.getrefcount(x), sys.getrefcount(x.dtype)]
+    assert all(a - b < 100 for a, b in zip(after, before)), "a reference was lost at every call"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from points import ap
+
 from tedsl.lang.expr import Axis, Const, Expr, Var
 from tedsl.lang.functions import cast, maximum, minimum, where
 from tedsl.lang.integers import (

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 
 import pytest
 from points import Drawing, Points, ap, points_of, values
+
 from tedsl.lang.expr import Axis, Expr, Var, free_axes
 from tedsl.lang.integers import Affine, Known, constant_bounds, lower, multiple_of, prove, simplify, solve, upper
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from interpreter import interpret
 from programs import Program
+from tedsl.lang.expr import Apply, Expr, Var, walk
 
 import tedsl as te
 
@@ -58,14 +59,17 @@ def check(T: te.Tensor | Sequence[te.Tensor], inputs: Mapping[te.Tensor, Any], w
     return expected
 
 
-def run(T: Any, inputs: Mapping[te.Tensor, Any], sizes: Mapping[str, int] | None = None) -> Any:
-    """The compiled result for inputs given by tensor."""
-    kernel = te.build(T)
-    order = te_inputs(T)
-    return kernel(*(inputs[t] for t in order))
+def run(T: Any, inputs: Mapping[te.Tensor, Any], sizes: Mapping[str, int] | None = None, schedule: Any = None) -> Any:
+    """The compiled result for inputs given by tensor. Sizes that no input has are fixed in the kernel."""
+    order = inputs_in_order(T)
+    dims = [d for t in order for d in t.shape if isinstance(d, Expr)]
+    linear = [d for d in dims if all(not isinstance(n, Apply) or n.function in ("add", "multiply") for n in walk(d))]
+    readable = {n.name for d in linear for n in walk(d) if isinstance(n, Var)}
+    fixed = {name: value for name, value in (sizes or {}).items() if name not in readable}
+    return te.build(T if schedule is None else schedule, **fixed)(*(inputs[t] for t in order))
 
 
-def te_inputs(T: Any) -> list[te.Tensor]:
+def inputs_in_order(T: Any) -> list[te.Tensor]:
     """The inputs of a tensor or of several, in the order of a kernel's arguments."""
     tensors = T if isinstance(T, (list, tuple)) else [T]
     return list(dict.fromkeys(i for t in tensors for i in t.inputs))
@@ -82,9 +86,6 @@ def check_reference(program: Program) -> tuple[np.ndarray, ...]:
 def check_compiled(program: Program, schedule: Any = None) -> None:
     """Assert that a kernel (by a schedule of the program's outputs, if given) computes what the reference does."""
     want = te.evaluate(program.outputs, program.inputs, **program.sizes)
-    if schedule is None:
-        got = run(program.outputs, program.inputs)
-    else:
-        got = te.build(schedule)(*(program.inputs[t] for t in te_inputs(program.outputs)))
+    got = run(program.outputs, program.inputs, program.sizes, schedule)
     for tensor, g, w, error in zip(program.outputs, got, want, program.errors, strict=True):
         compare(g, w, 2 * error, f"{tensor.name} compiled")

@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+
 from tedsl.lang.expr import Apply, Axis, Const, Expr, Var
 
 _BINARY = {
@@ -136,5 +137,7 @@ class Drawing:
         if depth == 0 or kind < 0.55:
             return self.comparison(depth)
         if kind < 0.9:
-            return ap(self.random.choice(["bitwise_and", "bitwise_or"]), self.condition(depth - 1), self.condition(depth - 1))
+            return ap(
+                self.random.choice(["bitwise_and", "bitwise_or"]), self.condition(depth - 1), self.condition(depth - 1)
+            )
         return ap("invert", self.condition(depth - 1))

@@ -18,7 +18,7 @@ import numpy as np
 
 import tedsl as te
 from tedsl.lang import dtypes
-from tedsl.lang.expr import Expr
+from tedsl.lang.expr import Access, Axis, Expr, Reduce, Var, walk
 
 
 class Source(Protocol):
@@ -70,18 +70,8 @@ class Program:
     errors: tuple[float, ...]
 
     def __str__(self) -> str:
-        seen: dict[te.Tensor, None] = {}
-        stack = list(self.outputs)
-        while stack:
-            tensor = stack.pop()
-            if tensor not in seen and not tensor.is_input:
-                seen[tensor] = None
-                from tedsl.lang.expr import Access, walk
-
-                stack += [n.tensor for p in tensor.parts for n in walk(*p.values) if isinstance(n, Access)]
-        lines = [f"{t!r} = {a.tolist()}" for t, a in self.inputs.items()] + [
-            f"{t!r}: {t}" for t in reversed(list(seen))
-        ]
+        defined = sorted((t for t in tensors_below(*self.outputs) if not t.is_input), key=lambda t: t.serial)
+        lines = [f"{t!r} = {a.tolist()}" for t, a in self.inputs.items()] + [f"{t!r}: {t}" for t in defined]
         return "\n".join([*lines, f"sizes {self.sizes}", f"outputs {', '.join(t.name for t in self.outputs)}"])
 
 
@@ -202,9 +192,11 @@ class Generator:
         read_later = len(self.made)
         chosen = [m for n, m in enumerate(self.made) if n == read_later - 1 or self.chance(30)]
         outputs = tuple(m.tensor for m in chosen)
-        used = {t for out in outputs for t in inputs_of(out)}
+        used = tensors_below(*outputs)
         inputs = {t: a for t, a in self.inputs.items() if t in used}
-        return Program(outputs, inputs, dict(self.sizes), tuple(m.error for m in chosen))
+        names = sizes_of(*outputs)
+        sizes = {name: value for name, value in self.sizes.items() if name in names}
+        return Program(outputs, inputs, sizes, tuple(m.error for m in chosen))
 
     # Extents, inputs --------------------------------------------------------------------------------------------------
 
@@ -636,14 +628,31 @@ GREATEST = te.reducer(-1e4, lambda p, q: te.where(p < q, q, p))
 PAIR = te.reducer((0, 0), lambda p, q: (p[0] + q[0], p[1] + q[1]))
 
 
-def inputs_of(tensor: te.Tensor) -> set[te.Tensor]:
-    """The inputs that a tensor depends on."""
-    from tedsl.lang.expr import Access, walk
-
-    found, stack = set(), [tensor]
+def tensors_below(*outputs: te.Tensor) -> set[te.Tensor]:
+    """`outputs` and every tensor that they depend on."""
+    found: set[te.Tensor] = set()
+    stack = list(outputs)
     while stack:
         t = stack.pop()
         if t not in found:
             found.add(t)
             stack += [n.tensor for p in t.parts for n in walk(*p.values) if isinstance(n, Access)]
-    return {t for t in found if t.is_input}
+    return found
+
+
+def sizes_of(*outputs: te.Tensor) -> set[str]:
+    """The names of the symbolic sizes that `outputs` depend on."""
+    found: set[str] = set()
+    stack: list[Any] = [
+        e for t in tensors_below(*outputs) for e in (*t.shape, *(e for p in t.parts for e in (*p.lhs, *p.values)))
+    ]
+    for root in stack:
+        if isinstance(root, Expr):
+            for node in walk(root):
+                if isinstance(node, Var):
+                    found.add(node.name)
+                elif isinstance(node, Axis):
+                    stack += [node.lo, node.extent]
+                elif isinstance(node, Reduce):
+                    stack += node.axes or ()
+    return found
