@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from tedsl.lang import dtypes
 from tedsl.lang.errors import LoweringError
 from tedsl.lang.expr import Access, Axis, Const, Expr, Var, walk
-from tedsl.lang.integers import Known, simplify
+from tedsl.lang.integers import Affine, Known, simplify
 from tedsl.lang.tensor import Dim
 from tedsl.schedule.ir import Allocate, Assert, Block, Buffer, Call, For, If, Stmt, Store, expressions, inside, preorder
 from tedsl.schedule.nest import Nest
@@ -16,7 +16,7 @@ from tedsl.schedule.nest import Nest
 from . import vector_math
 from .module import Argument, CModule, Fault, Size, SizeCheck, SizeVar
 from .names import Names, comment, legal
-from .registers import promoted
+from .registers import NotPromoted, promoted
 from .scalar import ATOM, CTYPES, Scalars
 from .vector import Vectors
 
@@ -51,6 +51,7 @@ class _Generator:
         self.heap: list[list[str]] = [[]]  # pointers to free at the end of the function, and of each parallel body
         self.typedefs: set[tuple[str, int]] = set()
         self.vector_helpers: dict[str, str] = {}
+        self.strides: dict[Buffer, tuple[int | Affine, ...]] = {}
 
     # The module --------------------------------------------------------------------------------------------------------------------------
 
@@ -119,12 +120,15 @@ class _Generator:
         assert isinstance(e, Axis)
         return self.names.of(e, e.name)
 
-    def offset(self, buffer: Buffer, indices: Sequence[Expr]) -> Expr:
+    def offset(self, buffer: Buffer, indices: Sequence[Expr]) -> Affine:
         """The position of an element, counted in elements from the start of its buffer."""
-        total: Any = Const(0)
-        for index, stride in zip(indices, strides_of(buffer), strict=True):
-            total = total + index * stride
-        return simplify(total, self.known)
+        if buffer not in self.strides:
+            self.strides[buffer] = tuple(s if isinstance(s, int) else Affine.of(s) for s in strides_of(buffer))
+        total = Affine({}, 0)
+        for index, stride in zip(indices, self.strides[buffer], strict=True):
+            form = Affine.of(index)
+            total = total.plus(form, stride) if isinstance(stride, int) else total + form.times(stride)
+        return total
 
     def load(self, access: Access) -> str:
         return self.element(access.tensor, access.indices)  # type: ignore[arg-type]
@@ -134,8 +138,11 @@ class _Generator:
             return str(self.locals[buffer].scalar(self.offset(buffer, indices)))
         if not buffer.shape and buffer.role == "temporary":
             return self.names.of(buffer, buffer.name)
+        return self.at(buffer, self.offset(buffer, indices))
+
+    def at(self, buffer: Buffer, offset: Affine) -> str:
         self.scalars.known = self.known
-        return f"{self.names.of(buffer, buffer.name)}[{self.scalars.text(self.offset(buffer, indices))}]"
+        return f"{self.names.of(buffer, buffer.name)}[{self.scalars.sum(offset)}]"
 
     # Statements --------------------------------------------------------------------------------------------------------------------------
 
@@ -255,9 +262,20 @@ class _Generator:
         if not buffer.shape:
             self.put(f"{ctype} {name};")
         elif buffer.scope == "register" and (kept := promoted(stmt, self)) is not None:
+            state = len(self.lines), [set(d) for d in self.declared], self.depth, self.known, len(self.heap)
             self.locals[buffer] = kept
             for line in kept.declarations():
                 self.put(line)
+            try:
+                self.statement(stmt.body)
+                return
+            except NotPromoted as e:
+                if e.buffer is not buffer:
+                    raise
+                place, self.declared, self.depth, self.known, levels = state
+                del self.lines[place:], self.heap[levels:]
+                del self.locals[buffer]
+                self.put(f"{ctype} {name}[{max(cast(int, self.elements(buffer)), 1)}] __attribute__((aligned(64)));")
         else:
             count = self.elements(buffer)
             if isinstance(count, int) and count * dtypes.itemsize(buffer.dtype) <= STACK_BYTES:

@@ -5,13 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tedsl.lang.expr import Const, Expr
+from tedsl.lang.integers import Affine
 from tedsl.schedule.ir import Allocate, Buffer, For, Stmt, Store, expressions, loads
 
 if TYPE_CHECKING:
     from .codegen import _Generator
 
 LIMIT = 512  # variables
+
+
+class NotPromoted(Exception):
+    """An access turned out to have no variable: the loop around it runs without vectors after all. The buffer is kept in memory instead."""
+
+    def __init__(self, buffer: Buffer) -> None:
+        super().__init__(buffer.name)
+        self.buffer = buffer
 
 
 @dataclass(slots=True)
@@ -23,11 +31,14 @@ class Locals:
     names: dict[tuple[int, int], str]
     types: dict[int, str]
 
-    def scalar(self, offset: Expr) -> str:
-        assert isinstance(offset, Const)
-        return self.names[int(offset.value), 1]
+    def scalar(self, offset: Affine) -> str:
+        if offset.terms or (offset.constant, 1) not in self.names:
+            raise NotPromoted(self.buffer)
+        return self.names[offset.constant, 1]
 
     def vector(self, offset: int, lanes: int) -> str:
+        if (offset, lanes) not in self.names:
+            raise NotPromoted(self.buffer)
         return self.names[offset, lanes]
 
     def declarations(self) -> list[str]:
@@ -60,7 +71,7 @@ def promoted(stmt: Allocate, generator: _Generator) -> Locals | None:
 
 def _collect(stmt: Stmt, buffer: Buffer, lane: For | None, generator: _Generator, places: set[tuple[int, int]]) -> bool:
     """Note the place of every access to `buffer` below `stmt`; False when one has none."""
-    if isinstance(stmt, For) and stmt.kind == "vectorized" and generator.vectors.can(stmt):
+    if isinstance(stmt, For) and stmt.kind == "vectorized" and generator.vectors.regular(stmt):
         lane = stmt
     found = [a.indices for e in expressions(stmt) for a in loads(e) if a.tensor is buffer]
     if isinstance(stmt, Store) and stmt.buffer is buffer:

@@ -10,7 +10,7 @@ import numpy as np
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Var
 from tedsl.lang.functions import FUNCTIONS
-from tedsl.lang.integers import Known, prove
+from tedsl.lang.integers import Affine, Known, prove
 
 from . import vector_math
 
@@ -90,6 +90,17 @@ class Scalars:
         if isinstance(e, Apply):
             return self.apply(e)
         raise TypeError(f"{e!r} cannot stand in C")
+
+    def sum(self, form: Affine) -> str:
+        """A sum of index terms: ``8 * io + ii + 3``."""
+        text = ""
+        for atom, c in form.sorted_terms():
+            scale = "" if abs(c) == 1 else f"{abs(c)} * "
+            term = scale + (self.name(atom) if isinstance(atom, (Axis, Var)) else self.wrap(atom, 11))
+            text += f" {'-' if c < 0 else '+'} {term}" if text else f"-{term}" if c < 0 else term
+        if not text:
+            return str(form.constant)
+        return text if not form.constant else f"{text} {'-' if form.constant < 0 else '+'} {abs(form.constant)}"
 
     def cast(self, e: Cast) -> tuple[str, int]:
         if e.dtype == "bool":

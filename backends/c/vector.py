@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from tedsl.lang import dtypes
-from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Var, rewrite, walk
+from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Var, free_axes, substitute, walk
 from tedsl.lang.functions import FUNCTIONS
 from tedsl.lang.integers import Affine, Known, constant_bounds, prove, simplify
 from tedsl.schedule.ir import Allocate, Block, Buffer, For, If, Stmt, Store, constant, preorder, substitute_axis
@@ -27,6 +27,11 @@ _ARITHMETIC = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 _BITS = {"bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^"}
 
 
+def mentions(e: Expr, axis: Axis) -> bool:
+    """Whether an expression of the IR depends on a loop's axis."""
+    return any(a is axis for a in free_axes(e))
+
+
 class _Unfit(Exception):
     """The body of a loop has something for which there is no vector form."""
 
@@ -40,7 +45,6 @@ class Vectors:
         self.base: Expr = Const(0)
         self.lanes = 1
         self.locals: set[Buffer] = set()  # scalars inside of the loop: one for each lane
-        self.fits: dict[For, bool] = {}
         self.depends: dict[Expr, bool] = {}
 
     # Which loops, which vectors ----------------------------------------------------------------------------------------------------------
@@ -65,31 +69,23 @@ class Vectors:
             start += lanes
         return found
 
-    def can(self, loop: For) -> bool:
-        """Whether a loop is printed with vectors; otherwise it is an ordinary loop."""
-        if loop not in self.fits:
-            self.fits[loop] = constant(loop.extent) is not None and constant(loop.lo) is not None and loop.step == 1 and self.axis is None and self.attempt(loop)
-        return self.fits[loop]
-
-    def attempt(self, loop: For) -> bool:
-        kept = self.g.lines, self.g.names.taken.copy(), dict(self.g.names.given), dict(self.g.locals)
-        blocks, depth = self.g.declared, self.g.depth
-        self.g.lines, self.g.declared = [], [set()]
-        try:
-            self.body(loop, self.chunks(loop)[0])
-        except _Unfit:
-            return False
-        finally:
-            self.g.lines, self.g.names.taken, self.g.names.given, self.g.locals = kept
-            self.g.declared, self.g.depth = blocks, depth
-        return True
+    def regular(self, loop: For) -> bool:
+        """Whether a loop can be cut into vectors, as far as its bounds go."""
+        return constant(loop.extent) is not None and constant(loop.lo) is not None and loop.step == 1
 
     def loop(self, loop: For) -> bool:
-        """Print `loop` with vectors if that can be done."""
-        if not self.can(loop):
+        """Print `loop` with vectors if that can be done; otherwise print nothing."""
+        if not self.regular(loop) or self.axis is not None:
             return False
-        for chunk in self.chunks(loop):
-            self.body(loop, chunk)
+        g = self.g
+        place, declared, depth = len(g.lines), [set(d) for d in g.declared], g.depth
+        try:
+            for chunk in self.chunks(loop):
+                self.body(loop, chunk)
+        except _Unfit:
+            del g.lines[place:]
+            g.declared, g.depth = declared, depth
+            return False
         return True
 
     def body(self, loop: For, chunk: tuple[int, int]) -> None:
@@ -107,11 +103,10 @@ class Vectors:
 
     def place(self, buffer: Buffer, indices: Sequence[Expr], lane: For | None) -> list[tuple[int, int]] | None:
         """The constant places (first element, lanes) of an access to a register buffer, one for each vector of the loop `lane`."""
-        offset = self.g.offset(buffer, indices)
-        if lane is None or not any(n is lane.axis for n in walk(offset)):
-            return [(int(offset.value), 1)] if isinstance(offset, Const) else None
-        form = Affine.of(offset)
-        if set(form.terms) != {lane.axis} or form.terms[lane.axis] != 1:
+        form = self.g.offset(buffer, indices)
+        if lane is None or lane.axis not in form.terms:
+            return None if form.terms else [(form.constant, 1)]
+        if len(form.terms) != 1 or form.terms[lane.axis] != 1:
             return None
         return [(form.constant + start, lanes) for start, lanes in self.chunks(lane)]
 
@@ -171,9 +166,7 @@ class Vectors:
             return
         stride, offset = self.address(buffer, stmt.indices)
         if buffer in g.locals:
-            if stride != 1 or not isinstance(offset, Const):
-                raise _Unfit
-            g.put(f"{g.locals[buffer].vector(int(offset.value), self.lanes)} = {value};")
+            g.put(f"{self.variable(buffer, stride, offset)} = {value};")
         elif stride == 1:
             if buffer.dtype == "bool":
                 value = f"(({self.of('bool')})({value}) & 1)"
@@ -186,7 +179,7 @@ class Vectors:
             temporary = g.names.of((stmt, "lanes"), "lanes")
             g.put(f"{{ {self.of(buffer.dtype)} {temporary} = {value};")
             for lane in range(self.lanes):
-                g.put(f"  {self.at(buffer, simplify(offset + lane * stride))} = {temporary}[{lane}];")
+                g.put(f"  {self.at(buffer, offset + lane * stride)} = {temporary}[{lane}];")
             g.put("}")
 
     # Addresses ---------------------------------------------------------------------------------------------------------------------------
@@ -194,24 +187,30 @@ class Vectors:
     def fixed(self, e: Expr) -> Expr:
         """An expression at the first lane."""
         assert self.axis is not None
-        return rewrite(e, {self.axis: self.base}.get, {self.axis: self.base}) if any(n is self.axis for n in walk(e)) else e
+        return substitute(e, {self.axis: self.base}) if mentions(e, self.axis) else e
 
-    def address(self, buffer: Buffer, indices: Sequence[Expr]) -> tuple[int, Expr]:
+    def address(self, buffer: Buffer, indices: Sequence[Expr]) -> tuple[int, Affine]:
         """Distance between lanes, and position of the first."""
-        if any(isinstance(n, Access) and self.varies(n) for i in indices for n in walk(i)):
+        if any(self.varies(i) and any(isinstance(n, Access) for n in walk(i)) for i in indices):
             raise _Unfit
-        offset = self.g.offset(buffer, indices)
-        form = Affine.of(offset)
-        stride = 0
-        for atom, coefficient in form.terms.items():
-            if atom is self.axis:
-                stride = coefficient
-            elif any(n is self.axis for n in walk(atom)):
-                raise _Unfit
-        return stride, simplify(self.fixed(offset))
+        form = self.g.offset(buffer, indices)
+        assert self.axis is not None
+        stride = form.terms.get(self.axis, 0)
+        form = form.without(self.axis).plus(Affine.of(self.base), stride)
+        if any(mentions(atom, self.axis) for atom in form.terms):
+            raise _Unfit
+        return stride, form
 
-    def at(self, buffer: Buffer, offset: Expr) -> str:
-        return f"{self.g.names.of(buffer, buffer.name)}[{self.g.scalar(offset)}]"
+    def at(self, buffer: Buffer, offset: Affine) -> str:
+        return self.g.at(buffer, offset)
+
+    def variable(self, buffer: Buffer, stride: int, offset: Affine) -> str:
+        """The local variable in which these lanes of a register buffer are kept."""
+        if stride == 0 and not offset.terms:
+            return self.splat(self.g.locals[buffer].scalar(offset), buffer.dtype)
+        if stride != 1 or offset.terms:
+            raise _Unfit
+        return str(self.g.locals[buffer].vector(offset.constant, self.lanes))
 
     def of(self, dtype: str) -> str:
         """The C type of all lanes of a value."""
@@ -254,13 +253,11 @@ class Vectors:
             return g.names.of((buffer, self.lanes), buffer.name)
         stride, offset = self.address(buffer, e.indices)
         if buffer in g.locals:
-            if stride != 1 or not isinstance(offset, Const):
-                raise _Unfit
-            return str(g.locals[buffer].vector(int(offset.value), self.lanes))
+            return self.variable(buffer, stride, offset)
         kind = self.of(buffer.dtype)
         if stride == 1:
             return f"*(const {kind}_u *)&{self.at(buffer, offset)}"
-        items = ", ".join(self.at(buffer, simplify(offset + lane * stride)) for lane in range(self.lanes))
+        items = ", ".join(self.at(buffer, offset + lane * stride) for lane in range(self.lanes))
         return f"({kind}){{{items}}}"
 
     def cast(self, e: Cast) -> str:
