@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tedsl.lang.errors import ScheduleError, here
+from tedsl.lang.expr import Var
 from tedsl.lang.tensor import Dim
 
 from . import legality
@@ -32,6 +33,9 @@ def split(state: State, name: str, axis: str, factor: Dim | None = None, nparts:
     at = stage.leaves.index(axis)
     leaves = (*stage.leaves[:at], outer, inner, *stage.leaves[at + 1 :])
     changed = replace(stage, leaves=leaves, relations=(*stage.relations, Split(axis, outer, inner, factor, nparts)))
+    symbolic = next((f.name for f in (factor, nparts) if isinstance(f, Var)), None)
+    if symbolic is not None and symbolic not in state.factors:
+        state = replace(state, factors=(*state.factors, symbolic))
     return state.updated(changed), (outer, inner)
 
 

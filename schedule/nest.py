@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tedsl.lang.errors import DefinitionError, here
+from tedsl.lang.errors import DefinitionError, ScheduleError, here
 from tedsl.lang.expr import Access, Expr, Reduce, Var, walk
 from tedsl.lang.functions import apply
 from tedsl.lang.program import inputs_of
 from tedsl.lang.tensor import Tensor
 
 from .faults import find_checks
+from .fixing import FixedTensor
 from .inline import inlined
 from .ir import Allocate, Buffer, For, If, Stmt, expressions, preorder
 from .lower import lower_state
@@ -106,6 +107,9 @@ class Nest:
 def make_nest(state: State, args: Sequence[Tensor] | None, several: bool, check_indices: bool = True) -> Nest:
     """The nest of a schedule's state, all passes run. `args`: the kernel's arguments in order (inputs; outputs last), or None."""
     inputs = arguments(state.outputs, args)
+    if state.factors:
+        names = ", ".join(state.factors)
+        raise ScheduleError(f"the tile factor{'s' if len(state.factors) > 1 else ''} {names} ha{'ve' if len(state.factors) > 1 else 's'} no number yet: te.build(s, {', '.join(f'{n}=…' for n in state.factors)})", here())
     state = inlined(state)
     checks = find_checks(state) if check_indices else None
     lowered = lower_state(state, inputs, checks)
@@ -134,7 +138,8 @@ def arguments(outputs: tuple[Tensor, ...], args: Sequence[Tensor] | None) -> tup
     needed = inputs_of(outputs)
     if args is None:
         return needed
-    listed = list(args)
+    stands = {t.source: t for t in (*needed, *outputs) if isinstance(t, FixedTensor)}
+    listed = [stands.get(t, t) if isinstance(t, Tensor) else t for t in args]
     for t in listed:
         if not isinstance(t, Tensor):
             raise DefinitionError(f"args holds {t!r}; it holds tensors: the inputs in call order, then the outputs", here())
@@ -172,7 +177,7 @@ def sizes_of(stmt: Stmt, buffers: tuple[Buffer, ...]) -> tuple[Var, ...]:
 def size_checks(state: State) -> tuple[Check, ...]:
     """Reductions without a result for no values (max, argmax …) need extents of at least 1 when there is something to compute."""
     checks = []
-    for stage in state.stages:
+    for stage in state.given:  # as the program has them: rfactor's partial results may well be of nothing
         for part in stage.parts:
             for value in part.values[:1]:
                 if isinstance(value, Reduce) and value.reducer.checked and value.where is None:

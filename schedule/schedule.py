@@ -79,6 +79,7 @@ class Schedule:
             self._same_program(key)
             key = key.name
         elif isinstance(key, Tensor):
+            key = self._standing(key)
             writer = self.state.writer(key)
             if writer is not None:
                 return writer.name
@@ -96,6 +97,10 @@ class Schedule:
                 return s.name
         raise ScheduleError(f"this schedule has no stage {key}; its stages are {', '.join(names)}", here())
 
+    def _standing(self, tensor: Tensor) -> Tensor:
+        """The tensor of this schedule that stands for `tensor` when sizes have been fixed; itself otherwise."""
+        return next((t for t in self.state.tensors().values() if getattr(t, "source", None) is tensor and not isinstance(t, rewrites.StageTensor)), tensor)
+
     def _same_program(self, handle: StageHandle) -> None:
         other = handle.schedule
         if other is self or all(a is b for a, b in zip(other.outputs, self.outputs, strict=False)):
@@ -108,6 +113,7 @@ class Schedule:
         """The name of the tensor that `key` means: an input or what a stage computes."""
         tensors = self.state.tensors()
         if isinstance(key, Tensor):
+            key = self._standing(key)
             for name, t in tensors.items():
                 if t is key:
                     return name
@@ -199,8 +205,7 @@ class Schedule:
     @property
     def factors(self) -> tuple[str, ...]:
         """The names of the tile factors that are sizes: they need values before the schedule can be lowered."""
-        found = {a["var"] for _, step in self._past for a in (*step.args, *step.kwargs.values()) if isinstance(a, dict) and "var" in a}
-        return tuple(sorted(found))
+        return self.state.factors
 
     def fixed(self, **sizes: int) -> Schedule:
         """The same schedule with whole numbers in place of the sizes named: tile factors, and the sizes of the program."""

@@ -185,12 +185,16 @@ def clipped(factor: Dim, extent: Dim) -> Dim:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
-    """All stages in dependency order; `groups`: names of stages that step together, with the number of common axes."""
+    """All stages in dependency order; `groups`: names of stages that step together, with the number of common axes; `inputs` by names that are
+    theirs alone; `given`: the stages as the program has them; `factors`: tile factors that are sizes.
+    """
 
     outputs: tuple[Tensor, ...]
     stages: tuple[StageState, ...]
     groups: tuple[tuple[tuple[str, ...], int], ...]
     inputs: tuple[tuple[str, Tensor], ...] = ()
+    given: tuple[StageState, ...] = ()
+    factors: tuple[str, ...] = ()
 
     def stage(self, name: str) -> StageState:
         for s in self.stages:
@@ -254,7 +258,7 @@ def initial(outputs: tuple[Tensor, ...]) -> State:
         names[stage] = unique(stage.name, used)
     stages = tuple(stage_state(names[s], s.tensors, s.parts, bool(set(s.tensors) & wanted)) for s in made.stages)
     groups = tuple((tuple(names[s] for s in g.stages), g.depth) for g in made.groups if g.depth or len(g.stages) > 1)
-    return State(outputs, stages, groups, inputs)
+    return State(outputs, stages, groups, inputs, stages)
 
 
 def unique(name: str, used: set[str]) -> str:

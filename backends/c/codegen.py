@@ -48,7 +48,7 @@ class _Generator:
         self.parallel = 0
         self.openmp = any(isinstance(s, For) and s.kind == "parallel" for s in preorder(nest.stmt))
         self.locals: dict[Buffer, Any] = {}  # register buffers kept in named variables
-        self.heap: list[list[str]] = [[]]  # pointers to free at the end of the function, and of each parallel body
+        self.heap: list[list[str]] = [[]]  # pointers in use: of the function, and of each open loop
         self.typedefs: set[tuple[str, int]] = set()
         self.vector_helpers: dict[str, str] = {}
         self.strides: dict[Buffer, tuple[int | Affine, ...]] = {}
@@ -62,10 +62,7 @@ class _Generator:
         for size in self.sizes:
             self.names.of(size, size.name)
         self.statement(nest.stmt)
-        body = self.lines
-        if self.heap[0]:
-            body = [*body, *(f"    free({p});" for p in self.heap[0])]
-        source = self.source(body)
+        source = self.source(self.lines)
         size_index = {v.name: n for n, v in enumerate(self.sizes)}
         args = tuple(
             Argument(b.name, b.dtype, tuple(size_of(d, size_index) for d in b.shape), "input" if b.role == "input" else "output",
@@ -231,12 +228,9 @@ class _Generator:
         self.lines[-1] += note
         self.known = inside(known, stmt)
         self.parallel += parallel
-        if parallel:
-            self.heap.append([])
+        self.heap.append([])
         self.statement(stmt.body)
-        if parallel:
-            for p in self.heap.pop():
-                self.put(f"free({p});")
+        self.heap.pop()
         self.parallel -= parallel
         self.known = known
         self.close()
@@ -285,10 +279,15 @@ class _Generator:
                 self.put(f"{ctype} *{RESTRICT} {name} = aligned_alloc(64, ((size_t)({bytes_}) + 64) & ~(size_t)63);")
                 self.give_up(name)
                 self.heap[-1].append(name)
+                self.statement(stmt.body)
+                self.heap[-1].pop()
+                self.put(f"free({name});")
+                return
         self.statement(stmt.body)
+        self.locals.pop(buffer, None)  # another piece of the nest may have it with other lanes
 
     def give_up(self, name: str) -> None:
-        """Leave when there is no memory: at once, or, in a parallel loop, by skipping the iteration."""
+        """Leave when there is no memory: at once, or, in a parallel loop, by skipping the iteration of the innermost loop."""
         if self.parallel:
             free = "".join(f" free({p});" for p in self.heap[-1])
             self.put(f"if (!{name}) {{{free} te_failed = -1; continue; }}")

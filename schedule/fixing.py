@@ -1,0 +1,142 @@
+"""Sizes replaced by whole numbers: in a program, and in the steps of a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from tedsl.lang.errors import ScheduleError, here
+from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, Var, rewrite, walk
+from tedsl.lang.scatter import ScatterPart
+from tedsl.lang.tensor import Definition, Part, Tensor
+
+from .history import Step
+from .state import dim
+
+if TYPE_CHECKING:
+    from .schedule import Schedule
+
+
+class FixedTensor(Tensor):
+    """A tensor of a program whose sizes have become numbers; it stands for `source`."""
+
+    def __init__(self, source: Tensor, shape: tuple[Any, ...], strides: tuple[Any, ...] | None) -> None:
+        super().__init__(source.name, shape, source.dtype, strides, source.location)
+        self.source = source
+
+
+def fixed_schedule(schedule: Schedule, sizes: Mapping[str, int]) -> Schedule:
+    """The schedule with whole numbers for sizes of its program and for tile factors. Raises ScheduleError for a size that it does not have, or for
+    a number that the size cannot be.
+    """
+    from .schedule import Schedule
+
+    found = _sizes(schedule)
+    values: dict[str, int] = {}
+    for name, value in sizes.items():
+        if name not in found:
+            known = ", ".join(sorted(found)) or "none"
+            raise ScheduleError(f"{name}={value!r}: the schedule of {', '.join(t.name for t in schedule.outputs)} has no size of that name; its sizes are {known}", here())
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise ScheduleError(f"{name}={value!r}: a size is a whole number", here())
+        values[name] = int(value)
+        for var in found[name]:
+            if values[name] < var.minimum or values[name] % var.multiple_of:
+                least = f"at least {var.minimum}" + (f" and a multiple of {var.multiple_of}" if var.multiple_of > 1 else "")
+                raise ScheduleError(f"{name}={value}: the size {name} was declared to be {least}", here())
+    outputs = schedule.outputs
+    if any(name in values for name in _program_sizes(outputs)):
+        outputs = fixed_tensors(outputs, values)
+    made = Schedule(outputs, schedule.several)
+    steps = [_fixed_step(step, values) for step in schedule.history]
+    return made.replay(steps)
+
+
+def _sizes(schedule: Schedule) -> dict[str, set[Var]]:
+    found = _program_sizes(schedule.outputs)
+    for step in schedule.history:
+        for a in (*step.args, *step.kwargs.values()):
+            if isinstance(a, dict) and "var" in a:
+                found.setdefault(a["var"], set()).add(cast(Var, Var(a["var"], a.get("min", 0), a.get("multiple_of", 1))))
+    return found
+
+
+def _program_sizes(outputs: tuple[Tensor, ...]) -> dict[str, set[Var]]:
+    found: dict[str, set[Var]] = {}
+    for tensor in _all_tensors(outputs):
+        exprs = [d for d in (*tensor.shape, *(tensor.strides or ())) if isinstance(d, Expr)]
+        for part in tensor.parts:
+            for node in walk(*part.lhs, *part.expressions):
+                exprs.append(node)
+                if isinstance(node, Axis):
+                    exprs += [e for e in (node.lo, node.extent) if isinstance(e, Expr)]
+                if isinstance(node, Reduce):
+                    exprs += [e for a in node.axes or () for e in (a.lo, a.extent) if isinstance(e, Expr)]
+        for node in walk(*exprs):
+            if isinstance(node, Var):
+                found.setdefault(node.name, set()).add(node)
+    return found
+
+
+def _all_tensors(outputs: tuple[Tensor, ...]) -> list[Tensor]:
+    found: dict[Tensor, None] = {}
+    stack = list(outputs)
+    while stack:
+        tensor = stack.pop()
+        if tensor not in found:
+            found[tensor] = None
+            own = tensor.definition.tensors if tensor.definition is not None else ()
+            stack += [*own, *(cast(Tensor, n.tensor) for p in tensor.parts for n in walk(*p.expressions) if isinstance(n, Access))]
+    return list(found)
+
+
+def fixed_tensors(outputs: tuple[Tensor, ...], values: Mapping[str, int]) -> tuple[Tensor, ...]:
+    """The same program over tensors of fixed shapes."""
+    old = _all_tensors(outputs)
+    memo: dict[Expr, Expr] = {}
+
+    def rule(node: Expr) -> Expr | None:
+        if isinstance(node, Var) and node.name in values:
+            return Const(values[node.name])
+        if isinstance(node, Axis):
+            return cast(Expr, Axis(node.name, size(node.lo), size(node.extent)))
+        if isinstance(node, Access):
+            return cast(Expr, Access(new[cast(Tensor, node.tensor)], node.indices))
+        if isinstance(node, Reduce):
+            axes = None if node.axes is None else tuple(fixed(a) for a in node.axes)
+            return cast(Expr, Reduce(node.reducer, node.values, axes, node.where, node.accumulator, node.component))
+        return None
+
+    def fixed(e: Expr) -> Expr:
+        return rewrite(e, rule, memo)
+
+    def size(d: Any) -> Any:
+        return dim(rewrite(d, rule)) if isinstance(d, Expr) else d
+
+    new: dict[Tensor, Tensor] = {t: FixedTensor(t, tuple(map(size, t.shape)), None if t.strides is None else tuple(map(size, t.strides))) for t in old}
+    made: dict[Definition, Definition] = {}
+    for tensor in old:
+        definition = tensor.definition
+        if definition is None:
+            continue
+        if definition not in made:
+            copy = made[definition] = Definition(tuple(new[t] for t in definition.tensors), definition.location)
+            copy.parts = tuple(_fixed_part(p, fixed) for p in definition.parts)
+        new[tensor].definition, new[tensor].component = made[definition], tensor.component
+        new[tensor]._dtype = tensor._dtype
+    return tuple(new[t] for t in outputs)
+
+
+def _fixed_part(part: Part, fixed: Any) -> Part:
+    lhs, values = tuple(map(fixed, part.lhs)), tuple(map(fixed, part.values))
+    if isinstance(part, ScatterPart):
+        return replace(part, lhs=lhs, values=values, domain=tuple(map(fixed, part.domain)), where=None if part.where is None else fixed(part.where))
+    return Part(lhs, values, part.location)
+
+
+def _fixed_step(step: Step, values: Mapping[str, int]) -> Step:
+    def fixed(a: Any) -> Any:
+        return values[a["var"]] if isinstance(a, dict) and a.get("var") in values else a
+
+    return replace(step, args=tuple(map(fixed, step.args)), kwargs={k: fixed(v) for k, v in step.kwargs.items()})
