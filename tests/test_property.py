@@ -129,6 +129,7 @@ def _nth(pair: Any) -> Any:
         (vars(reduce), "better", _nth(np.maximum)),
         (vars(equations), "_covers", lambda part, block: np.zeros((), bool)),
     ],
+    ids=["add", "remainder", "less_equal", "maximum", "tanh", "sum", "all", "argmax", "equations"],
 )
 def test_a_wrong_result_is_noticed(
     table: dict[str, Any], name: str, wrong: Any, monkeypatch: pytest.MonkeyPatch

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from interpreter import interpret
 from programs import Program
-from tedsl.lang.expr import Apply, Expr, Var, walk
 
 import tedsl as te
+from tedsl.lang.expr import Apply, Expr, Var, walk
 
 # Relative to the largest value: what a few hundred operations in another order may differ by.
 TOLERANCE = {"float16": 4e-3, "float32": 1e-5, "float64": 1e-12}

@@ -211,7 +211,8 @@ class Generator:
         return count, count
 
     def axes(self, most: int = 3) -> list[Index]:
-        return [Index(te.axes(name), *self.extent()) for name in "ijl"[: self.source.integer(0, most)]]
+        # an extent of 0 that is to be inferred is an error where another read has the axis shifted
+        return [Index(te.axes(name), *self.extent(self.inferring)) for name in "ijl"[: self.source.integer(0, most)]]
 
     def dtype(self, kinds: str = "fiub") -> str:
         choices = {"f": ["float32", "float32", "float64"] + ["float16"] * self.half, "i": ["int32", "int64", "int8", "int16"],
