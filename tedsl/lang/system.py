@@ -62,13 +62,13 @@ class System:
         self.rows: list[Row] = []
         self.equations: list[Row] = []
         self.choices: list[list[Formula]] = []
-        self.seen: set[Expr] = set()
+        self.seen: dict[Expr, None] = {}  # in the order met: the same search in every run
         self.assumed: list[Affine] = []  # the inequalities that were assumed, apart from what is known of every atom
 
     def copy(self) -> System:
         other = System(self.known)
         other.rows, other.equations = list(self.rows), list(self.equations)
-        other.choices, other.seen = list(self.choices), set(self.seen)
+        other.choices, other.seen = list(self.choices), dict(self.seen)
         return other
 
     def add(self, f: Formula) -> None:
@@ -112,7 +112,7 @@ class System:
                     return self.expanded(x)
         for atom in x.terms:
             if atom not in self.seen:
-                self.seen.add(atom)
+                self.seen[atom] = None
                 self.describe(atom)
         return x
 
@@ -140,7 +140,7 @@ class System:
             self.at_least_zero(one - atom.minimum)
             if atom.multiple_of > 1:
                 part = Axis(f"{atom.name}/{atom.multiple_of}\0part")
-                self.seen.add(part)
+                self.seen[part] = None
                 self.zero(one.plus(Affine({part: 1}), -atom.multiple_of))
             return
         if isinstance(atom, Apply):
@@ -193,13 +193,11 @@ class System:
             for q in (b_low, b_high):
                 if p is not None and q is not None:
                     self.at_least_zero(p.times(q))
-        if first is rest:
-            return
 
     def multiply(self) -> None:
         """Add assumed inequalities times sizes, where a product with that size occurs: ``q >= n`` gives ``m*q >= m*n``."""
         pairs = []
-        for atom in self.seen:
+        for atom in list(self.seen):
             parts = factors(atom)
             if len(parts) == 2 and isinstance(parts[0], Var) and parts[0].minimum >= 0:
                 pairs.append((parts[0], parts[1]))
