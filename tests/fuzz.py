@@ -37,7 +37,8 @@ def main() -> int:
 
 def fuzz(options: argparse.Namespace) -> int:
     from helpers import check_compiled, check_reference
-    from programs import Seeded, generate
+    from program_parts import Seeded
+    from programs import generate
 
     started = time.monotonic()
     kinds: dict[str, list[int]] = {}

@@ -10,7 +10,8 @@ from helpers import check_compiled, check_reference
 from hypothesis import given, note
 from hypothesis import strategies as st
 from program_kinds import KINDS
-from programs import Drawn, Program, Seeded, generate
+from program_parts import Drawn, Program, Seeded
+from programs import generate
 
 from tedsl.backends.reference import equations, functions, reduce
 from tedsl.lang.expr import Access, Apply, Reduce, walk

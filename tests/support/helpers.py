@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from interpreter import interpret
-from programs import Program
+from program_parts import Program
 
 import tedsl as te
 from tedsl.lang.expr import Apply, Expr, Var, walk

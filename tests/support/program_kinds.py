@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from programs import EPS, Generator, Index, Made, Value, settle
+from program_parts import EPS, Index, Made, Value, settle
+from programs import Generator
 
 import tedsl as te
 from tedsl.lang import dtypes
