@@ -26,8 +26,10 @@ from typing import Any, cast
 from tedsl.lang.affine import FALSE, TRUE, Affine, factors, product, within
 from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, substitute, walk
 from tedsl.lang.functions import apply
-from tedsl.lang.integers import Known, constant_bounds, lower, prove, simplify, upper
+from tedsl.lang.integers import Known, lower, prove, simplify, solve, upper
 from tedsl.lang.simplify import conjuncts
+
+from .arithmetic import both
 
 _MOST_CASES = 64
 
@@ -462,15 +464,42 @@ def _divide(system: _System, n: int, l: _Linear, axis: Axis) -> None:
 
 
 def _finished(system: _System) -> Preimage:
-    free = tuple(system.unknowns)
-    guards: list[Expr] = []
-    for guard in system.guards:
-        simple = simplify(guard, system.known)
-        if simple is FALSE:
-            return Preimage(system.solved, free, (FALSE,))
-        guards += [p for p in conjuncts(simple) if p is not TRUE]
-    guards = list(dict.fromkeys(guards))
-    return Preimage(system.solved, free, tuple(implied(guards)))
+    while True:
+        guards: list[Expr] = []
+        for guard in system.guards:
+            simple = simplify(guard, system.known)
+            if simple is FALSE:
+                return Preimage(system.solved, tuple(system.unknowns), (FALSE,))
+            guards += [p for p in conjuncts(simple) if p is not TRUE]
+        system.guards = list(dict.fromkeys(guards))
+        if not any(_single(system, axis) for axis in system.unknowns):
+            return Preimage(system.solved, tuple(system.unknowns), tuple(implied(system.guards)))
+
+
+def _single(system: _System, axis: Axis) -> bool:
+    """Replace an axis for which the conditions leave one value at most. Whether that is so."""
+    mine = [g for g in system.guards if within(axis, g) and not _reads(g)]
+    if len(mine) < 2:
+        return False
+    anywhere = cast(Axis, Axis(f"{axis.name}\0"))
+    found = solve(substitute(both(mine), {axis: anywhere}), anywhere)
+    if found is None or (found.rest is not None and within(anywhere, found.rest)):
+        return False
+    if not prove(apply("less_equal", apply("subtract", found.hi, found.lo), found.step), system.known):
+        return False
+    value = simplify(found.lo, system.known)
+    others = [g for g in system.guards if not any(g is m for m in mine)]
+    system.guards = others + [apply("less", value, found.hi), *_within(axis, Affine({}, 1), value)]
+    if found.rest is not None:
+        system.guards.append(found.rest)
+    mapping: dict[Expr, Expr] = {axis: value}
+    system.guards = [substitute(g, mapping) for g in system.guards]
+    system.unknowns = [a for a in system.unknowns if a is not axis]
+    system.solved = {
+        k: simplify(substitute(v, mapping), system.known) if within(axis, v) else v for k, v in system.solved.items()
+    }
+    system.solved[axis] = value
+    return True
 
 
 def implied(guards: Sequence[Expr]) -> list[Expr]:

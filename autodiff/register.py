@@ -55,7 +55,7 @@ def register_function(
             "function of arrays (or formula=, a SymPy expression)", here()
         )  # fmt: skip
     row = _row(name, arity, derivative, formula) if derivative is not None or formula is not None else None
-    FUNCTIONS[name] = Function(name, arity, "floating", c=c, numpy=numpy, derivative=derivative)
+    FUNCTIONS[name] = Function(name, arity, "floating", c=c, numpy=numpy)
     TABLE.pop(name, None)
     if row is not None:
         TABLE[name] = row

@@ -68,7 +68,8 @@ def dependents(forward: Program, wrt: Sequence[Tensor], loosely: bool = False) -
 def _values(value: Expr) -> tuple[Expr, ...]:
     """A value, or the values that the reduction which it is runs over."""
     if isinstance(value, Reduce):
-        return value.values if value.dtype in ("float16", "float32", "float64") else ()
+        # the extreme that argmax carries along beside its index is never read
+        return value.values if differentiable(value) and not value.reducer.indexed else ()
     return (value,)
 
 

@@ -34,10 +34,9 @@ class Function:
     kind: str
     symbol: str | None = None
     precedence: int = 100
-    # of a function of the user's (te.register_function): its value in C in terms of x, y, z, in NumPy, and its partial derivatives
+    # of a function of the user's (te.register_function): its value in C in terms of x, y, z, and in NumPy
     c: str | None = None
     numpy: Callable[..., Any] | None = None
-    derivative: Callable[..., Any] | None = None
 
 
 FUNCTIONS: dict[str, Function] = {
