@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .cost import Cost, cost, reuse
 from .schedule import Schedule, create_schedule, lower
 
-__all__ = ["Schedule", "create_schedule", "lower"]
+__all__ = ["Cost", "Schedule", "cost", "create_schedule", "lower", "reuse"]

@@ -89,6 +89,7 @@ class Store(Stmt):
     buffer: Buffer
     indices: tuple[Expr, ...]
     value: Expr
+    extra: int = 0  # operations that the value stands for and does not show (the comparison of an argmax)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,7 +20,7 @@ from tedsl.lang.tensor import Dim, Part, Tensor
 from .faults import Checks, assertion, early_checks
 from .ir import Allocate, Buffer, For, If, Stmt, Store, block
 from .regions import Frame, Interval, as_expr, local_value, region
-from .state import Split, StageState, State, dim, step_depth, unique
+from .state import Split, StageState, State, dim, step_depth, unique, whole_blocks
 
 
 @dataclass(slots=True)
@@ -62,6 +62,8 @@ Cell = Callable[[int, dict[str, Expr], _Scope], "tuple[Buffer, tuple[Expr, ...]]
 
 class _Lowering:
     def __init__(self, state: State, inputs: tuple[Tensor, ...], checks: Checks, symbolic: bool) -> None:
+        if symbolic:
+            state = state.updated(*(replace(s, divides=True) for s in state.stages))
         self.state, self.checks, self.symbolic = state, checks, symbolic
         self.buffers: dict[Tensor, Buffer] = {}
         self.origin: dict[Tensor, tuple[Expr, ...]] = {}  # first index that a buffer holds, per dimension
@@ -286,7 +288,9 @@ class _Nest:
         if where is not None:
             lo, hi, step, remaining = self.filtered(substitute(where, self.mapping(now)), axis, lo, hi, probe)
         extent = simplify(hi - lo, scope.known)
-        if not prove(extent >= 0, scope.known):
+        if self.lowering.symbolic:
+            extent = whole_blocks(extent)
+        elif not prove(extent >= 0, scope.known):
             extent = simplify(apply("maximum", extent, 0), scope.known)
         if step != 1:
             extent = simplify((extent + (step - 1)) // step, scope.known)
@@ -456,7 +460,7 @@ class _Nest:
             return block(*checks, Store(*cells[0], combined[0]))
         # every component is combined from the old ones
         fresh = [Buffer(unique(f"{self.stage.name}.new{c}", self.lowering.used), (), kind, "register", "temporary") for c, kind in enumerate(kinds)]
-        made = block(*checks, *(Store(b, (), v) for b, v in zip(fresh, combined, strict=True)), *(Store(*place, Access(b, ())) for place, b in zip(cells, fresh, strict=True)))
+        made = block(*checks, *(Store(b, (), v, int(c == 0 and reduction.reducer.indexed)) for c, (b, v) in enumerate(zip(fresh, combined, strict=True))), *(Store(*place, Access(b, ())) for place, b in zip(cells, fresh, strict=True)))
         for b in reversed(fresh):
             made = Allocate(b, made)
         return made
@@ -474,7 +478,7 @@ class _Nest:
             return body(scope)
         lowering = self.lowering
         inside = frozenset(self.within(producers[0].attach.axis))
-        frame = Frame(self.stage, {**leaves, **{k: v for k, v in self.fixed.items()}}, self.bounds, self.sizes)
+        frame = Frame(self.stage, {**leaves, **{k: v for k, v in self.fixed.items()}}, self.bounds, self.sizes, lowering.symbolic)
         buffers, nests = [], []
         for producer in producers:
             box = region(lowering.state, producer, frame, inside, scope.known)

@@ -16,7 +16,7 @@ from tedsl.lang.functions import apply
 from tedsl.lang.integers import Known, lower, prove, simplify, upper
 from tedsl.lang.tensor import Dim
 
-from .state import Fuse, Split, StageState, State
+from .state import Fuse, Split, StageState, State, whole_blocks
 
 Interval = tuple[Expr, Expr]  # first value, extent
 
@@ -25,13 +25,15 @@ Interval = tuple[Expr, Expr]  # first value, extent
 class Frame:
     """A stage whose loops are (in part) open: the values of the open loops by name, and where its own axes begin and how far they run.
 
-    `bounds`: first value and true extent of each of its axes; `sizes`: the extents for which its splits are laid out (constants where possible).
+    `bounds`: first value and true extent of each of its axes; `sizes`: the extents for which its splits are laid out (constants where possible);
+    `divides`: tile factors are taken to divide.
     """
 
     stage: StageState
     open: Mapping[str, Expr]
     bounds: Mapping[str, Interval]
     sizes: Mapping[str, Dim]
+    divides: bool = False
 
 
 def as_expr(value: Dim) -> Expr:
@@ -76,6 +78,9 @@ def intervals(frame: Frame, known: Known) -> dict[str, Interval]:
         if first is None or last is None:
             result[root.name] = (lo, extent)
             continue
+        if frame.divides:
+            result[root.name] = (simplify(lo + first, known), whole_blocks(last + 1 - first))
+            continue
         end = apply("minimum", last + 1, extent)
         result[root.name] = (simplify(lo + first, known), simplify(end - first, known))
     return result
@@ -102,7 +107,7 @@ def region(state: State, producer: StageState, frame: Frame, inside: frozenset[s
         if bounds is None:
             raise LoweringError(f"the stage {producer.name} is computed at a loop of {frame.stage.name}, inside of which nobody reads it")
         first, last = bounds
-        result.append(full if first is full[0] and last is full[1] else (first, simplify(last - first + 1, known)))
+        result.append(full if first is full[0] and last is full[1] else (first, whole_blocks(simplify(last - first + 1, known)) if frame.divides else simplify(last - first + 1, known)))
     return result
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from tedsl.lang.errors import Location
-from tedsl.lang.expr import Axis, Const, Expr, Reduce
+from tedsl.lang.expr import Apply, Axis, Const, Expr, Reduce, rewrite
 from tedsl.lang.integers import simplify
 from tedsl.lang.program import Program, Stage, program
 from tedsl.lang.scatter import ScatterPart
@@ -72,6 +72,7 @@ class StageState:
     prefetches: tuple[tuple[str, str, int], ...] = ()
     tensorized: tuple[tuple[str, Any], ...] = ()
     is_output: bool = False
+    divides: bool = False  # whether tile factors are taken to divide (the cost model's convention)
 
     @property
     def tensor(self) -> Tensor:
@@ -126,7 +127,7 @@ class StageState:
                     return factor
                 if r.nparts is not None and isinstance(r.nparts, Expr):
                     return r.nparts
-                return ceil_div(parent, factor)
+                return ceil_div(parent, factor, self.divides)
         raise KeyError(name)
 
     def factor(self, split: Split, extents: dict[str, Dim] | None = None) -> Dim:
@@ -135,7 +136,7 @@ class StageState:
         if split.factor is not None:
             return clipped(split.factor, parent)
         assert split.nparts is not None
-        return clipped(ceil_div(parent, split.nparts), parent)
+        return clipped(ceil_div(parent, split.nparts, self.divides), parent)
 
     def origin(self, name: str) -> frozenset[str]:
         """The stage's own axes from which a loop came."""
@@ -169,11 +170,38 @@ def dim(value: Any) -> Dim:
     return int(value)
 
 
-def ceil_div(a: Dim, b: Dim) -> Dim:
+def ceil_div(a: Dim, b: Dim, divides: bool = False) -> Dim:
+    """How many blocks of `b` cover `a`. A symbolic factor is always taken to divide; a build has put its number in place by then."""
     if isinstance(a, int) and isinstance(b, int):
         return -(-a // b)
-    # a symbolic tile factor is taken to divide (the cost model's convention); a build has put its number in place by then
-    return dim((a + b - 1) // b if isinstance(b, int) else a // b)
+    if isinstance(b, int) and not divides:
+        return dim((a + b - 1) // b)
+    if isinstance(a, Expr):  # blocks of blocks: (a // c) // b, not a // (c * b)
+        a = simplify(a)
+        if isinstance(a, Apply) and a.function == "multiply" and any(x is b for x in a.operands):
+            return dim(a.operands[0] if a.operands[1] is b else a.operands[1])
+    return dim(Apply("floor_divide", (as_dim_expr(a), as_dim_expr(b))) if a is not b else 1)
+
+
+def as_dim_expr(value: Dim) -> Expr:
+    return value if isinstance(value, Expr) else cast(Expr, Const(value))
+
+
+def whole_blocks(e: Expr) -> Expr:
+    """`e` where factors are taken to divide: b * (a // b) is a."""
+
+    def rule(node: Expr) -> Expr | None:
+        if isinstance(node, Apply) and node.function == "multiply":
+            for x, y in (node.operands, node.operands[::-1]):
+                if isinstance(y, Apply) and y.function == "floor_divide" and y.operands[1] is x:
+                    return y.operands[0]
+        return None
+
+    while True:
+        new = simplify(rewrite(e, rule))
+        if new is e:
+            return e
+        e = new
 
 
 def clipped(factor: Dim, extent: Dim) -> Dim:

@@ -1,0 +1,315 @@
+"""The cost model: what a schedule computes, moves and holds, as numbers or, where sizes or tile factors are symbolic, as SymPy expressions.
+
+It counts over the loops that the schedule is lowered to, so what is inlined is counted at every read, and what is computed at a loop once for each
+of its steps. With numbers alone the count is exact, tails and conditions included; symbolic factors and sizes are taken to divide.
+
+The formulas for matrix multiplication are those of lecture 11 of CMU's course on deep learning systems (10-414/714).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tedsl.lang.dtypes import itemsize
+from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, Var, free_axes, walk
+from tedsl.lang.program import inputs_of, lifted
+from tedsl.lang.simplify import conjuncts, negated
+from tedsl.lang.tensor import Tensor
+
+from .inline import inlined
+from .ir import Allocate, Block, Buffer, For, If, Stmt, Store, expressions, preorder
+from .lower import lower_state
+from .operations import arithmetic
+from .rewrites import StageTensor, source_of
+from .trips import Condition, Link, Trips, needs_symbols
+
+if TYPE_CHECKING:
+    from .schedule import Schedule
+
+LEVELS = {"global": "dram", "cache": "l1", "shared": "shared"}  # what a load from a scope is charged
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a schedule costs. Numbers, or SymPy expressions in the sizes and factors.
+
+    operations: arithmetic and calls, over all stages. moves: elements copied into a scope, by the tensor of the program, the scope they come from and
+    the one they go to; a read that no copy serves goes to "register". registers: elements held in registers at once. footprint: elements held at once
+    in each scope (for "cache" and "register", of one thread). time: every load at the speed of the level that it comes from (symbols dram, l1).
+    """
+
+    operations: Any
+    moves: Mapping[tuple[str, str, str], Any]
+    registers: Any
+    footprint: Mapping[str, Any]
+    sizes: Mapping[str, int] = field(repr=False, default_factory=dict)  # bytes of an element, by tensor
+
+    @property
+    def time(self) -> Any:
+        """Every load at the speed of the level that it comes from, in the symbols dram and l1 (stores are not counted)."""
+        import sympy
+
+        levels: dict[str, Any] = {}
+        for _, source, n in self._loads():
+            levels[source] = levels.get(source, 0) + n
+        return _total(sympy.Symbol(LEVELS[scope], positive=True) * n for scope, n in levels.items())
+
+    @property
+    def bytes(self) -> Any:
+        """Bytes loaded from memory (scope "global")."""
+        return _total(n * self.sizes.get(name, 1) for (name, source, to), n in self.moves.items() if source == "global")
+
+    @property
+    def intensity(self) -> Any:
+        """Operations for each byte loaded from memory; None when nothing is loaded."""
+        loaded = self.bytes
+        if isinstance(loaded, int) and isinstance(self.operations, int):
+            return self.operations / loaded if loaded else None
+        return self.operations / loaded
+
+    def at(self, **sizes: int) -> Cost:
+        """The cost at given sizes and factors."""
+        import sympy
+
+        def value(e: Any) -> Any:
+            if not isinstance(e, sympy.Basic):
+                return e
+            e = e.subs({s: sizes[str(s)] for s in e.free_symbols if str(s) in sizes})
+            return int(e) if e.is_Integer else e
+
+        return Cost(
+            value(self.operations), {k: value(v) for k, v in self.moves.items()}, value(self.registers), {k: value(v) for k, v in self.footprint.items()},
+            self.sizes)  # fmt: skip
+
+    def seconds(self, machine: Any, dtype: str = "float32") -> Any:
+        """A predicted time on one core: the larger of what the operations take at peak speed and what the loads take at each level's bandwidth.
+
+        machine: `te.machine()`, or anything with `.peak_gflops[dtype]` and `.bandwidth[level]` (bytes/s).
+        """
+        compute = self.operations / (machine.peak_gflops[dtype] * 1e9)
+        loads = _total(n * self.sizes.get(name, 1) / machine.bandwidth[LEVELS[source]] for name, source, n in self._loads() if LEVELS[source] in machine.bandwidth)
+        if isinstance(compute, (int, float)) and isinstance(loads, (int, float)):
+            return max(compute, loads)
+        import sympy
+
+        return sympy.Max(compute, loads)
+
+    def _loads(self) -> Iterable[tuple[str, str, Any]]:
+        return ((name, source, n) for (name, source, to), n in self.moves.items() if _is_load(source, to))
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The table that is printed: what, and how much."""
+        found = [("operations", self.operations)]
+        found += [(f"{name}: {source} to {to}", n) for (name, source, to), n in self.moves.items()]
+        found += [("registers", self.registers)]
+        found += [(f"held in {scope}", n) for scope, n in self.footprint.items() if scope != "register"]
+        found += [("time", self.time)]
+        return [(what, str(n)) for what, n in found]
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        width = max(len(what) for what, _ in rows)
+        return "\n".join(f"{what:{width}}  {n}" for what, n in rows)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        cells = "".join(f"<tr><td>{escape(what)}</td><td>{escape(n)}</td></tr>" for what, n in self.rows())
+        return f"<table>{cells}</table>"
+
+
+def cost(target: Any) -> Cost:
+    """The cost of a schedule (of a tensor, or several: with the default schedule), without compiling or running anything.
+
+    >>> import tedsl as te
+    >>> i, j, k = te.axes("i j k")
+    >>> A, B, C = te.tensor("A", (64, 32)), te.tensor("B", (48, 32)), te.tensor("C")
+    >>> C[i, j] = te.sum(A[i, k] * B[j, k])
+    >>> te.cost(C).operations == 2 * 64 * 48 * 32
+    True
+    >>> te.cost(C).moves["A", "global", "register"] == 64 * 48 * 32
+    True
+    """
+    from .schedule import Schedule, create_schedule
+
+    schedule = target if isinstance(target, Schedule) else create_schedule(target)
+    return _Count(schedule).run()
+
+
+def _total(values: Iterable[Any]) -> Any:
+    total: Any = 0
+    for v in values:
+        total = total + v
+    return total
+
+
+def _is_load(source: str, to: str) -> bool:
+    """Whether a move reads from a slower level; the way back is a store, which is not charged."""
+    return source in LEVELS and not (to == "global" and source != "global")
+
+
+class _Count:
+    def __init__(self, schedule: Schedule) -> None:
+        self.state = inlined(schedule.state)
+        inputs = inputs_of(self.state.outputs)
+        self.names = {t: name for name, t in schedule.state.tensors().items()}
+        exprs = [d for t in (*inputs, *(t for s in self.state.stages for t in s.tensors)) for d in t.shape if isinstance(d, Expr)]
+        exprs += [e for s in self.state.stages for a in s.roots for e in (a.lo, a.extent) if isinstance(e, Expr)]
+        self.symbolic = bool(schedule.factors) or any(isinstance(n, Var) for n in walk(*exprs))
+        kept = {n for n in walk(*exprs) if isinstance(n, Apply) and n.function == "floor_divide"}
+        lowered = lower_state(self.state, inputs, symbolic=self.symbolic)
+        self.stmt = lowered.stmt
+        self.arguments = list(lowered.arguments.values())
+        used = [e for s in preorder(self.stmt) for e in expressions(s)] if self.symbolic else []
+        self.trips = Trips(self.symbolic, kept, needs_symbols(used))
+        self.operations: Any = 0
+        self.moves: dict[tuple[str, str, str], Any] = {}
+
+    def run(self) -> Cost:
+        self.visit(self.stmt, ())
+        scopes = {b.scope for s in preorder(self.stmt) if isinstance(s, Allocate) for b in (s.buffer,)} | {"global"}
+        footprint = {scope: self.held(self.stmt, scope) for scope in sorted(scopes)}
+        footprint["global"] = footprint["global"] + _total(self.elements(b) for b in self.arguments)
+        sizes = {name: itemsize(t.dtype) for t, name in self.names.items()}
+        moves = {key: self.trips.tidy(n) for key, n in self.moves.items()}
+        registers = self.trips.tidy(footprint.get("register", 0))
+        return Cost(self.trips.tidy(self.operations), moves, registers, {k: self.trips.tidy(v) for k, v in footprint.items()}, sizes)
+
+    def elements(self, buffer: Buffer) -> Any:
+        total: Any = 1
+        for d in buffer.shape:
+            total = total * self.trips.value(d)
+        return total
+
+    def held(self, stmt: Stmt, scope: str) -> Any:
+        """The elements of temporaries in a scope that are held at once."""
+        inner = [self.held(b, scope) for b in stmt.body_parts]
+        most = self.trips.largest(inner)
+        return most + self.elements(stmt.buffer) if isinstance(stmt, Allocate) and stmt.buffer.scope == scope else most
+
+    # Walking -----------------------------------------------------------------------------------------------------------------------------
+
+    def visit(self, stmt: Stmt, chain: tuple[Link, ...]) -> None:
+        if isinstance(stmt, Block):
+            pending: list[Store] = []
+            for s in stmt.stmts:
+                if isinstance(s, Store):
+                    pending.append(s)
+                    continue
+                self.stores(pending, chain)
+                pending = []
+                self.visit(s, chain)
+            self.stores(pending, chain)
+        elif isinstance(stmt, Store):
+            self.stores([stmt], chain)
+        elif isinstance(stmt, For):
+            self.visit(stmt.body, (*chain, stmt))
+        elif isinstance(stmt, If):
+            self.visit(stmt.then, (*chain, Condition(stmt.condition)))
+            if stmt.otherwise is not None:
+                self.visit(stmt.otherwise, (*chain, Condition(negated(stmt.condition))))
+        else:
+            for body in stmt.body_parts:
+                self.visit(body, chain)
+
+    def stores(self, stores: Sequence[Store], chain: tuple[Link, ...]) -> None:
+        """Stores that follow each other: what their values have in common is computed once."""
+        if not stores:
+            return
+        extra = sum(s.extra for s in stores)
+        if len(stores) == 1:
+            self.work(stores[0].value, chain, extra)
+        else:
+            each = arithmetic([s.value for s in stores]) + extra
+            if each:
+                self.operations = self.operations + each * self.trips.count(chain)
+        for store in stores:
+            if isinstance(store.value, Access) and _is_copy(store.buffer.tensor, store.value.tensor):
+                self.move(store.value, store.buffer.scope, chain)
+            else:
+                self.reads(store.value, chain)
+
+    def work(self, value: Expr, chain: tuple[Link, ...], extra: int = 0) -> None:
+        """The operations of a value; of a select around all of it, those of each case where it is taken."""
+        if isinstance(value, Apply) and value.function == "where" and not _of_data(value.operands[0]):
+            condition, a, b = value.operands
+            self.work(a, (*chain, *(Condition(c) for c in conjuncts(condition))), extra)
+            self.work(b, (*chain, *(Condition(c) for c in conjuncts(negated(condition)))), extra)
+            return
+        each = arithmetic([value]) + extra
+        if each:
+            self.operations = self.operations + each * self.trips.count(chain)
+
+    def reads(self, value: Expr, chain: tuple[Link, ...]) -> None:
+        """The reads of a value, each element once, under the conditions of the selects around it."""
+        seen: set[tuple[Expr, tuple[Expr, ...]]] = set()
+
+        def meet(node: Expr, guards: tuple[Expr, ...]) -> None:
+            if (node, guards) in seen:
+                return
+            seen.add((node, guards))
+            if isinstance(node, Access):
+                self.move(node, "register", (*chain, *map(Condition, guards)))
+            if isinstance(node, Apply) and node.function == "where":
+                condition, a, b = node.operands
+                meet(condition, guards)
+                mine = [] if _of_data(condition) else conjuncts(condition)
+                other = [] if _of_data(condition) else conjuncts(negated(condition))
+                meet(a, (*guards, *mine))
+                meet(b, (*guards, *other))
+            else:
+                for child in node.children:
+                    meet(child, guards)
+
+        meet(value, ())
+
+    def move(self, access: Access, to: str, chain: tuple[Link, ...]) -> None:
+        buffer: Any = access.tensor
+        if buffer.scope == "register" or buffer.tensor is None:
+            return
+        tensor = source_of(buffer.tensor)
+        key = (self.names.get(tensor, tensor.name), buffer.scope, to)
+        self.moves[key] = self.moves.get(key, 0) + self.trips.count(chain)
+
+
+def _is_copy(to: Tensor | None, buffer: Any) -> bool:
+    """Whether a store of one element into another is a copy that a schedule made (rather than an equation of the user's)."""
+    source = buffer.tensor
+    return (isinstance(to, StageTensor) and to.source is source) or (isinstance(source, StageTensor) and source.source is to)
+
+
+def _of_data(e: Expr) -> bool:
+    return any(isinstance(n, Access) for n in walk(e))
+
+
+def reuse(tensor: Tensor) -> dict[str, set[str]]:
+    """For each tensor that a definition reads, and for itself, the axes that its access does not depend on: along these an element is used again,
+    so a tile of v steps of such an axis saves all but one of v loads.
+
+    >>> import tedsl as te
+    >>> i, j, k = te.axes("i j k")
+    >>> A, B, C = te.tensor("A", (4, 5)), te.tensor("B", (6, 5)), te.tensor("C")
+    >>> C[i, j] = te.sum(A[i, k] * B[j, k])
+    >>> {name: sorted(axes) for name, axes in te.reuse(C).items()}
+    {'A': ['j'], 'B': ['i'], 'C': ['k']}
+    """
+    found: dict[str, set[str]] = {}
+    if tensor.definition is None:
+        return found
+    for stage in lifted(tensor.definition):
+        for part in stage.parts:
+            axes = {a.name for a in part.axes}
+            for value in part.values:
+                if isinstance(value, Reduce):
+                    axes |= {a.name for a in value.axes or ()}
+            for node in walk(*part.expressions):
+                if isinstance(node, Access):
+                    depends = {a.name for index in node.indices for a in free_axes(index)}
+                    name = node.tensor.name
+                    found[name] = found.get(name, axes) & (axes - depends)
+            written = {a.name for e in part.lhs for a in ([e] if isinstance(e, Axis) else free_axes(e)) if not isinstance(e, Const)}
+            for t in stage.tensors:
+                found[t.name] = found.get(t.name, axes) & (axes - written)
+    return found
