@@ -1,0 +1,73 @@
+"""`te.auto_schedule`: a good schedule for what it knows, plain loops for the rest.
+
+Stages are looked at one by one; the first rule that recognises a stage schedules it, with the primitives that a user has, so that the result prints
+as the Python that makes it (`s.history`). A rule that a schedule refuses is taken back: the worst that can happen is plain loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tedsl.lang.errors import LoweringError, ScheduleError
+from tedsl.lang.tensor import Tensor
+
+from ..schedule import Schedule, create_schedule
+from .contraction import contraction
+from .elementwise import elementwise
+from .facts import Facts
+from .fusion import inline_stages, rows_together
+from .reductions import columns, rows, to_a_scalar
+
+Rule = Callable[[Schedule, str, Facts], bool]
+
+# From the special to the general: a stage goes to the first rule that says yes.
+RULES: tuple[tuple[str, Rule], ...] = (
+    ("contraction", contraction),
+    ("reduction to a scalar", to_a_scalar),
+    ("reduction of rows", rows),
+    ("reduction of columns", columns),
+    ("elementwise", elementwise),
+)
+
+
+def auto_schedule(target: Tensor | Sequence[Tensor], vector_bytes: int | None = None) -> Schedule:
+    """A schedule chosen by what each stage is: contractions get register tiles and packed panels, elementwise stages are joined and vectorised,
+    reductions are split over lanes, chains such as softmax run row by row, outer loops run in parallel. It never fails: what it does not know keeps
+    plain loops. `print(s.history)` shows the Python that makes it.
+
+    vector_bytes: the vector width to aim at (None: this machine's).
+
+    >>> import tedsl as te
+    >>> i, j = te.axes("i j")
+    >>> A, B = te.tensor("A", (512, 512)), te.tensor("B")
+    >>> B[i, j] = te.exp(A[i, j]) + 1
+    >>> print(te.auto_schedule(B).history)  # doctest: +SKIP
+    """
+    schedule = create_schedule(target)
+    facts = Facts(vector_bytes or _vector_bytes())
+    attempt(schedule, lambda: inline_stages(schedule, facts))
+    attempt(schedule, lambda: rows_together(schedule, facts))
+    for name in [stage.name for stage in schedule.state.stages]:
+        for _, rule in RULES:
+            if name in schedule and attempt(schedule, lambda rule=rule, name=name: rule(schedule, name, facts)):  # type: ignore[misc]
+                break
+    return schedule
+
+
+def attempt(schedule: Schedule, rule: Callable[[], bool]) -> bool:
+    """Run a rule; take its steps back when it does not apply or the schedule refuses one of them."""
+    before = len(schedule.history)
+    try:
+        if rule():
+            return True
+    except (ScheduleError, LoweringError):
+        pass
+    schedule.undo(len(schedule.history) - before)
+    return False
+
+
+def _vector_bytes() -> int:
+    """The widest vectors of this machine. (The one thing that schedules ask of a backend; imported late, as the backend stands above.)"""
+    from importlib import import_module
+
+    return int(import_module("tedsl.backends.c.toolchain").vector_bytes())

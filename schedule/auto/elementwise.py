@@ -1,0 +1,40 @@
+"""Elementwise stages: vectorised along the axis in which most of memory is contiguous, parallel along the outermost; transposes by tiles."""
+
+from __future__ import annotations
+
+from ..schedule import Schedule
+from .facts import LARGE, Facts, View, count
+
+UNROLLED = 4  # vectors in a row
+
+
+def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
+    """A stage without a reduction."""
+    stage = s.state.stage(name)
+    view = View(stage)
+    if view.reduction is not None or not view.simple or not view.axes or stage.attach.kind == "inline":
+        return False
+    last = view.axes[-1]
+    lanes = facts.lanes(view.dtype)
+    across = [a for a in view.axes[:-1] if any(view.stride(x, a) == 1 for x in view.accesses)]
+    crossed = [a for a in across if any(view.stride(x, a) == 1 and view.stride(x, last) not in (0, 1) for x in view.accesses)]
+    handle = s[name]
+    outer = view.axes[0]
+    if crossed and count(last.extent) >= lanes and count(crossed[0].extent) >= 8:
+        row, _, inner_row, inner = handle.tile(crossed[0], last, 16, lanes)
+        handle.vectorize(inner)
+        handle.unroll(inner_row)
+        outer = row if crossed[0] is view.axes[0] else outer
+    elif count(last.extent) >= lanes:
+        width = lanes * UNROLLED if count(last.extent) >= 2 * lanes * UNROLLED and not view.expensive else lanes
+        o, inner = handle.split(last, factor=width)
+        handle.vectorize(inner)
+        if len(view.axes) == 1:
+            outer = o
+    if view.work >= LARGE and stage.attach.kind == "root":
+        if outer is not view.axes[0] and len(view.axes) == 1:
+            chunks, _ = handle.split(outer, nparts=64)
+            handle.parallel(chunks)
+        else:
+            handle.parallel(outer)
+    return True

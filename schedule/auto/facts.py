@@ -1,0 +1,120 @@
+"""What the rules of the automatic schedule want to know of a stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from tedsl.lang import dtypes
+from tedsl.lang.expr import Access, Apply, Axis, Expr, Reduce, free_axes, walk
+from tedsl.lang.integers import Affine
+from tedsl.lang.tensor import Dim, Tensor
+
+from ..state import StageState
+
+LARGE = 1 << 16  # operations from which several threads pay
+SYMBOLIC = 1 << 10  # what a symbolic extent is taken for
+_CHEAP = {"add", "subtract", "multiply", "negative", "minimum", "maximum", "machine_minimum", "machine_maximum", "where", "absolute", "less", "less_equal",
+          "greater", "greater_equal", "equal", "not_equal", "bitwise_and", "bitwise_or", "invert"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The machine, as far as schedules depend on it."""
+
+    vector_bytes: int
+
+    def lanes(self, dtype: str) -> int:
+        """Elements in a vector."""
+        return max(self.vector_bytes // dtypes.itemsize(dtype), 1)
+
+    @property
+    def registers(self) -> int:
+        """Vector registers."""
+        return 32 if self.vector_bytes >= 64 else 16
+
+
+def count(extent: Dim) -> int:
+    return extent if isinstance(extent, int) else SYMBOLIC
+
+
+@dataclass
+class View:
+    """A stage as the rules see it: one equation, its axes, its accesses and how they move with each axis."""
+
+    stage: StageState
+    strides: dict[tuple[Access, Axis], int | None] = field(default_factory=dict)
+
+    @cached_property
+    def simple(self) -> bool:
+        """Whether it is a single equation that does not read itself."""
+        return len(self.stage.parts) == 1 and not any(a.tensor in self.stage.tensors for a in self.accesses)
+
+    @cached_property
+    def values(self) -> tuple[Expr, ...]:
+        """The expressions inside of the reduction, or the stage's own."""
+        reduction = self.stage.reduction
+        if reduction is None:
+            return self.stage.general.values
+        return reduction.values if reduction.where is None else (*reduction.values, reduction.where)
+
+    @cached_property
+    def accesses(self) -> list[Access]:
+        return [n for part in self.stage.parts for n in walk(*part.values) if isinstance(n, Access)]
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        return self.stage.axes
+
+    @property
+    def reduce_axes(self) -> tuple[Axis, ...]:
+        return self.stage.reduce_axes
+
+    @property
+    def dtype(self) -> str:
+        return self.stage.tensor.dtype
+
+    @cached_property
+    def work(self) -> int:
+        """Operations, roughly."""
+        points = 1
+        for a in self.stage.roots:
+            points *= count(a.extent)
+        return points * max(sum(isinstance(n, Apply) for v in self.values for n in walk(v)), 1)
+
+    @cached_property
+    def expensive(self) -> int:
+        """Calls of functions that take more than an instruction."""
+        return sum(isinstance(n, Apply) and n.function not in _CHEAP and n.dtype not in dtypes.WEAK for v in self.values for n in walk(v))
+
+    def stride(self, access: Access, axis: Axis) -> int | None:
+        """By how many elements an access moves with an axis; None when that is not constant (or depends on data)."""
+        key = (access, axis)
+        if key not in self.strides:
+            self.strides[key] = _stride(access, axis)
+        return self.strides[key]
+
+    def uses(self, access: Access, axis: Axis) -> bool:
+        return any(a is axis for a in free_axes(access))
+
+    @property
+    def reduction(self) -> Reduce | None:
+        return self.stage.reduction
+
+
+def _stride(access: Access, axis: Axis) -> int | None:
+    tensor: Tensor = access.tensor
+    steps = tensor.strides
+    total = 0
+    step: int | None = 1
+    for d in reversed(range(tensor.rank)):
+        own: object = step if steps is None else steps[d]
+        form = Affine.of(access.indices[d]) if access.indices[d].dtype == "int" else None
+        touched = any(a is axis for a in free_axes(access.indices[d]))
+        if touched:
+            if form is None or not isinstance(own, int) or any(atom is not axis and any(a is axis for a in free_axes(atom)) for atom in form.terms):
+                return None
+            total += form.terms.get(axis, 0) * own
+        extent = tensor.shape[d]
+        step = step * extent if step is not None and isinstance(extent, int) else None
+    return total

@@ -1,0 +1,102 @@
+"""Reductions that reuse nothing: over the last axis by lanes, over the first by columns, to a scalar by blocks."""
+
+from __future__ import annotations
+
+from ..schedule import Schedule
+from .facts import LARGE, Facts, View, count
+
+CHAINS = 4  # vectors of partial results, so that additions need not wait for one another
+BLOCKS = 64
+
+
+def _by_lanes(s: Schedule, name: str, axis: object, facts: Facts, lanes: int) -> None:
+    """Reduce along a contiguous axis in lanes: partial results in registers, then a tree."""
+    handle = s[name]
+    _, inner = handle.split(axis, factor=lanes * CHAINS)
+    partial = s.rfactor(s[name].tensor, inner)
+    p = s[partial]
+    p.set_scope("register")
+    p.compute_at(s[name], _innermost(s, name))
+    lane = p.axis[0]
+    p.reorder(*[a for a in p.loops if a.name != lane.name], lane)
+    p.vectorize(lane)
+
+
+def _innermost(s: Schedule, name: str) -> object:
+    """The innermost loop of a stage that is not reduced over."""
+    stage = s.state.stage(name)
+    return [leaf for leaf in stage.leaves if not stage.is_reduction_loop(leaf)][-1]
+
+
+def rows(s: Schedule, name: str, facts: Facts) -> bool:
+    """A reduction of which the last reduced axis is contiguous in memory."""
+    stage = s.state.stage(name)
+    view = View(stage)
+    reduction = view.reduction
+    if reduction is None or not view.simple or reduction.where is not None or len(stage.tensors) > 1 or reduction.reducer.components > 1 or not view.axes:
+        return False
+    axis = view.reduce_axes[-1]
+    lanes = facts.lanes(view.dtype)
+    if count(axis.extent) < 2 * lanes or not any(view.stride(x, axis) == 1 for x in view.accesses) or any(view.stride(x, axis) not in (0, 1) for x in view.accesses):
+        return False
+    if view.work >= LARGE and stage.attach.kind == "root":
+        s[name].parallel(view.axes[0])
+    _by_lanes(s, name, axis, facts, lanes)
+    return True
+
+
+def columns(s: Schedule, name: str, facts: Facts) -> bool:
+    """A reduction over outer axes of something contiguous along the last axis of the result."""
+    stage = s.state.stage(name)
+    view = View(stage)
+    if view.reduction is None or not view.simple or not view.axes or len(stage.tensors) > 1 or view.reduction.reducer.components > 1:
+        return False
+    last = view.axes[-1]
+    lanes = facts.lanes(view.dtype)
+    if count(last.extent) < lanes or any(view.stride(x, last) not in (0, 1) for x in view.accesses):
+        return False
+    result = s[name]
+    local = s[s.cache_write(stage.tensor, "register")]
+    width = lanes * CHAINS if count(last.extent) >= lanes * CHAINS else lanes
+    o, inner = result.split(last, factor=width)
+    result.vectorize(inner)
+    if view.work >= LARGE and stage.attach.kind == "root":
+        result.parallel(o if len(view.axes) == 1 else view.axes[0])
+    local.compute_at(result, o)
+    local.reorder(*[a.name for a in view.axes[:-1]], *[a.name for a in view.reduce_axes], last.name)
+    local.vectorize(last.name)
+    return True
+
+
+def to_a_scalar(s: Schedule, name: str, facts: Facts) -> bool:
+    """A reduction with a single result: in blocks that run in parallel, each by lanes."""
+    stage = s.state.stage(name)
+    view = View(stage)
+    reduction = view.reduction
+    if reduction is None or not view.simple or view.axes or reduction.where is not None or len(stage.tensors) > 1 or reduction.reducer.components > 1:
+        return False
+    lanes = facts.lanes(view.dtype)
+    last = view.reduce_axes[-1]
+    if any(view.stride(x, last) not in (0, 1) for x in view.accesses):
+        return False
+    handle = s[name]
+    if len(view.reduce_axes) == 1:
+        if count(last.extent) < BLOCKS * lanes * CHAINS:
+            if count(last.extent) < 2 * lanes:
+                return False
+            _, inner = handle.split(last, factor=lanes * CHAINS)
+            p = s[s.rfactor(stage.tensor, inner)]
+            p.reorder(*[a for a in p.loops if a.name != p.axis[0].name], p.axis[0])
+            p.vectorize(p.axis[0])
+            return True
+        outer, _ = handle.split(last, nparts=BLOCKS)
+    else:
+        outer = next(a for a in handle.reduce_axis if a.name == view.reduce_axes[0].name)
+    blocks = s[s.rfactor(stage.tensor, outer)]
+    row = blocks.axis[0]
+    if view.work >= LARGE:
+        blocks.parallel(row)
+    inner_axis = [a for a in blocks.loops if a.name != row.name][-1]
+    if count(inner_axis.extent) >= 2 * lanes:
+        _by_lanes(s, blocks.name, inner_axis, facts, lanes)
+    return True
