@@ -640,13 +640,13 @@ def test_blocks_do_not_show(f32, monkeypatch):
 def test_deep_expressions(f32):
     A = te.tensor("A", (3,))
     e = A[i]
-    for _ in range(150):
+    for _ in range(450):
         e = e * 0.999 + 0.001
     T = te.tensor("T")
     T[i] = e
     a = f32(3)
     want = a.copy()
-    for _ in range(150):
+    for _ in range(450):
         want = want * np.float32(0.999) + np.float32(0.001)
     given(T, want, {A: a})
 

@@ -498,10 +498,7 @@ class Generator:
         pair = PAIR((value.expr, 1), axis=axis, where=where)
         if self.chance(50):
             return settle(pair[1], float(count))
-        return self.total_of(pair[0], value, count)
-
-    def total_of(self, expr: Any, value: Value, count: int) -> Value:
         if not dtypes.is_float(value.dtype):
-            return settle(expr, value.bound * count)
+            return settle(pair[0], value.bound * count)
         error = value.error + rounding(value.dtype, value.bound * count, value.error, value.grain)
-        return settle(expr, value.bound * count, error * count, value.grain)
+        return settle(pair[0], value.bound * count, error * count, value.grain)
