@@ -141,6 +141,8 @@ class _Lowering:
             stage, extents = self.storage[tensor]
             found = {a.name: i for a, i in zip(stage.axes, indices, strict=True)}
             for r in stage.relations:
+                if (r.parent if isinstance(r, Split) else r.outer) not in found:
+                    continue  # of the loops that are reduced over
                 if isinstance(r, Split):
                     factor = as_expr(stage.factor(r, extents))
                     found[r.outer], found[r.inner] = found[r.parent] // factor, found[r.parent] % factor
