@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import gcd
 from typing import cast
 
-from .dtypes import limits
+from . import dtypes
 from .expr import Access, Apply, Axis, Cast, Const, Expr, Var, free_axes
 
 
@@ -25,7 +25,9 @@ TRUE, FALSE = Const(True), Const(False)
 
 
 def order(e: Expr) -> str:
-    """A text that sorts expressions in the same order in every run."""
+    """A text that sorts expressions in the same order in every run. Values that are no indices, however large, are only named by their type."""
+    if dtypes.is_float(e.dtype):
+        return e.dtype
     if isinstance(e, (Axis, Var)):
         return cast(str, e.args[0])
     if isinstance(e, Const):
@@ -79,7 +81,7 @@ def atom_limits(atom: Expr) -> tuple[int | None, int | None]:
         source = source.operand
     if source.dtype in ("int", "int64", "uint64") or source.dtype not in _LIMITED:
         return None, None
-    return limits(source.dtype)
+    return dtypes.limits(source.dtype)
 
 
 _LIMITED = ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32")

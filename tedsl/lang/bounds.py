@@ -7,7 +7,7 @@ from math import gcd
 
 from .affine import ZERO, Affine, atom_limits, factors, integer, product, removed, within
 from .expr import Apply, Axis, Const, Expr, Var, free_axes
-from .known import NOTHING, Bounds, Known
+from .known import Bounds, Known
 from .sums import affine, extreme, extremes, floor, modulo, recombined
 
 # Intervals -----------------------------------------------------------------------------------------------------------------------------------
@@ -69,8 +69,7 @@ def _atom_interval(atom: Expr, known: Known | None) -> Bounds:
             a, b = interval(affine(operands[0], None), known)
             least = max(0, 0 if a is None else a, 0 if b is None else -b)
             return least, None if a is None or b is None else max(-a, b)
-        if name == "multiply":
-            parts = factors(atom)
+        if name == "multiply" and len(parts := factors(atom)) > 1:  # a product of data is an atom as it stands
             result = atom_interval(parts[0], known)
             for part in parts[1:]:
                 result = _times(result, atom_interval(part, known))
@@ -137,13 +136,15 @@ def tight(x: Affine, known: Known) -> Bounds:
     return found
 
 
-def constant_bounds(e: Expr, known: Known = NOTHING) -> Bounds:
+def constant_bounds(e: Expr, known: Known | None = None) -> Bounds:
     """The least and greatest value of `e` as numbers, over all ranges and sizes; None where there is none."""
+    known = known or Known()
     return tight(affine(e, known), known)
 
 
-def multiple_of(e: Expr, known: Known = NOTHING) -> int:
+def multiple_of(e: Expr, known: Known | None = None) -> int:
     """The largest constant that is known to divide `e`; 0 when `e` is 0."""
+    known = known or Known()
     x = affine(e, known)
     result = abs(x.constant)
     for atom, c in x.terms.items():
@@ -156,7 +157,7 @@ def _atom_multiple(atom: Expr, known: Known) -> int:
         return int(atom.multiple_of)
     if isinstance(atom, Apply):
         name, operands = atom.args
-        if name == "multiply":
+        if name == "multiply" and len(factors(atom)) > 1:
             result = 1
             for part in factors(atom):
                 result *= _atom_multiple(part, known)
@@ -177,16 +178,18 @@ def _atom_multiple(atom: Expr, known: Known) -> int:
 # Symbolic bounds -----------------------------------------------------------------------------------------------------------------------------
 
 
-def lower(e: Expr, over: Iterable[Axis], known: Known = NOTHING) -> Expr | None:
+def lower(e: Expr, over: Iterable[Axis], known: Known | None = None) -> Expr | None:
     """The least value of `e` as the axes of `over` run over their ranges, as an expression in the others; None when it has none.
 
     Exact for sums of axes; for quotients, minima and the like a bound, attained as far as their parts are independent.
     """
+    known = known or Known()
     return _outermost(affine(e, known), over, known, -1)
 
 
-def upper(e: Expr, over: Iterable[Axis], known: Known = NOTHING) -> Expr | None:
+def upper(e: Expr, over: Iterable[Axis], known: Known | None = None) -> Expr | None:
     """The greatest value of `e` as the axes of `over` run over their ranges (the last value, not one past it). See `lower`."""
+    known = known or Known()
     return _outermost(affine(e, known), over, known, 1)
 
 
@@ -341,8 +344,6 @@ def _atom_end(atom: Expr, inner: Affine, d: int, axis: Axis, known: Known, direc
         end = _over_axis(inner, axis, known, direction)
         return None if end is None else floor(end, d, known)
     low, high = tight(inner, known)
-    g = gcd(d, *inner.terms.values())
     if low is not None and high is not None and low // d == high // d:
         return Affine({}, high % d if direction > 0 else low % d)
-    offset = inner.constant % g
-    return Affine({}, d - g + offset if direction > 0 else offset)
+    return Affine({}, d - 1 if direction > 0 else 0)  # common factors stand outside of the remainder

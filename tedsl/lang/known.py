@@ -88,6 +88,3 @@ class Known:
     def __repr__(self) -> str:
         ranges = ", ".join(f"{a.name} in {lo!r} + [0, {n!r})" for a, (lo, n) in self.ranges.items())
         return f"Known({ranges}; {', '.join(map(repr, self.conditions))})"
-
-
-NOTHING = Known()

@@ -15,7 +15,7 @@ from functools import cached_property
 from .affine import FALSE, Affine
 from .elimination import Contradiction, eliminate
 from .expr import Apply, Axis, Cast, Const, Expr, walk
-from .known import NOTHING, Bounds, Known
+from .known import Bounds, Known
 from .samples import disproved, exhausted, falsified, samples, vanishes
 from .simplify import comparison
 from .system import Formula, System, formula
@@ -167,8 +167,9 @@ def contradictory(known: Known) -> bool:
     return found
 
 
-def prove(condition: Expr, known: Known = NOTHING) -> bool:
+def prove(condition: Expr, known: Known | None = None) -> bool:
     """Whether `condition` holds at every integer point of the ranges that satisfies the conditions. False: it could not be proved."""
+    known = known or Known()
     if known.assumes(condition):
         return True
     found = known.proofs.get(condition)

@@ -243,9 +243,9 @@ def simplify(e: Expr, known: Known | None = None) -> Expr:
 
     Integer and bool expressions are simplified throughout; in a floating one, the indices and the conditions of `where` are.
     """
-    from .known import NOTHING
+    from .known import Known
 
-    known = NOTHING if known is None else known
+    known = known or Known()
     found = known.simplified.get(e)
     if found is None:
         found = known.simplified[e] = simplified(e, known)
@@ -254,6 +254,6 @@ def simplify(e: Expr, known: Known | None = None) -> Expr:
 
 def simplify_indices(e: Expr, known: Known | None = None) -> Expr:
     """The value `e` with every index and every condition of a `where` in it simplified; its own arithmetic is left as it is."""
-    from .known import NOTHING
+    from .known import Known
 
-    return _in_values(e, NOTHING if known is None else known)
+    return _in_values(e, known or Known())

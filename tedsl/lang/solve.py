@@ -7,7 +7,7 @@ from math import gcd
 
 from .affine import TRUE, Affine, within
 from .expr import Apply, Axis, Const, Expr
-from .known import NOTHING, Known
+from .known import Known
 from .simplify import comparison, conditioned, conjuncts, joined, relation
 from .sums import affine, extreme, extremes, floor, modulo
 
@@ -32,11 +32,12 @@ class _Set:
     side: list[Expr]
 
 
-def solve(condition: Expr, axis: Axis, known: Known = NOTHING) -> Solution | None:
+def solve(condition: Expr, axis: Axis, known: Known | None = None) -> Solution | None:
     """The values of `axis`, within its range, at which `condition` holds; None when nothing of it can be said so.
 
     Exact: a value is among them if and only if the conjuncts that are not in `rest` hold.
     """
+    known = known or Known()
     span = known.span(axis)
     found = _Set([], [], None, [])
     rest: list[Expr] = []

@@ -34,9 +34,11 @@ def affine(e: Expr, known: Known | None) -> Affine:
     found = cache.get(e)
     if found is None:
         found = _affine(e, known)
-        cache[e] = found
-        if len(cache) > 8192:
-            cache.clear()
+        # what is kept for good must not keep the user's tensors
+        if known is not None or not any(isinstance(n, Access) for n in walk(e)):
+            if len(cache) > 8192:
+                cache.clear()
+            cache[e] = found
     return found
 
 

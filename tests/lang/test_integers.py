@@ -10,6 +10,7 @@ from tedsl.lang.functions import cast, maximum, minimum, where
 from tedsl.lang.integers import (
     Affine,
     Known,
+    conjuncts,
     constant_bounds,
     lower,
     multiple_of,
@@ -86,6 +87,7 @@ def test_normal_forms(e: Expr, text: str) -> None:
         ((i < 5) & (i < 3), "i < 3"),
         ((i < 5) & (i >= 7), "False"),
         ((i < 5) | (i >= 5), "True"),
+        ((i < 5) | (i >= 6), "(i >= 6) | (i < 5)"),
         (2 * i == 2 * k + 1, "False"),
         (ap("equal", 2 * i, 4), "i == 2"),
         ((i < 5) & (k < 3) & (i < 5), "(i < 5) & (k < 3)"),
@@ -124,6 +126,8 @@ def test_affine_of() -> None:
         ((i >= 0) & ((i < n) | (i < m)), MATRIX),
         (minimum(i, j) <= i, Known()),
         (abs(i) >= i, Known()),
+        (minimum(i, j) + maximum(i, j) <= i + j, Known()),  # two choices
+        (abs(minimum(i, j)) <= abs(i) + abs(j), Known()),
         (where(i < 3, 0, i) != 1, Known({i: (0, 9)})),
         (i // 2 < 5, Known({}, [i < 10])),
         (i >= 3, Known({i: (0, 9)}, [ap("equal", i % 4, 3)])),
@@ -267,3 +271,12 @@ def test_known_grows() -> None:
     more = base.with_(conditions=[i < 5])
     assert prove(i < 5, more) and not prove(i < 5, base)
     assert prove(i < 3, more.with_(ranges={i: (0, 3)}))
+
+
+def test_large_values_in_conditions() -> None:
+    value = Tensor("A", (10,), None)[i]
+    for _ in range(200):
+        value = value * value  # as a tree it has 2**200 leaves
+    condition = (value > 0.5) & (j < 4) & (value < 2.0)
+    assert len(conjuncts(simplify(condition & (j < 8), BOX))) == 3
+    assert prove(j < 5, BOX.with_(conditions=[condition]))
