@@ -6,7 +6,7 @@ where it is used; the runtime then keeps the results back until the kernel has e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -15,6 +15,7 @@ from tedsl.lang.expr import Access, Axis, Const, Expr, free_axes, walk
 from tedsl.lang.extents import Read
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import simplify, simplify_indices
+from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Part, Tensor
 
 from .ir import Assert, For, If, Stmt, block
@@ -39,7 +40,7 @@ def find_checks(state: State) -> Checks:
     seen: set[tuple[Access, tuple[Expr, ...], int]] = set()
     for stage in state.stages:
         for part in stage.parts:
-            for read in reads_of(part.values):
+            for read in reads_in(part, stage.tensor):
                 for d, index in enumerate(read.access.indices):
                     key = (read.access, read.guards, d)
                     if key in seen or not any(isinstance(n, Access) for n in walk(index)):
@@ -52,6 +53,13 @@ def find_checks(state: State) -> Checks:
                     else:
                         found.late.setdefault(part, []).append(place)
     return found
+
+
+def reads_in(part: Part, tensor: Tensor) -> Iterator[Read]:
+    """Every access that an equation makes; a scatter-add's writes are looked at in the same way."""
+    yield from reads_of(part.expressions)
+    if isinstance(part, ScatterPart):
+        yield Read(cast(Access, Access(tensor, part.lhs)), () if part.where is None else (part.where,))
 
 
 def _message(access: Access, d: int) -> str:

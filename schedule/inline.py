@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import cast
 
 from tedsl.lang.expr import Access, Axis, Expr, Reduce, rewrite, substitute
+from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Part, Tensor
 
 from .state import StageState, State, unique
@@ -62,6 +63,9 @@ def replace_part(part: Part, bodies: dict[Tensor, tuple[Part, Expr]]) -> Part:
     if not bodies:
         return part
     values = tuple(expanded(v, bodies) for v in part.values)
+    if isinstance(part, ScatterPart):
+        where = None if part.where is None else expanded(part.where, bodies)
+        return replace(part, values=values, lhs=tuple(expanded(e, bodies) for e in part.lhs), where=where)
     return part if all(a is b for a, b in zip(values, part.values, strict=True)) else Part(part.lhs, values, part.location)
 
 

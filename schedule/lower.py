@@ -12,9 +12,10 @@ from typing import cast
 
 from tedsl.lang.errors import LoweringError
 from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, rewrite, substitute, walk
-from tedsl.lang.functions import apply
+from tedsl.lang.functions import apply, typed
 from tedsl.lang.integers import Known, constant_bounds, joined, prove, simplify, solve, upper
 from tedsl.lang.integers import conjuncts as conjuncts_of
+from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Dim, Part, Tensor
 
 from .faults import Checks, assertion, early_checks
@@ -254,6 +255,8 @@ class _Nest:
         for s in self.lowering.state.stages:
             if s.attach.kind == "at" and s.attach.stage == self.stage.name:
                 self.attached.setdefault(s.attach.axis, []).append(s)
+        if isinstance(self.part, ScatterPart):
+            return self.scatter(self.part, scope)
         return self.open(0, {}, scope)
 
     # Loops -------------------------------------------------------------------------------------------------------------------------------
@@ -415,7 +418,7 @@ class _Nest:
             return block(*stmts)
 
         body = self.nested(data, leaves, scope, start)
-        update = self.update(n, leaves, scope, reduction.where, kinds, cell)
+        update = self.update(n, leaves, scope, reduction.where, lambda now, inner: self.combine(now, inner, kinds, cell))
         finish: list[Stmt] = []
         if local:
             mapping = self.mapping(leaves)
@@ -433,18 +436,16 @@ class _Nest:
             return body(leaves, scope)
         return self.loop(names[0], names[1:], leaves, scope, lambda now, inner, _: self.nested(names[1:], now, inner, body), attach=False)
 
-    def update(self, n: int, leaves: dict[str, Expr], scope: _Scope, where: Expr | None, kinds: tuple[str, ...], cell: Cell) -> Stmt:
-        """The loops from the n-th on around the combination. `where` is said by the loops' bounds as far as it can be."""
+    def update(self, n: int, leaves: dict[str, Expr], scope: _Scope, where: Expr | None, body: Callable[[dict[str, Expr], _Scope], Stmt]) -> Stmt:
+        """The loops from the n-th on around `body(leaves, scope)`. `where` is said by the loops' bounds as far as it can be."""
         if n == len(self.leaves):
-            made = self.combine(leaves, scope, kinds, cell)
+            made = body(leaves, scope)
             return made if where is None else self.under(substitute(where, self.mapping(leaves)), made)
-        name = self.leaves[n]
+        name, rest = self.leaves[n], self.leaves[n + 1 :]
         if where is None or self.stage.root(name) is None or not self.ready(where, {*leaves, name}):
-            return self.loop(name, self.leaves[n + 1 :], leaves, scope, lambda now, inner, _: self.update(n + 1, now, inner, where, kinds, cell))
+            return self.loop(name, rest, leaves, scope, lambda now, inner, _: self.update(n + 1, now, inner, where, body))
         # every axis of the condition is settled here
-        return self.loop(
-            name, self.leaves[n + 1 :], leaves, scope,
-            lambda now, inner, rest: self.under(rest, self.update(n + 1, now, inner, None, kinds, cell)), where=where)  # fmt: skip
+        return self.loop(name, rest, leaves, scope, lambda now, inner, left: self.under(left, self.update(n + 1, now, inner, None, body)), where=where)
 
     def under(self, where: Expr | None, made: Stmt) -> Stmt:
         return made if where is None else If(self.lowering.load(where, {}), made, added=False)
@@ -471,6 +472,32 @@ class _Nest:
         """Whether a condition can be settled when the loops `names` are open."""
         roots = {r for r in self.stage.roots if any(n is r for n in walk(where))}
         return all(r.name in self.fixed or self.involved(r.name) <= names for r in roots)
+
+    # Scatter-add -------------------------------------------------------------------------------------------------------------------------
+
+    def scatter(self, part: ScatterPart, scope: _Scope) -> Stmt:
+        """Zero the tensor, then add every point of the domain to the element that it names, in order."""
+        stmts: list[Stmt] = []
+        for tensor in self.stage.tensors:
+            inner, index = scope, []
+            for d in range(tensor.rank):
+                axis = inner.axis(f"d{d}")
+                index.append(axis)
+                inner = inner.opened(axis, Const(0), as_expr(tensor.shape[d]))
+            buffer, indices = self.lowering.place(tensor, tuple(index))
+            clear: Stmt = Store(buffer, indices, typed(Const(0), tensor.dtype))
+            for d in reversed(range(tensor.rank)):
+                clear = For(index[d], Const(0), as_expr(tensor.shape[d]), "serial", clear, origin=f"{self.stage.name} = 0")
+            stmts.append(clear)
+        return block(*stmts, self.update(0, {}, scope, part.where, lambda now, _: self.add(part, now)))
+
+    def add(self, part: ScatterPart, leaves: dict[str, Expr]) -> Stmt:
+        mapping = self.mapping(leaves)
+        stmts = self.assertions(mapping)
+        for tensor, value in zip(self.stage.tensors, part.values, strict=True):
+            buffer, indices = self.lowering.place(tensor, tuple(self.lowering.load(e, mapping) for e in part.lhs))
+            stmts.append(Store(buffer, indices, apply("add", Access(buffer, indices), self.lowering.load(value, mapping))))
+        return block(*stmts)
 
     # Producers ---------------------------------------------------------------------------------------------------------------------------
 

@@ -122,11 +122,12 @@ def _add_reads(found: list[tuple[Expr, Expr] | None], producer: StageState, read
     inner = known.with_(ranges={p: spans[name] for name, p in places.items() if name in spans})
     for part in reader.parts:
         mapping: dict[Expr, Expr] = {}
-        for own, general in zip(part.lhs, reader.general.lhs, strict=True):
-            if isinstance(own, Axis) and isinstance(general, Axis):
-                mapping[own] = places[general.name]
-        mapping |= {a: places[a.name] for a in reader.reduce_axes}
-        for read in reads_of(part.values):
+        if part is not reader.general:
+            for own, general in zip(part.lhs, reader.general.lhs, strict=True):
+                if isinstance(own, Axis) and isinstance(general, Axis):
+                    mapping[own] = places[general.name]
+        mapping |= {a: places[a.name] for a in reader.roots}
+        for read in reads_of(part.expressions):
             if read.access.tensor not in producer.tensors:
                 continue
             for d, index in enumerate(read.access.indices):

@@ -216,7 +216,7 @@ class Vectors:
         """The C type of all lanes of a value."""
         if dtype == "float16":
             raise _Unfit
-        return self.type(dtype, self.lanes) if self.lanes > 1 else CTYPES[dtype]
+        return self.type(dtypes.strong(dtype), self.lanes)
 
     # Values ------------------------------------------------------------------------------------------------------------------------------
 
