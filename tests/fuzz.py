@@ -75,7 +75,8 @@ def fuzz(options: argparse.Namespace) -> int:
             kinds.setdefault(kind, []).append(seed)
             if len(kinds[kind]) <= options.show:
                 steps = "" if schedule is None else schedule.history
-                print(f"seed {seed}: {kind}\n{str(error)[:2000]}\n{program}\n{steps}\n", flush=True)
+                where = "".join(traceback.format_tb(error.__traceback__)[-3:])
+                print(f"seed {seed}: {kind}\n{where}{str(error)[:2000]}\n{program}\n{steps}\n", flush=True)
         finally:
             signal.alarm(0)
             done += 1

@@ -40,6 +40,7 @@ class Part:
 _serial = itertools.count()
 
 
+
 class Definition:
     """The equations of one tensor, or of several that are defined together (a tuple of expressions of equal range)."""
 
@@ -56,6 +57,12 @@ class Definition:
         from .printing import definition
 
         return "; ".join(definition(part, self.tensors) for part in self.parts)
+
+
+def _restored(kind: type[Tensor], shape: tuple[Dim, ...] | None, dtype: str | None) -> Tensor:
+    made = object.__new__(kind)
+    made._shape, made._dtype = shape, dtype
+    return made
 
 
 class Tensor(Operators):
@@ -80,6 +87,10 @@ class Tensor(Operators):
         self._shape = shape
         self._dtype = dtype
         self._read_as: str | None = None  # the dtype with which it was read before it was defined
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a recurrence's equations read the tensor: it has its shape and type before they are made again
+        return _restored, (type(self), self._shape, self._dtype), self.__dict__
 
     @classmethod
     def _internal(cls, name: str, shape: tuple[Dim, ...], dtype: str) -> Tensor:

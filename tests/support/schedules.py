@@ -1,0 +1,226 @@
+"""Random legal schedules: primitives drawn one after the other. One that is refused must leave the schedule as it was."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from helpers import compare, inputs_in_order
+from program_parts import Program, Source
+
+import tedsl as te
+from tedsl.lang.expr import Apply, Expr, Var, walk
+from tedsl.schedule.faults import find_checks
+from tedsl.schedule.inline import inlined
+from tedsl.schedule.lower import lower_state
+from tedsl.schedule.nest import arguments
+from tedsl.schedule.passes import passes
+from tedsl.schedule.verify import verify_stmt
+
+FACTORS = [1, 2, 2, 3, 4, 4, 5, 7, 8, 16]
+SCOPES = ["global", "cache", "register"]
+PRAGMAS = ["GCC unroll 2", "GCC ivdep"]
+
+
+class Walk:
+    """Draws steps for a schedule. `refused`: how many were."""
+
+    def __init__(self, schedule: Any, source: Source) -> None:
+        self.s, self.source = schedule, source
+        self.refused = 0
+        self.done: dict[str, int] = {}
+
+    def steps(self, count: int) -> None:
+        for _ in range(count):
+            self.step()
+
+    def step(self) -> None:
+        name = self.source.choice(STEPS)
+        state, length, before = self.s.state, len(self.s.history), str(self.s)
+        try:
+            getattr(self, name)()
+            self.done[name] = self.done.get(name, 0) + 1
+        except te.ScheduleError as error:
+            self.refused += 1
+            assert len(str(error)) > 20 and error.location is not None, f"a refusal without a reason: {error!r}"
+            assert self.s.state is state and len(self.s.history) == length, f"{name} was refused and left something"
+            assert str(self.s) == before, f"{name} was refused and changed what is printed"
+
+    # What to act on ---------------------------------------------------------------------------------------------------
+
+    def stage(self) -> Any:
+        return self.source.choice(self.s.stages)
+
+    def leaf(self, stage: Any, of: Callable[[str], bool] = lambda name: True) -> Any:
+        leaves = [leaf for leaf in stage.loops if of(leaf.name)] or list(stage.loops)
+        if not leaves:
+            raise te.ScheduleError("a stage without loops: nothing to do here", te.lang.errors.here())
+        return self.source.choice(leaves)
+
+    def tensor(self) -> str:
+        return self.source.choice(list(self.s.state.tensors()))
+
+    def permuted(self, items: Sequence[Any]) -> list[Any]:
+        left, found = list(items), []
+        while left:
+            found.append(left.pop(self.source.integer(0, len(left) - 1)))
+        return found
+
+    def chance(self, percent: int) -> bool:
+        return self.source.integer(1, 100) > 100 - percent
+
+    # Steps ------------------------------------------------------------------------------------------------------------
+
+    def split(self) -> None:
+        stage = self.stage()
+        stage.split(self.leaf(stage), **{"nparts" if self.chance(30) else "factor": self.source.choice(FACTORS)})
+
+    def tile(self) -> None:
+        stage = self.stage()
+        stage.tile(self.leaf(stage), self.leaf(stage), self.source.choice(FACTORS), self.source.choice(FACTORS))
+
+    def fuse(self) -> None:
+        stage = self.stage()
+        at = self.source.integer(0, max(len(stage.loops) - 2, 0))
+        stage.fuse(*stage.loops[at : at + self.source.integer(2, 3)])
+
+    def reorder(self) -> None:
+        stage = self.stage()
+        loops = self.permuted(stage.loops)
+        stage.reorder(*loops[: self.source.integer(2, max(len(loops), 2))])
+
+    def vectorize(self) -> None:
+        stage = self.stage()
+        reduced = {leaf for leaf in stage.state.leaves if stage.state.is_reduction_loop(leaf)}
+        stage.vectorize(self.leaf(stage, lambda name: name not in reduced))
+
+    def unroll(self) -> None:
+        stage = self.stage()
+        stage.unroll(self.leaf(stage))
+
+    def parallel(self) -> None:
+        stage = self.stage()
+        stage.parallel(stage.loops[0] if stage.loops and self.chance(70) else self.leaf(stage))
+
+    def pragma(self) -> None:
+        stage = self.stage()
+        stage.pragma(self.leaf(stage), self.source.choice(PRAGMAS))
+
+    def compute_at(self) -> None:
+        stage = self.stage()
+        readers = [r for r in self.s.stages if set(stage.tensors) & set(te.schedule.state.reads(r.state))]
+        parent = self.source.choice(readers) if readers and self.chance(90) else self.stage()
+        stage.compute_at(parent, self.leaf(parent))
+
+    def compute_inline(self) -> None:
+        self.stage().compute_inline()
+
+    def compute_root(self) -> None:
+        self.stage().compute_root()
+
+    def set_scope(self) -> None:
+        self.stage().set_scope(self.source.choice(SCOPES))
+
+    def cache_read(self) -> None:
+        name = self.tensor()
+        readers = [s.name for s in self.s.state.readers(self.s.state.tensors()[name])]
+        given = self.permuted(readers)[: self.source.integer(1, 2)] if readers else [self.stage()]
+        self.s.cache_read(name, self.source.choice(SCOPES), given)
+
+    def cache_write(self) -> None:
+        stage = self.stage()
+        self.s.cache_write(list(stage.tensors) if len(stage.tensors) > 1 else stage.tensor, self.source.choice(SCOPES))
+
+    def rfactor(self) -> None:
+        stages = [s for s in self.s.stages if s.reduce_axis] or self.s.stages
+        stage = self.source.choice(stages)
+        reduced = {leaf for leaf in stage.state.leaves if stage.state.is_reduction_loop(leaf)}
+        self.s.rfactor(stage, self.leaf(stage, lambda n: n in reduced), self.source.integer(0, stage.tensor.rank))
+
+    def layout(self) -> None:
+        stage = self.stage()
+        stage.layout(*self.permuted([a for a in stage.loops if not stage.state.is_reduction_loop(a.name)]))
+
+    def storage_align(self) -> None:
+        stage = self.stage()
+        stage.storage_align(self.leaf(stage), self.source.choice(FACTORS), self.source.integer(0, 3))
+
+    def double_buffer(self) -> None:
+        self.stage().double_buffer()
+
+    def prefetch(self) -> None:
+        stage = self.stage()
+        stage.prefetch(self.tensor(), self.leaf(stage), self.source.integer(1, 8))
+
+    def undo(self) -> None:
+        self.s.undo(min(len(self.s.history), 1))
+
+
+STEPS = [
+    *["split"] * 6, *["tile"] * 2, *["fuse"] * 3, *["reorder"] * 4, *["vectorize"] * 5, *["unroll"] * 3, *["parallel"] * 3,
+    *["compute_at"] * 6, *["compute_inline"] * 2, "compute_root", "set_scope", *["cache_read"] * 3, *["cache_write"] * 3,
+    *["rfactor"] * 3, *["layout"] * 2, "storage_align", "double_buffer", "prefetch", "pragma", "undo",
+]  # fmt: skip
+
+
+def random_schedule(program: Program, source: Source, most: int = 14) -> Any:
+    """A schedule of a program's outputs that can be lowered."""
+    walk_ = Walk(te.create_schedule(list(program.outputs)), source)
+    walk_.steps(source.integer(1, most))
+    s = walk_.s
+    while True:  # what only the whole schedule can tell: take steps back until it may be
+        try:
+            verified(s)
+            return s
+        except te.ScheduleError:
+            s.undo()
+
+
+def fixed_sizes(program: Program) -> dict[str, int]:
+    """The sizes that no input tells, which a build has to be given."""
+    dims = [d for t in inputs_in_order(program.outputs) for d in t.shape if isinstance(d, Expr)]
+    linear = [d for d in dims if all(not isinstance(n, Apply) or n.function in ("add", "multiply") for n in walk(d))]
+    readable = {n.name for d in linear for n in walk(d) if isinstance(n, Var)}
+    return {name: value for name, value in program.sizes.items() if name not in readable}
+
+
+def verified(s: Any) -> None:
+    """Lower a schedule with the verifier run after every pass."""
+    inputs = arguments(s.outputs, None)
+    state = inlined(s.state)
+    lowered = lower_state(state, inputs, find_checks(state))
+    buffers = frozenset(lowered.arguments.values())
+    stmt = lowered.stmt
+    verify_stmt(stmt, buffers, frozenset())
+    for name, rule in passes():
+        stmt = rule(stmt)
+        try:
+            verify_stmt(stmt, buffers, frozenset())
+        except te.Error as error:
+            raise AssertionError(f"after the pass {name}: {error}") from error
+
+
+def check_schedule(program: Program, s: Any, isa: str | None = None) -> None:
+    """Assert that a schedule computes what the reference does, with the same bits on one and two threads, and that its
+    history makes the same nest again.
+    """
+    sizes = fixed_sizes(program)
+    nest = str(te.lower(s).verify())
+    again = te.create_schedule(list(program.outputs)).replay(s.to_json())
+    assert str(te.lower(again)) == nest, "the replayed history makes another nest"
+    typed = te.create_schedule(list(program.outputs))
+    exec(str(s.history), {"s": typed, "te": te})
+    assert str(te.lower(typed)) == nest, "the printed history makes another nest"
+    assert str(te.lower(pickle.loads(pickle.dumps(s)))) == nest, "the pickled schedule makes another nest"
+    kernel = te.build(s, isa=isa, **sizes)
+    arrays = [program.inputs[t] for t in inputs_in_order(program.outputs)]
+    want = te.evaluate(program.outputs, program.inputs, **program.sizes)
+    got = kernel(*arrays, threads=1)
+    # the same bound as for the default schedule: it holds for every order of summation
+    for tensor, g, w, error in zip(program.outputs, got, want, program.errors, strict=True):
+        compare(g, w, 4 * error, f"{tensor.name} scheduled")
+    if kernel.module.openmp:
+        for g, other in zip(got, kernel(*arrays, threads=2), strict=True):
+            assert np.asarray(g).tobytes() == np.asarray(other).tobytes(), "other bits on two threads"
