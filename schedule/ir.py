@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from tedsl.lang.expr import Access, Axis, Const, Expr, rewrite, walk
+from tedsl.lang.expr import Access, Axis, Const, Expr, substitute, walk
 from tedsl.lang.integers import Known
 from tedsl.lang.tensor import Dim, Tensor
 
@@ -196,10 +196,10 @@ def map_expressions(stmt: Stmt, rule: Callable[[Expr], Expr]) -> Stmt:
 
 def substitute_axis(root: Stmt, axis: Axis, value: Expr) -> Stmt:
     """`root` with a loop's axis replaced by a value (the loop itself is gone)."""
-    memo: dict[Expr, Expr] = {axis: value}
+    mapping: dict[Expr, Expr] = {axis: value}
 
     def visit(stmt: Stmt) -> Stmt:
-        stmt = map_expressions(stmt, lambda e: rewrite(e, lambda n: None, memo))
+        stmt = map_expressions(stmt, lambda e: substitute(e, mapping))
         return with_bodies(stmt, tuple(visit(b) for b in stmt.body_parts))
 
     return visit(root)

@@ -15,7 +15,7 @@ identity. ``==`` builds a comparison, as in NumPy. For every node ``type(node)(*
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -331,9 +331,25 @@ def rewrite(root: Expr, rule: Callable[[Expr], Expr | None], memo: dict[Expr, Ex
     return memo[root]
 
 
-def substitute(root: Expr, mapping: dict[Expr, Expr]) -> Expr:
-    """`root` with each key of `mapping` (whole nodes, mostly axes) replaced. Bound axes must not clash: resolved definitions never do."""
+def substitute(root: Expr, mapping: Mapping[Expr, Expr]) -> Expr:
+    """`root` with each key of `mapping` (axes, or whole nodes) replaced. Bound axes must not clash: in resolved definitions they never do."""
+    if all(isinstance(key, Axis) for key in mapping):
+        return _substitute(root, dict(mapping), set(mapping))
     return rewrite(root, mapping.get, dict(mapping))
+
+
+def _substitute(node: Expr, memo: dict[Expr, Expr], axes: set[Expr]) -> Expr:
+    """Substitution of axes: what does not mention them is not looked into."""
+    found = memo.get(node)
+    if found is None:
+        found = node
+        if not axes.isdisjoint(free_axes(node)):
+            children = node.children
+            new = tuple([_substitute(child, memo, axes) for child in children])
+            if any(a is not b for a, b in zip(children, new, strict=True)):
+                found = node.with_children(new)
+        memo[node] = found
+    return found
 
 
 def free_axes(root: Expr) -> tuple[Axis, ...]:
