@@ -16,7 +16,7 @@ from tedsl.lang.tensor import Tensor
 
 from .arithmetic import const, guarded
 from .forward import Forward
-from .reverse import Reverse, dependents
+from .reverse import Reverse, dependents, forward_program
 from .terms import unused
 
 # Structures ----------------------------------------------------------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ def _whole_source(tensor: Tensor) -> str:
 
 def _reachable(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> None:
     """Raises GradientError for a tensor of `wrt` on which no output depends as a real function."""
-    forward = program(outputs)
+    forward = forward_program(outputs)
     names = ", ".join(t.name for t in outputs)
     inside = {t for stage in forward.stages for t in stage.tensors} | set(forward.inputs)
     for tensor in wrt:

@@ -61,6 +61,9 @@ def subtract(a: Expr, b: Expr) -> Expr:
         return const(a.value - b.value, a.dtype)
     if isinstance(b, Apply) and b.function == "negative":
         return add(a, b.operands[0])
+    (ca, fa), (cb, fb) = _factors(a), _factors(b)
+    if len(fa) == len(fb) and all(p is q for p, q in zip(fa, fb)):
+        return _product(ca - cb, fa, a.dtype)
     return Apply("subtract", (a, b))
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tedsl.lang.errors import GradientError
 from tedsl.lang.expr import Access, Apply, Expr, Reduce
-from tedsl.lang.program import Group, program
+from tedsl.lang.program import Group
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Definition, Part, Tensor
 
@@ -15,7 +15,7 @@ from .arithmetic import const, convert, is_zero
 from .derivatives import REUSED
 from .local import push
 from .reductions import push_reduction
-from .reverse import dependents
+from .reverse import dependents, forward_program
 from .rules import Rule, Stop
 
 
@@ -23,7 +23,7 @@ class Forward:
     """One forward pass: `tangents` of some tensors are given, those of all that depend on them follow."""
 
     def __init__(self, outputs: Sequence[Tensor], tangents: Mapping[Tensor, Tensor]) -> None:
-        self.forward = program(outputs)
+        self.forward = forward_program(outputs)
         self.interesting = dependents(self.forward, tuple(tangents))
         self.tangents: dict[Tensor, Tensor | None] = dict(tangents)
         for group in self.forward.groups:

@@ -31,6 +31,18 @@ from .terms import Term, complete, gather, make, scatter, unused
 Lookup = Callable[[Tensor, tuple[Expr, ...]], Expr]
 
 
+def forward_program(outputs: Sequence[Tensor]) -> Program:
+    """The program of `outputs`, with the arguments of functions that have a gradient of their own in front, whether their values are read or not."""
+    roots: dict[Tensor, None] = {}
+    while True:
+        found = program([*roots, *outputs])
+        rules = dict.fromkeys(t.gradient for s in found.stages for t in s.tensors if isinstance(t.gradient, Rule))
+        new = [t for rule in rules for t in rule.inputs if t not in roots and not t.is_input]
+        if not new:
+            return found
+        roots = dict.fromkeys([*new, *roots])
+
+
 def dependents(forward: Program, wrt: Sequence[Tensor], loosely: bool = False) -> set[Tensor]:
     """The tensors of a program that depend, as real functions, on one of `wrt` (those included).
 
@@ -105,7 +117,7 @@ class Reverse:
         self, outputs: Sequence[Tensor], seeds: Sequence[Callable[[tuple[Axis, ...]], Expr]], wrt: Sequence[Tensor],
         batch: tuple[Axis, ...] = (),
     ) -> None:  # fmt: skip
-        self.forward = program(outputs)
+        self.forward = forward_program(outputs)
         self.interesting = dependents(self.forward, wrt)
         self.wrt = set(wrt)
         self.batch = batch
@@ -248,11 +260,11 @@ class Reverse:
         given = tuple(self.result(t) for t in rule.outputs)
         for tensor, adjoint in zip(rule.inputs, rule(given)):
             if tensor in self.interesting:
-                if tensor in self.passed or not (tensor.is_input or any(tensor in s.tensors for s in self.forward.stages)):
+                if tensor in self.passed:
                     raise GradientError(
-                        f"the gradient of {rule.name} gives {tensor.name} an adjoint, but the result of {rule.name} is not computed "
-                        f"from {tensor.name}", stage.tensor.location
-                    )  # fmt: skip
+                        f"{tensor.name} is an argument of {rule.name}, which has a gradient of its own, but is computed after its result",
+                        stage.tensor.location,
+                    )
                 axes = self.axes_of(tensor)
                 self.summands.setdefault(tensor, []).append(Access(adjoint, axes))
 

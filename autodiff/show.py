@@ -161,6 +161,9 @@ class _Text:
         if function.symbol is None:
             return f"{e.function}({', '.join(map(self.text, e.operands))})", ATOM
         p = function.precedence
+        if e.function == "negative":
+            inner, precedence = self.visit(e.operands[0])
+            return (f"-{inner}", min(precedence, UNARY)) if precedence >= PRODUCT else (f"-{self.brackets(inner)}", UNARY)
         if len(e.operands) == 1:
             return f"{function.symbol}{self.wrap(e.operands[0], p)}", p
         a, b = e.operands
@@ -261,7 +264,8 @@ class _Latex(_Text):
             c, a, b = map(self.text, ops)
             return rf"\begin{{cases}} {a} & {c} \\ {b} & \text{{otherwise}} \end{{cases}}", ATOM
         if name == "negative":
-            return "-" + self.wrap(ops[0], UNARY), UNARY
+            inner, precedence = self.visit(ops[0])
+            return (f"-{inner}", min(precedence, UNARY)) if precedence >= PRODUCT else (f"-{self.brackets(inner)}", UNARY)
         if name == "invert":
             return r"\neg " + self.wrap(ops[0], UNARY), UNARY
         if name in _LATEX_SYMBOLS:

@@ -103,7 +103,11 @@ def tidy(e: Expr, known: Known) -> Expr:
     """`e` with the indices that are not plain axes simplified."""
 
     def index(i: Expr) -> Expr:
-        return i if isinstance(i, (Axis, Const)) else simplify(i, known)
+        if isinstance(i, (Axis, Const)):
+            return i
+        simple = simplify(i, known)
+        # as the user wrote it, where nothing is gained
+        return simple if sum(1 for _ in walk(simple)) < sum(1 for _ in walk(i)) else i
 
     def rule(node: Expr) -> Expr | None:
         return Access(node.tensor, tuple(map(index, node.indices))) if isinstance(node, Access) else None

@@ -24,6 +24,7 @@ class FixedTensor(Tensor):
     def __init__(self, source: Tensor, shape: tuple[Any, ...], strides: tuple[Any, ...] | None) -> None:
         super().__init__(source.name, shape, source.dtype, strides, source.location)
         self.source = source
+        self.serial = source.serial  # definitions keep their order
 
 
 def fixed_schedule(schedule: Schedule, sizes: Mapping[str, int]) -> Schedule:
@@ -122,6 +123,7 @@ def fixed_tensors(outputs: tuple[Tensor, ...], values: Mapping[str, int]) -> tup
             continue
         if definition not in made:
             copy = made[definition] = Definition(tuple(new[t] for t in definition.tensors), definition.location)
+            copy.serial = definition.serial  # the order in which a recurrence's tensors were defined counts
             copy.parts = tuple(_fixed_part(p, fixed) for p in definition.parts)
         new[tensor].definition, new[tensor].component = made[definition], tensor.component
         new[tensor]._dtype = tensor._dtype

@@ -127,6 +127,8 @@ class StageState:
                     return factor
                 if r.nparts is not None and isinstance(r.nparts, Expr):
                     return r.nparts
+                if r.nparts is not None and isinstance(factor, Expr) and not self.divides:
+                    return dim((parent + factor - 1) // factor)  # no factor of the user's, that would divide
                 return ceil_div(parent, factor, self.divides)
         raise KeyError(name)
 

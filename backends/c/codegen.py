@@ -198,6 +198,13 @@ class _Generator:
 
     def check(self, stmt: Assert) -> None:
         details = " ".join(f"fault[{n}] = {self.scalar(e)};" for n, e in enumerate(stmt.details))
+        if self.parallel:  # no way out of a parallel loop: this iteration ends, and the first that failed is told
+            self.open(f"if (!({self.scalar(stmt.condition)}))")
+            self.put("#pragma omp critical(te_fault)")
+            self.put(f"if (!te_failed) {{ te_failed = {stmt.fault + 1}; {details} }}")
+            self.put("".join(f"free({p}); " for p in self.heap[-1]) + "continue;")
+            self.close()
+            return
         free = "".join(f" free({p});" for scope in self.heap for p in scope)
         self.put(f"if (!({self.scalar(stmt.condition)})) {{ {details}{free} return {stmt.fault + 1}; }}")
 

@@ -97,7 +97,8 @@ def eliminate(rows: Iterable[Row], equations: Iterable[Row], keep: Expr | None =
                         count[2] = 1  # eliminating it may let in points that are no integers
         if not counts:
             return list(table.values())
-        best = min(counts, key=lambda a: 2 * (counts[a][0] * counts[a][1] - counts[a][0] - counts[a][1]) + counts[a][2])
+        # exact eliminations first, then the cheapest
+        best = min(counts, key=lambda a: (counts[a][2], counts[a][0] * counts[a][1] - counts[a][0] - counts[a][1]))
         up = [row for row in table.values() if row[0].get(best, 0) > 0]
         down = [row for row in table.values() if row[0].get(best, 0) < 0]
         table = {key: row for key, row in table.items() if best not in row[0]}

@@ -127,6 +127,7 @@ def conditioned(e: Expr, known: Known | None) -> Expr:
     found = known.simplified.get(e)
     if found is None:
         found = known.simplified[e] = _conditioned(e, known)
+        known.simplified.setdefault(found, found)  # a normal form is its own, whatever another search would find
     return found
 
 

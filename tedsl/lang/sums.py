@@ -255,6 +255,9 @@ def floor(x: Affine, d: int, known: Known | None) -> Affine:
     whole, rest = Affine(outer, q), Affine(inner, r)
     if not inner:
         return whole
+    together = recombined(rest) if _has_division(rest) else rest
+    if together is not rest:  # smaller coefficients may fit what they did not fit before
+        return plus(whole, floor(together, d, known))
     if known is not None:
         from .bounds import tight
 
@@ -296,6 +299,9 @@ def modulo(x: Affine, d: int, known: Known | None) -> Affine:
     rest = Affine(terms, constant % d)
     if not terms:
         return rest
+    together = recombined(rest) if _has_division(rest) else rest
+    if together is not rest:
+        return modulo(together, d, known)
     if known is not None:
         from .bounds import tight
 

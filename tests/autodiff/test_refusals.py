@@ -1,0 +1,168 @@
+"""What has no gradient says so: the tensor, the access, and what to do."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tedsl as te
+
+i, j, k, t = te.axes("i j k t")
+
+
+def real(name: str, *shape: Any) -> te.Tensor:
+    return te.tensor(name, shape, dtype="float64")
+
+
+def test_not_a_scalar_and_no_seed() -> None:
+    A = real("A", 3, 4)
+    B = te.tensor("B")
+    B[i, j] = A[i, j] * 2
+    with pytest.raises(te.GradientError, match=r"te.grad is of a scalar, and B has shape \(3, 4\): sum it \(B.sum\(\)\)"):
+        te.grad(B, A)
+    with pytest.raises(te.GradientError, match=r"B has shape \(3, 4\); it is no scalar, so te.vjp needs a seed"):
+        te.vjp(B, A)
+    with pytest.raises(te.GradientError, match=r"the seed s has shape \(4, 3\), but B has shape \(3, 4\)"):
+        te.vjp(B, A, real("s", 4, 3))
+    with pytest.raises(te.GradientError, match="1 outputs need 1 seeds, got 2"):
+        te.vjp(B, A, [B, B])
+    with pytest.raises(te.GradientError, match="the seed s is of type int64"):
+        te.vjp(B, A, te.tensor("s", (3, 4), "int64"))
+
+
+def test_not_reachable() -> None:
+    A, Z = real("A", 3), real("Z", 3)
+    with pytest.raises(te.GradientError, match="sum does not depend on Z: it is computed from A. .*two tensors"):
+        te.grad(A.sum(), Z)
+    with pytest.raises(te.GradientError, match="Z"):
+        te.jvp(A * 2.0, {Z: Z})
+    with pytest.raises(te.GradientError, match="Z"):
+        te.jacobian(A * 2.0, Z)
+
+
+def test_integers() -> None:
+    A, N = real("A", 3, 4), te.tensor("N", (3,), "int32")
+    I = te.tensor("I")
+    I[i] = te.argmax(A[i, j])
+    with pytest.raises(te.GradientError, match=r"the output sum is of type int64.*it comes from `I\[i\] = argmax\(A\[i, j\], axis=j\)`"):
+        te.grad(I.sum(), A)
+    with pytest.raises(te.GradientError, match="N is of type int32"):
+        te.grad((A[:, 0] * N).sum(), N)
+    F = te.tensor("F")
+    F[i] = te.cast(I[i], "float64") * 2
+    with pytest.raises(te.GradientError, match=r"depends on it only through `I\[i\] = argmax.*is of type int64"):
+        te.grad(F.sum(), A)
+    C = te.tensor("C")
+    C[i] = te.cast(te.cast(A[i, 0], "int64"), "float64")
+    with pytest.raises(te.GradientError, match=r"`cast\(A\[i, 0\], int64\)` is of type int64"):
+        te.grad(C.sum(), A)
+    B = te.tensor("B")
+    B[i] = te.any(A[i, j] > 0)
+    with pytest.raises(te.GradientError, match="bool"):
+        te.vjp(B, A, B)
+
+
+def test_steps_have_the_gradient_zero() -> None:
+    """Where the derivative is 0 almost everywhere, that is what one gets."""
+    A = real("A", 3)
+    B = te.tensor("B")
+    B[i] = te.floor(A[i]) + te.where(A[i] > 0, 1.0, 2.0)
+    np.testing.assert_array_equal(te.evaluate(te.grad(B.sum(), A), {A: np.ones(3)}), 0)
+    W = te.tensor("W")
+    W[i] = te.where(A[i] > 0, 1.0, 2.0)
+    np.testing.assert_array_equal(te.evaluate(te.grad(W.sum(), A), {A: np.ones(3)}), 0)
+    g = te.grad((te.stop_gradient(A) * 2.0).sum(), A)
+    np.testing.assert_array_equal(te.evaluate(g, {A: np.ones(3)}), 0)
+
+
+def test_functions_without_a_derivative() -> None:
+    opaque = te.register_function("opaque_for_refusals", c="x", numpy=lambda x: x)
+    A, B = real("A", 3), te.tensor("B")
+    B[i] = opaque(A[i]) * 2
+    with pytest.raises(te.GradientError, match=r"the derivative of opaque_for_refusals is not known, so `opaque_for_refusals\(A\[i\]\)` cannot"):
+        te.grad(B.sum(), A)
+    with pytest.raises(te.GradientError, match="opaque_for_refusals"):
+        te.jvp(B, {A: A})
+    C = te.tensor("C")
+    C[i] = te.stop_gradient(opaque(A[i])) * A[i]
+    assert te.show(te.grad(C.sum(), A)).endswith("dA[i] = opaque_for_refusals(A_1[i])")
+
+
+def test_what_is_no_tensor() -> None:
+    A = real("A", 3)
+    L = (A * A).sum()
+    with pytest.raises(te.GradientError, match=r"wrt is the element `A\[i\]`; gradients are of whole tensors"):
+        te.grad(L, A[i])
+    with pytest.raises(te.GradientError, match="wrt is 'A'; it is a tensor"):
+        te.grad(L, "A")
+    with pytest.raises(te.GradientError, match="te.jvp"):
+        te.jvp(L, A)
+    with pytest.raises(te.GradientError, match="is not a tensor with its tangent"):
+        te.jvp(L, {A: 3})
+    with pytest.raises(te.GradientError, match=r"the tangent V has shape \(4,\), but A has shape \(3,\)"):
+        te.jvp(L, {A: real("V", 4)})
+
+
+def test_custom_gradients_are_checked() -> None:
+    A = real("A", 3)
+
+    def made(backward: Any) -> Any:
+        return te.custom_gradient(lambda X: (X * 2.0, backward))(A)
+
+    for backward, message in [
+        (lambda g: (g, g), "returned 2 adjoints for its 1 tensor"),
+        (lambda g: 3, "returned 3 as the adjoint of A"),
+        (lambda g: real("h", 4), r"a tensor of shape \(4,\) as the adjoint of A, which has shape \(3,\)"),
+    ]:
+        with pytest.raises(te.GradientError, match=message):
+            te.grad(made(backward).sum(), A)
+    with pytest.raises(te.GradientError, match="has to return a pair"):
+        te.custom_gradient(lambda X: X)(A)
+    with pytest.raises(te.GradientError, match="its arguments are tensors; got 3"):
+        te.custom_gradient(lambda X: X)(3)
+    fine = made(lambda g: g)
+    with pytest.raises(te.GradientError, match="te.jvp cannot use"):
+        te.jvp(fine, {A: A})
+    with pytest.raises(te.GradientError, match="te.jacobian needs many"):
+        te.jacobian(fine, A)
+
+
+def test_arguments_that_the_result_does_not_read_get_their_adjoints() -> None:
+    A, Z = real("A", 3), real("Z", 3)
+    other = te.custom_gradient(lambda X, Y: (X * 2.0, lambda g: (g, g * 5.0)))(A, Z * 3.0)
+    dA, dZ = te.grad((other * Z).sum(), [A, Z])
+    at = {A: np.ones(3), Z: np.full(3, 2.0)}
+    np.testing.assert_array_equal(te.evaluate(dA, at), 2)
+    np.testing.assert_array_equal(te.evaluate(dZ, at), 2 + 15 * 2)
+
+
+def test_check_grad_finds_a_wrong_gradient() -> None:
+    A = real("A", 3)
+    wrong = te.custom_gradient(lambda X: (X * X, lambda g: g))(A)
+    with pytest.raises(te.GradientError, match="is wrong in reverse mode: along a random direction it gives"):
+        te.check_grad(wrong, A)
+    B = te.tensor("B")
+    B[i] = A[i] * 2
+    with pytest.raises(te.GradientError, match="order=0"):
+        te.check_grad(B, A, order=0)
+    with pytest.raises(te.GradientError, match="B is computed"):
+        te.check_grad((B * B).sum(), B)
+
+
+def test_products_over_several_axes_in_a_recurrence() -> None:
+    S, X = real("S", 4, 2), real("X", 4, 2)
+    m = te.reduce_axis(2, "m")
+    S[0, j] = X[0, j]
+    S[t, j] = te.prod(S[t - 1, k] * X[t, m], axis=(k, m))
+    with pytest.raises(te.GradientError, match=r"runs over several axes inside a recurrence"):
+        te.grad(S.sum(), X)
+
+
+def test_errors_travel() -> None:
+    try:
+        te.grad(real("A", 3), real("B", 3))
+    except te.GradientError as e:
+        assert str(pickle.loads(pickle.dumps(e))) == str(e) and "test_refusals.py" in str(e)

@@ -1,0 +1,141 @@
+"""Gradients as mathematics, in text and LaTeX."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import tedsl as te
+from tedsl.cli import main
+
+i, j, k, n, f, c, y, x, r, s = te.axes("i j k n f c y x r s")
+
+
+def gradient(text: str, wrt: str, **shapes: tuple[int, ...]) -> str:
+    out = te.define(text, **shapes)
+    tensor = next(t for t in out.inputs if t.name == wrt)
+    seed = te.tensor(f"d{out.name}", out.shape)
+    return te.show(te.vjp(out, tensor, seed) if out.rank else te.grad(out, tensor))
+
+
+@pytest.mark.parametrize(
+    "text, wrt, shapes, want",
+    [
+        ("C[i,j] = sum(A[i,k] * B[j,k])", "A", {"A": (4, 3), "B": (5, 3)}, "dA[i,k] = sum_j dC[i,j] * B[j,k]"),
+        ("C[i,j] = sum(A[i,k] * B[j,k])", "B", {"A": (4, 3), "B": (5, 3)}, "dB[j,k] = sum_i dC[i,j] * A[i,k]"),
+        ("C[i,j] = A[i,j] + A[j,i]", "A", {"A": (4, 4)}, "dA[j,i] = dC[i,j] + dC[j,i]"),
+        ("C[i] = A[i,i]", "A", {"A": (4, 4)}, "dA[i,j] = where(i == j, dC[i], 0)"),
+        ("C[i,j] = A[i]", "A", {"A": (4,), "C": (4, 3)}, "dA[i] = sum_j dC[i,j]"),
+        ("C[i] = 3 * A[i] - A[i]", "A", {"A": (4,)}, "dA[i] = 2 * dC[i]"),
+        ("C[i] = A[i] * A[i] / 2", "A", {"A": (4,)}, "dA[i] = dC[i] * A[i]"),
+        ("C[i] = A[i] ** 2", "A", {"A": (4,)}, "dA[i] = 2 * dC[i] * A[i]"),
+        ("C[i] = exp(A[i])", "A", {"A": (4,)}, "C[i] = exp(A[i])\ndA[i] = dC[i] * C[i]"),
+        ("C[i] = -log(A[i])", "A", {"A": (4,)}, "dA[i] = -dC[i] / A[i]"),
+        ("C[i] = A[3*i]", "A", {"A": (12,)}, "dA[i] = where(i % 3 == 0, dC[i // 3], 0)"),
+        ("C[i,j] = A[4*i+j]", "A", {"A": (12,), "C": (3, 4)}, "dA[j] = dC[j // 4,j % 4]"),
+        ("C[i] = A[i//2]", "A", {"A": (6,), "C": (12,)}, "dA[i] = sum_r dC[2 * i + r]"),
+        ("C[i] = A[5-i]", "A", {"A": (6,), "C": (6,)}, "dA[i] = dC[5 - i]"),
+        ("L[] = sum(A[i,j])", "A", {"A": (6, 3)}, "dA[i,j] = 1"),
+        ("L[] = sum(A[i] * B[i])", "A", {"A": (6,), "B": (6,)}, "dA[i] = B[i]"),
+        ("Y[y] = sum(X[y+r] * W[r])", "X", {"X": (8,), "W": (3,)}, "dX[y] = sum_{r | r <= y, y <= r + 5} dY[y - r] * W[r]"),
+        ("Y[y] = sum(X[y+r] * W[r])", "W", {"X": (8,), "W": (3,)}, "dW[r] = sum_y dY[y] * X[y + r]"),
+        ("Y[i] = max(X[i,k])", "X", {"X": (3, 4)}, "Y[i] = max_k X[i,k]\nY.ties[i] = sum_k where(X[i,k] == Y[i], 1, 0)\ndX[i,k] = where(X[i,k] == Y[i], dY[i] / Y.ties[i], 0)"),
+    ],
+)  # fmt: skip
+def test_text(text: str, wrt: str, shapes: dict[str, tuple[int, ...]], want: str) -> None:
+    assert gradient(text, wrt, **shapes) == want
+
+
+def test_a_convolution_is_one_line() -> None:
+    text = gradient("Y[n,f,y,x] = sum(X[n,c,2*y+r,2*x+s] * W[f,c,r,s])", "X", X=(2, 3, 9, 9), W=(4, 3, 3, 3))
+    assert text == (
+        "dX[n,c,y,x] = sum_{f,r,s | (r + y) % 2 == 0, r <= y, y <= r + 7, (s + x) % 2 == 0, s <= x, x <= s + 7} "
+        "dY[n,f,(y - r) // 2,(x - s) // 2] * W[f,c,r,s]"
+    )
+
+
+def test_a_scatter_add() -> None:
+    W, I, E = te.tensor("W", (5, 3)), te.tensor("I", (6,), "int64"), te.tensor("E")
+    E[i, j] = W[I[i], j]
+    g = te.vjp(E, W, te.tensor("dE", (6, 3)))
+    assert te.show(g) == "dW[I[i],j] += dE[i,j]  over i, j"
+    assert str(g) == "dW[I[i], j] += dE[i, j]  over i, j" or "+=" in str(g)
+    assert te.show(g, latex=True) == r"\mathrm{d}W_{I_{i},j} \mathrel{+}= \mathrm{d}E_{i,j}  \quad \forall\, i, j"
+
+
+def test_precedence_of_sums() -> None:
+    A = te.tensor("A", (3, 4))
+    for text, want in {
+        "sum(A[i,k]) * 2": "(sum_k A[i,k]) * 2",
+        "sum(A[i,k] + 1) - 3": "sum_k (A[i,k] + 1) - 3",
+        "2 - sum(A[i,k])": "2 - sum_k A[i,k]",
+        "sum(A[i,k] * A[i,k]) ** 2": "(sum_k A[i,k] * A[i,k]) ** 2",
+        "-(A[i,0] + 1) / -A[i,1] ** -2": "-(A[i,0] + 1) / -A[i,1] ** (-2)",
+    }.items():
+        assert te.show(te.define(f"S[i] = {text}", A=A)) == f"S[i] = {want}"
+
+
+def test_latex() -> None:
+    S = te.define("S[i,j] = exp(A[i,j]) / sqrt(sum(A[i,k] ** 2, where=k < i)) + where(A[i,j] > 0, A[i,j // 2], -0.5)", A=(4, 4))
+    assert te.show(S, latex=True) == (
+        r"S_{i,j} = \frac{\exp\left(A_{i,j}\right)}{\sqrt{\sum_{\substack{k \\ k < i}} A_{i,k}^{2}}} + "
+        r"\begin{cases} A_{i,\left\lfloor \frac{j}{2} \right\rfloor} & A_{i,j} > 0 \\ -0.5 & \text{otherwise} \end{cases}"
+    )
+
+
+def test_names_are_told_apart() -> None:
+    A, B = te.tensor("A", (3,)), te.tensor("A", (3,))
+    assert te.show(A * B).endswith("A[i] * A_1[i]")
+
+
+def test_inputs_show_their_name() -> None:
+    assert te.show(te.tensor("A", (3,))) == "A"
+
+
+def test_the_text_is_the_same_in_every_run() -> None:
+    program = (
+        "import tedsl as te\n"
+        "Y = te.define('Y[n,f,y,x] = sum(X[n,c,2*y+r,2*x+s] * W[f,c,r,s]) ** 2', X=(2,3,9,9), W=(4,3,3,3))\n"
+        "print(te.show(te.vjp(Y, Y.inputs, te.tensor('s', Y.shape))))"
+    )
+    texts = {
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": seed, "PYTHONSAFEPATH": "1"}).stdout
+        for seed in ("1", "2")
+    }
+    assert len(texts) == 1
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    status = main(["grad", *words])
+    out = capsys.readouterr()
+    return status, out.out, out.err
+
+
+def test_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "C[i,j] = sum(A[i,k]*B[j,k])", "--wrt", "A") == (0, "dA[i,k] = sum_j dC[i,j] * B[j,k]\n", "")
+    status, out, _ = run(capsys, "C[i,j] = sum(A[i,k]*B[j,k])", "--wrt", "A,B", "--latex")
+    assert out == "\\mathrm{d}A_{i,k} = \\sum_{j} \\mathrm{d}C_{i,j} \\, B_{j,k}\n\\mathrm{d}B_{j,k} = \\sum_{i} \\mathrm{d}C_{i,j} \\, A_{i,k}\n"
+    assert run(capsys, "L[] = sum(A[i]**2)", "--wrt", "A")[1] == "dA[i] = 2 * A[i]\n"
+    assert run(capsys, "C[i,j] = sum(A[i,k]*A[k,j])", "--wrt", "A", "A=4x4")[0] == 0
+    assert run(capsys, "C[i,j] = A[i] * B[j]", "--wrt", "A")[1] == "dA[i] = sum_j dC[i,j] * B[j]\n"
+    assert run(capsys, "E[i,d] = W[I[i],d]", "--wrt", "W")[1] == "dW[I[i],d] += dE[i,d]  over i, d\n"
+    assert run(capsys, "Y[y] = max(X[2*y + r])", "--wrt", "X", "X=8", "r=2")[0] == 0
+    assert "dS.backward" in run(capsys, "S[0,j] = X[0,j]; S[t,j] = 0.5*S[t-1,j] + X[t,j]", "--wrt", "X")[1]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["C[i] = A[i]", "--wrt", "B"], "--wrt B: the expression reads A"),
+        (["C[i] = A[i]", "--wrt", "A", "A=4y"], "NAME=4x3"),
+        (["C[i] = A[i]", "--wrt", "A", "A=4x3"], "2 dimensions"),
+        (["C[i] = A[i]", "--wrt", "A", "A=4", "A=5"], "given twice"),
+        (["C[i] = argmax(A[i,k])", "--wrt", "A"], "int64"),
+        (["C[i] = A[i", "--wrt", "A"], "A[i"),
+    ],
+)
+def test_command_refuses(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+    status, out, err = run(capsys, *words)
+    assert status == 2 and out == "" and message in err
