@@ -125,8 +125,8 @@ class StageState:
                 factor = self.factor(r, extents)
                 if name == r.inner:
                     return factor
-                if r.nparts is not None and isinstance(r.nparts, Expr):
-                    return r.nparts
+                if r.nparts is not None and (isinstance(r.nparts, Expr) or isinstance(parent, Expr)):
+                    return r.nparts  # of a symbolic extent as many blocks as asked for, the last ones shorter or empty
                 if r.nparts is not None and isinstance(factor, Expr) and not self.divides:
                     return dim((parent + factor - 1) // factor)  # no factor of the user's, that would divide
                 return ceil_div(parent, factor, self.divides)

@@ -40,7 +40,6 @@ class Part:
 _serial = itertools.count()
 
 
-
 class Definition:
     """The equations of one tensor, or of several that are defined together (a tuple of expressions of equal range)."""
 
