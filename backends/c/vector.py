@@ -224,6 +224,8 @@ class Vectors:
         """`e` as a vector of its type (bool: of bytes)."""
         if e.dtype == "bool":
             return self.mask(e, 1)
+        if isinstance(e, Const) and e.value == 0 and str(e.value) != "-0.0":
+            return f"({self.of(e.dtype)}){{0}}"
         text = self.value(e)
         return text if self.varies(e) else self.splat(text, e.dtype)
 
