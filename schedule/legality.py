@@ -23,6 +23,7 @@ def check(state: State, what: str) -> None:
         steps_of_a_recurrence_stay_outermost(state, stage, what)
         recurrences_run_forward(state, stage, what)
         one_loop_of_a_kind_in_another(state, stage, what)
+        pragmas_stand_before_plain_loops(stage, what)
     attachments_have_no_cycle(state, what)
     producers_stand_where_they_are_read(state, what)
 
@@ -126,6 +127,13 @@ def one_loop_of_a_kind_in_another(state: State, stage: StageState, what: str) ->
                 raise ScheduleError(f"{what}: the loop {leaf} of {inner} would run {_kind(kind)} inside of {other} of {outer}, which is vectorized. Vectorize the innermost loop, and reorder it there first", here())
             if outer_kind == kind == "parallel":
                 raise ScheduleError(f"{what}: the loop {leaf} of {inner} would be parallel inside of {other} of {outer}, which is parallel too. Fuse the two loops and make the result parallel, or leave the inner one serial", here())
+
+
+def pragmas_stand_before_plain_loops(stage: StageState, what: str) -> None:
+    """A pragma is for the `for` statement behind it: a parallel loop has one of OpenMP's there, and vectors and unrolled steps have no such statement."""
+    for leaf, text in stage.pragmas:
+        if stage.kind(leaf) != "serial":
+            raise ScheduleError(f"{what}: {leaf} of {stage.name} would be {stage.kind(leaf)} and have the pragma {text!r}, which needs a plain loop behind it. Leave one of the two out, or split the loop and mark its halves", here())
 
 
 # Recurrences -----------------------------------------------------------------------------------------------------------------------------------

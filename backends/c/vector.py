@@ -289,6 +289,9 @@ class Vectors:
             return f"-{self.operand(e.operands[0])}"
         if f == "invert":
             return f"~{self.operand(e.operands[0])}"
+        if f == "sign" and dtypes.is_integer(dtype):  # a comparison that holds is -1
+            x = self.value(e.operands[0])
+            return f"({self.of(dtype)})(({x} < 0) - ({x} > 0))" if dtype in dtypes.SIGNED else f"({self.of(dtype)})-({x} != 0)"
         if f == "power" and isinstance(e.operands[1], Const) and dtypes.is_float(dtype) and e.operands[1].value in (1, 2, 3, 0.5, -1):
             return self.power(e)
         name = VECTOR_NAMES.get(f, f)
