@@ -19,7 +19,7 @@ from .api import adjoints, elements_of, flatten, vjp
 from .forward import Forward
 from .rules import Rule
 
-Values = dict[Tensor, Any]
+Values = dict[Tensor | str, Any]
 
 
 def check_grad(
@@ -85,7 +85,7 @@ def _check(
     moves = {t: Tensor(f"move_{t.name}", t.shape, "float64") for t in wrt}
 
     def weighed(moved: float) -> float:
-        at = {**values, **{t: values[t] + moved * d for t, d in directions.items()}}
+        at: Values = values | {t: values[t] + moved * d for t, d in directions.items()}
         found = evaluate(outputs, at)
         return float(sum((np.asarray(y) * values[s]).sum() for y, s in zip(found, seeds)))
 
@@ -97,7 +97,8 @@ def _check(
     if not any(isinstance(t.gradient, Rule) for stage in program(outputs).stages for t in stage.tensors):
         forward = Forward(outputs, moves)
         moved = [forward.result(t) for t in outputs]
-        tangents = evaluate(moved, {**values, **{m: directions[t] for t, m in moves.items()}})
+        given: Values = values | {m: directions[t] for t, m in moves.items()}
+        tangents = evaluate(moved, given)
         pairs["forward mode"] = float(sum((np.asarray(v) * values[s]).sum() for v, s in zip(tangents, seeds)))
     worst = 0.0
     for mode, value in pairs.items():

@@ -124,7 +124,7 @@ def _reads(e: Expr) -> bool:
 def _cases(equations: list[Expr]) -> list[tuple[list[Expr], list[Expr]]]:
     """The equations with every minimum, maximum, absolute and where decided, and the conditions under which it is so."""
     pending: list[tuple[list[Expr], list[Expr]]] = [(equations, [])]
-    done = []
+    done: list[tuple[list[Expr], list[Expr]]] = []
     while pending:
         current, guards = pending.pop(0)
         node = next(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, walk
 from tedsl.lang.functions import FUNCTIONS
 from tedsl.lang.printing import display
+from tedsl.lang.program import Stage
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.simplify import conjuncts
 from tedsl.lang.tensor import Definition, Part, Tensor
@@ -45,10 +46,10 @@ def show(outputs: Any, latex: bool = False) -> str:
 
 def _parts(definition: Definition, shown: Sequence[Tensor]) -> tuple[Part, ...]:
     """The equations of a definition; in terms of the reductions in it where these are shown on their own, since a gradient reads them."""
-    stages = definition.lifted or ()
+    stages: tuple[Stage, ...] = definition.lifted or ()
     hidden = {t for stage in stages[:-1] for t in stage.tensors}
     if hidden and hidden <= set(shown):
-        return cast("tuple[Part, ...]", stages[-1].parts)
+        return stages[-1].parts
     return definition.parts
 
 
