@@ -58,11 +58,12 @@ def rebuild(like: Any, results: Sequence[Any]) -> Any:
 
 
 def _real(tensor: Tensor, role: str) -> None:
-    tensor.shape  # raises when there is neither shape nor definition
+    _ = tensor.shape  # raises when there is neither shape nor definition
     if not dtypes.is_float(tensor.dtype):
         chain = _whole_source(tensor)
         raise GradientError(
-            f"{role} {tensor.name} is of type {tensor.dtype}, and only real numbers have derivatives{chain}", tensor.location or here()
+            f"{role} {tensor.name} is of type {tensor.dtype}, and only real numbers have derivatives{chain}",
+            tensor.location or here(),
         )
 
 
@@ -151,7 +152,8 @@ def vjp(outputs: Any, wrt: Any, seed: Any = None) -> Any:
         for tensor in results:
             if tensor.rank:
                 raise GradientError(
-                    f"{tensor.name} has shape {tensor.shape}; it is no scalar, so te.vjp needs a seed: a tensor of its shape, its adjoint", here()
+                    f"{tensor.name} has shape {tensor.shape}; it is no scalar, so te.vjp needs a seed: a tensor of its shape, its adjoint",
+                    here(),
                 )
         seeds: list[Callable[[tuple[Axis, ...]], Expr]] = [_ones(t) for t in results]
     else:
@@ -160,14 +162,18 @@ def vjp(outputs: Any, wrt: Any, seed: Any = None) -> Any:
             raise GradientError(f"{len(results)} outputs need {len(results)} seeds, got {len(given)}", here())
         for tensor, s in zip(results, given):
             if not _same_shape(tensor, s):
-                raise GradientError(f"the seed {s.name} has shape {s.shape}, but {tensor.name} has shape {tensor.shape}", here())
+                raise GradientError(
+                    f"the seed {s.name} has shape {s.shape}, but {tensor.name} has shape {tensor.shape}", here()
+                )
             _real(s, "the seed")
         seeds = [elements_of(s) for s in given]
     _reachable(results, sources)
     return rebuild(wrt, adjoints(results, seeds, sources))
 
 
-def adjoints(outputs: Sequence[Tensor], seeds: Sequence[Callable[[tuple[Axis, ...]], Expr]], wrt: Sequence[Tensor]) -> list[Tensor]:
+def adjoints(
+    outputs: Sequence[Tensor], seeds: Sequence[Callable[[tuple[Axis, ...]], Expr]], wrt: Sequence[Tensor]
+) -> list[Tensor]:
     """The adjoints of `wrt`, 0 for one that no output depends on."""
     reverse = Reverse(outputs, seeds, wrt)
     return [reverse.result(t) for t in wrt]
@@ -188,7 +194,11 @@ def _same_shape(a: Tensor, b: Tensor) -> bool:
     def same(p: Any, q: Any) -> bool:
         if isinstance(p, int) and isinstance(q, int):
             return p == q
-        return simplify(apply("subtract", p, q)) is simplify(apply("subtract", p, p)) if isinstance(p, Expr) or isinstance(q, Expr) else False
+        return (
+            simplify(apply("subtract", p, q)) is simplify(apply("subtract", p, p))
+            if isinstance(p, Expr) or isinstance(q, Expr)
+            else False
+        )
 
     return a.rank == b.rank and all(same(p, q) for p, q in zip(a.shape, b.shape))
 
@@ -261,7 +271,9 @@ def jvp(outputs: Any, tangents: Mapping[Tensor, Tensor]) -> Any:
     dB[i] = V[i] * cos(A[i])
     """
     if not isinstance(tangents, Mapping) or not tangents:
-        raise GradientError(f"te.jvp(Y, {{X: dX}}) needs a dict from tensors to their tangents, not {tangents!r}", here())
+        raise GradientError(
+            f"te.jvp(Y, {{X: dX}}) needs a dict from tensors to their tangents, not {tangents!r}", here()
+        )
     results = flatten(outputs, "the output")
     for tensor in results:
         _real(tensor, "the output")
@@ -269,7 +281,10 @@ def jvp(outputs: Any, tangents: Mapping[Tensor, Tensor]) -> Any:
         if not isinstance(tensor, Tensor) or not isinstance(tangent, Tensor):
             raise GradientError(f"te.jvp: {tensor!r}: {tangent!r} is not a tensor with its tangent, a tensor", here())
         if not _same_shape(tensor, tangent):
-            raise GradientError(f"the tangent {tangent.name} has shape {tangent.shape}, but {tensor.name} has shape {tensor.shape}", here())
+            raise GradientError(
+                f"the tangent {tangent.name} has shape {tangent.shape}, but {tensor.name} has shape {tensor.shape}",
+                here(),
+            )
         _real(tangent, "the tangent")
     _reachable(results, list(tangents))
     forward = Forward(results, tangents)

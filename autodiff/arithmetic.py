@@ -185,8 +185,4 @@ def arithmetic_operations(e: Expr) -> int:
     from tedsl.lang.expr import walk
 
     free = ("where", "invert", "bitwise_and", "bitwise_or", "bitwise_xor")
-    return sum(
-        1
-        for n in walk(e)
-        if isinstance(n, Apply) and n.function not in free and n.dtype not in ("bool", "int")
-    )
+    return sum(1 for n in walk(e) if isinstance(n, Apply) and n.function not in free and n.dtype not in ("bool", "int"))

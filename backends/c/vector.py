@@ -161,6 +161,8 @@ class Vectors:
     def store(self, stmt: Store) -> None:
         g, buffer = self.g, stmt.buffer
         value = self.vector(stmt.value)
+        if buffer.dtype == "bool":  # from a mask to what memory holds
+            value = f"(({self.of('bool')})({value}) & 1)"
         if buffer in self.locals:
             g.put(f"{g.names.of((buffer, self.lanes), buffer.name)} = {value};")
             return
@@ -168,14 +170,10 @@ class Vectors:
         if buffer in g.locals:
             g.put(f"{self.variable(buffer, stride, offset)} = {value};")
         elif stride == 1:
-            if buffer.dtype == "bool":
-                value = f"(({self.of('bool')})({value}) & 1)"
             g.put(f"*({self.of(buffer.dtype)}_u *)&{self.at(buffer, offset)} = {value};")
         elif stride == 0:
             raise _Unfit
         else:
-            if buffer.dtype == "bool":
-                raise _Unfit
             temporary = g.names.of((stmt, "lanes"), "lanes")
             g.put(f"{{ {self.of(buffer.dtype)} {temporary} = {value};")
             for lane in range(self.lanes):
