@@ -59,6 +59,8 @@ def promoted(stmt: Allocate, generator: _Generator) -> Locals | None:
     if not _collect(stmt.body, buffer, None, generator, places) or len(places) > LIMIT:
         return None
     vectors = sorted(place for place in places if place[1] > 1)
+    if vectors and not generator.vectors.has(buffer.dtype):
+        return None
     if any(a[0] + a[1] > b[0] for a, b in zip(vectors, vectors[1:], strict=False)):
         return None
     base = generator.names.of(buffer, buffer.name)

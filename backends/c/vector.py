@@ -69,6 +69,11 @@ class Vectors:
             start += lanes
         return found
 
+    @staticmethod
+    def has(dtype: str) -> bool:
+        """Whether there are vectors of a type: 16-bit floats are computed with one by one."""
+        return dtype not in ("float16", "bfloat16")
+
     def regular(self, loop: For) -> bool:
         """Whether a loop can be cut into vectors, as far as its bounds go."""
         return constant(loop.extent) is not None and constant(loop.lo) is not None and loop.step == 1
@@ -212,7 +217,7 @@ class Vectors:
 
     def of(self, dtype: str) -> str:
         """The C type of all lanes of a value."""
-        if dtype == "float16":
+        if not self.has(dtype):
             raise _Unfit
         return self.type(dtypes.strong(dtype), self.lanes)
 
