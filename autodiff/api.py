@@ -17,6 +17,7 @@ from tedsl.lang.tensor import Tensor
 from .arithmetic import const, guarded
 from .forward import Forward
 from .reverse import Reverse, dependents, forward_program
+from .stored import check_stored, reading_stored
 from .terms import unused
 
 # Structures ----------------------------------------------------------------------------------------------------------------------------------
@@ -128,12 +129,15 @@ def _whole(value: Expr, depends: set[Tensor]) -> str:
 # Reverse mode --------------------------------------------------------------------------------------------------------------------------------
 
 
-def vjp(outputs: Any, wrt: Any, seed: Any = None) -> Any:
+def vjp(outputs: Any, wrt: Any, seed: Any = None, stored: Mapping[Tensor, Tensor] | None = None) -> Any:
     """The adjoints of `wrt`, given those of `outputs`: the seed times the Jacobian.
 
     outputs, wrt: tensors, or lists, tuples or dicts of them. seed: tensors in the structure of `outputs` and of their shapes; it may be left
     out where all outputs have rank 0. Returns tensors in the structure of `wrt`, of the shapes and types of `wrt`: index expressions, which can
     be printed (te.show), scheduled, built and differentiated again.
+
+    What a gradient reads of the forward pass is computed again, unless both are built together. stored: {tensor: input}, forward values that the
+    caller has kept (the states of a recurrence, say): the gradient reads the input instead, and nothing that leads to the tensor is computed.
 
     Raises GradientError for what has no gradient: outputs of integers, tensors that are not read, functions without a derivative.
 
@@ -168,7 +172,9 @@ def vjp(outputs: Any, wrt: Any, seed: Any = None) -> Any:
             _real(s, "the seed")
         seeds = [elements_of(s) for s in given]
     _reachable(results, sources)
-    return rebuild(wrt, adjoints(results, seeds, sources))
+    kept = check_stored(stored)
+    gradients = adjoints(results, seeds, sources)
+    return rebuild(wrt, reading_stored(gradients, kept) if kept else gradients)
 
 
 def adjoints(
@@ -203,7 +209,7 @@ def _same_shape(a: Tensor, b: Tensor) -> bool:
     return a.rank == b.rank and all(same(p, q) for p, q in zip(a.shape, b.shape))
 
 
-def grad(scalar: Any, wrt: Any) -> Any:
+def grad(scalar: Any, wrt: Any, stored: Mapping[Tensor, Tensor] | None = None) -> Any:
     """The gradient of `scalar`, a tensor of rank 0 (several: of their sum), with respect to `wrt`. See `te.vjp`.
 
     >>> import tedsl as te
@@ -216,7 +222,7 @@ def grad(scalar: Any, wrt: Any) -> Any:
                 f"te.grad is of a scalar, and {tensor.name} has shape {tensor.shape}: sum it ({tensor.name}.sum()), or give each element a seed: "
                 f"te.vjp({tensor.name}, wrt, seed)", here()
             )  # fmt: skip
-    return vjp(scalar, wrt)
+    return vjp(scalar, wrt, stored=stored)
 
 
 def jacobian(outputs: Any, wrt: Any) -> Any:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tedsl.lang import dtypes
 from tedsl.lang.errors import GradientError, here
-from tedsl.lang.expr import Access, Cast, Const, Expr, Reduce, Var, rewrite, walk
+from tedsl.lang.expr import Access, Cast, Const, Expr, Reduce, Var, walk
 from tedsl.lang.program import inputs_of, program
-from tedsl.lang.scatter import ScatterPart
-from tedsl.lang.tensor import Definition, Part, Tensor
+from tedsl.lang.tensor import Definition, Tensor
 
 from .api import adjoints, elements_of, flatten, vjp
 from .forward import Forward
 from .rules import Rule
+from .stored import rewritten
 
 Values = dict[Tensor | str, Any]
 
@@ -190,14 +189,5 @@ def in_float64(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> dict[Tensor,
         new = Definition(tuple(copies[t] for t in d.tensors), d.location)
         for n, t in enumerate(new.tensors):
             t.definition, t.component = new, n
-        new.parts = tuple(_rewritten(p, rule) for p in d.parts)
+        new.parts = tuple(rewritten(p, rule) for p in d.parts)
     return copies
-
-
-def _rewritten(part: Part, rule: Any) -> Part:
-    new = replace(
-        part, lhs=tuple(rewrite(e, rule) for e in part.lhs), values=tuple(rewrite(e, rule) for e in part.values)
-    )
-    if isinstance(new, ScatterPart) and new.where is not None:
-        new = replace(new, where=rewrite(new.where, rule))
-    return new

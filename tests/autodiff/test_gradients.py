@@ -122,6 +122,32 @@ def test_each_gradient_is_a_tensor_of_its_own() -> None:
     assert dA is not dC and te.build([dA, dC])(np.ones((3, 4)))[0][0, 0] == 4
 
 
+def test_forward_states_are_stored_or_computed_again() -> None:
+    t = te.axes("t")
+    X, W, S = real("X", 5, 3), real("W", 3, 3), real("S", 5, 3)
+    S[0, j] = X[0, j]
+    S[t, j] = te.tanh(te.sum(S[t - 1, k] * W[k, j])) + X[t, j]
+    L = (S * S).sum()
+    again = te.grad(L, [X, W])
+    kept = real("S", 5, 3)
+    reading = te.grad(L, [X, W], stored={S: kept})
+    assert [t.name for t in again[1].inputs] == ["X", "W"] and {t.name for t in reading[1].inputs} == {"W", "S"}
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((5, 3)), rng.standard_normal((3, 3))
+    states = te.evaluate(S, {X: x, W: w})
+    for a, b in zip(te.evaluate(again, {X: x, W: w}), te.evaluate(reading, {kept: states, W: w})):
+        np.testing.assert_allclose(a, b)
+    for stored, message in [
+        ([S], "a dict from tensors"),
+        ({S: 3}, "a tensor, and an input"),
+        ({S: S}, "an input"),
+        ({S: X[1:]}, "an input"),
+        ({S: W}, r"shape \(3, 3\)"),
+    ]:
+        with pytest.raises(te.GradientError, match=message):
+            te.grad(L, X, stored=stored)
+
+
 def test_structures() -> None:
     A, B = real("A", 3), real("B", 3)
     L = (A * B).sum()
