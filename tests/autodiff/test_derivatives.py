@@ -31,7 +31,7 @@ def test_every_function_of_real_numbers_has_a_derivative() -> None:
         for f in FUNCTIONS.values()
         if f.kind in ("arithmetic", "additive", "floating", "divide", "signed", "same") and f.c is None
     }
-    assert real == set(TABLE)
+    assert real == {name for name in TABLE if FUNCTIONS[name].c is None}
 
 
 @pytest.mark.parametrize("name", sorted(set(TABLE) - STEPS - SPLIT))
