@@ -54,7 +54,7 @@ class _Scope:
         return _Scope(self.known.with_(ranges=ranges), self.names | {axis.name})
 
     def axis(self, name: str) -> Axis:
-        return cast(Axis, Axis(unique(name, set(self.names))))
+        return Axis(unique(name, set(self.names)))
 
 
 Body = Callable[[dict[str, Expr], _Scope, "Expr | None"], Stmt]
@@ -178,7 +178,7 @@ class _Lowering:
             return block(*(self.equation(stage, parts, values, scope) for stage, parts in actives if parts))
         points = sorted({cast(int, p.lhs[d].value) for _, parts in actives for p in parts if isinstance(p.lhs[d], Const)})  # type: ignore[attr-defined]
         extent = actives[0][0].tensor.shape[d]
-        stmts: list[Stmt] = []
+        stmts: list[Stmt | None] = []
         start = 0
         for point in [*points, None]:
             end: Dim = extent if point is None else point
@@ -197,15 +197,14 @@ class _Lowering:
         """The steps start … end - 1 along dimension d."""
         if isinstance(end, int) and end <= start:
             return None
-        keep = (lambda e: _covers(e, point)) if point is not None else (lambda e: isinstance(e, Axis))
-        chosen = [(s, tuple(p for p in parts if keep(p.lhs[d]))) for s, parts in actives]
+        chosen = [(s, tuple(p for p in parts if (isinstance(p.lhs[d], Axis) if point is None else _covers(p.lhs[d], point)))) for s, parts in actives]
         if not any(parts for _, parts in chosen):
             return None
         # lifted stages (their range begins later) say where the equations that they serve begin
         lows = [cast(Axis, p.lhs[d]).lo for _, parts in chosen for p in parts if isinstance(p.lhs[d], Axis)]
         if point is None and lows and all(isinstance(lo, int) for lo in lows):
             start = max(start, min(cast("list[int]", lows)))
-        leading = next(cast(Axis, p.lhs[d]) if isinstance(p.lhs[d], Axis) else cast(Axis, s.axes[0]) for s, parts in chosen for p in parts)
+        leading = next(e if isinstance(e := p.lhs[d], Axis) else s.axes[0] for s, parts in chosen for p in parts)
         axis = scope.axis(leading.name)
         extent = as_expr(dim(as_expr(end) - start) if isinstance(end, int) else dim(apply("maximum", end - start, 0)))
         lo = Const(start)
@@ -338,7 +337,8 @@ class _Nest:
 
     def filtered(self, where: Expr, axis: Axis, lo: Expr, hi: Expr, known: Known) -> tuple[Expr, Expr, int, Expr | None]:
         """Bounds and step of a loop over those values at which the affine part of `where` holds, and what remains of it."""
-        mine, others = [], []
+        mine: list[Expr] = []
+        others: list[Expr] = []
         for part in conjuncts_of(where):
             (mine if any(n is axis for n in walk(part)) and not any(isinstance(n, Access) for n in walk(part)) else others).append(part)
         if mine:

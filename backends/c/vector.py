@@ -309,7 +309,7 @@ class Vectors:
         base, exponent = e.operands
         v = cast(Const, exponent).value
         if v == 0.5:
-            return self.apply(cast(Apply, Apply("sqrt", (base,))))
+            return self.apply(Apply("sqrt", (base,)))
         x = self.whole(base)
         if v == 1:
             return x

@@ -36,7 +36,7 @@ def axis_names(shape: Sequence[Any], *others: Any) -> tuple[Axis, ...]:
     }
     letters = (c for c in "ijklmnopqrstuvwxyz" if c not in taken)
     numbered = (f"i{n}" for n in range(len(shape) + len(taken)) if f"i{n}" not in taken)
-    return tuple(cast(Axis, Axis(next(letters, None) or next(numbered))) for _ in shape)
+    return tuple(Axis(next(letters, None) or next(numbered)) for _ in shape)
 
 
 def same_extent(a: Dim, b: Dim) -> bool:

@@ -117,7 +117,7 @@ class _Scope:
     def fresh(self, axis: Axis) -> Axis:
         """A placeholder for `axis`; its range, when it has one of its own or was given by name, is remembered."""
         self.count += 1
-        placeholder = cast(Axis, Axis(f"{axis.name}\0{self.count}"))
+        placeholder = Axis(f"{axis.name}\0{self.count}")
         if axis.extent is not None:
             self.given[placeholder] = axis.lo, axis.extent
         elif axis.name in self.tensor.extents:
@@ -323,7 +323,7 @@ def is_earlier(lhs: tuple[Expr, ...], read: Read, depth: int | None = None) -> b
 def _dim(value: Any) -> Dim:
     if isinstance(value, Expr):
         value = simplify(value)
-        return value.value if isinstance(value, Const) else value
+        return int(value.value) if isinstance(value, Const) else value
     return int(value)
 
 

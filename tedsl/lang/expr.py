@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .reductions import Reducer
     from .tensor import Tensor
 
+_E = TypeVar("_E", bound="Expr")
 _interned: weakref.WeakValueDictionary[tuple[Any, ...], Expr] = weakref.WeakValueDictionary()
 
 
@@ -79,15 +80,15 @@ class Expr(Operators):
     args: tuple[Any, ...]
     dtype: str
 
-    def __new__(cls, *args: Any) -> Expr:
+    def __new__(cls: type[_E], *args: Any) -> _E:
         key = (cls, *args)
-        node = _interned.get(key)
+        node = cast("_E | None", _interned.get(key))
         if node is None:
             node = object.__new__(cls)
             node.args = args
             node.dtype = node._infer_dtype()
             # setdefault: another thread may have made the same node meanwhile
-            node = _interned.setdefault(key, node)
+            node = cast("_E", _interned.setdefault(key, node))
         return node
 
     def _infer_dtype(self) -> str:
@@ -147,7 +148,7 @@ class Const(Expr):
 
     __slots__ = ()
 
-    def __new__(cls, value: Any, dtype: str | None = None) -> Expr:
+    def __new__(cls, value: Any, dtype: str | None = None) -> Const:
         if isinstance(value, np.generic):
             dtype = dtype or dtypes.of_scalar(value)
             value = value.item()
@@ -173,7 +174,7 @@ class Axis(Expr):
 
     __slots__ = ()
 
-    def __new__(cls, name: str, lo: Any = 0, extent: Any = None) -> Expr:
+    def __new__(cls, name: str, lo: Any = 0, extent: Any = None) -> Axis:
         return Expr.__new__(cls, name, lo, extent)
 
     def _infer_dtype(self) -> str:
@@ -189,7 +190,7 @@ class Var(Expr):
 
     __slots__ = ()
 
-    def __new__(cls, name: str, minimum: int = 0, multiple_of: int = 1) -> Expr:
+    def __new__(cls, name: str, minimum: int = 0, multiple_of: int = 1) -> Var:
         return Expr.__new__(cls, name, minimum, multiple_of)
 
     def _infer_dtype(self) -> str:
@@ -206,7 +207,7 @@ class Access(Expr):
     __slots__ = ()
 
     def _infer_dtype(self) -> str:
-        return cast(str, self.tensor.dtype)
+        return self.tensor.dtype
 
     tensor = cast("Tensor", property(lambda self: self.args[0]))
     indices = cast("tuple[Expr, ...]", property(lambda self: self.args[1]))
@@ -355,21 +356,21 @@ def _substitute(node: Expr, memo: dict[Expr, Expr], axes: set[Expr]) -> Expr:
 def free_axes(root: Expr) -> tuple[Axis, ...]:
     """The axes of `root` that no reduction inside it binds, in the order in which they are met."""
     try:
-        return cast("tuple[Axis, ...]", root._free)
+        return root._free
     except AttributeError:
         pass
     for node in walk(root):
         if hasattr(node, "_free"):
             continue
         if isinstance(node, Axis):
-            node._free = (node,)  # type: ignore[attr-defined]
+            node._free = (node,)
             continue
         found = dict.fromkeys(axis for child in node.children for axis in free_axes(child))
         if isinstance(node, Reduce) and node.axes is not None:
             for axis in node.axes:
                 found.pop(axis, None)
-        node._free = tuple(found)  # type: ignore[attr-defined]
-    return cast("tuple[Axis, ...]", root._free)
+        node._free = tuple(found)
+    return root._free
 
 
 def accesses(*roots: Expr) -> list[Access]:

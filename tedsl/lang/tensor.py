@@ -373,8 +373,8 @@ def reduce_axis(extent: Any, name: str = "k") -> Axis:
             raise DefinitionError(f"te.reduce_axis({extent!r}): a range is (low, high)", here())
         lo, hi = (e if isinstance(e, Expr) else int(e) for e in extent)
         length = as_dim(hi - lo if isinstance(lo, Expr) or isinstance(hi, Expr) else max(hi - lo, 0), f"the extent of {name}")
-        return cast(Axis, Axis(name, lo, length))
-    return cast(Axis, Axis(name, 0, as_dim(extent, f"the extent of {name}")))
+        return Axis(name, lo, length)
+    return Axis(name, 0, as_dim(extent, f"the extent of {name}"))
 
 
 def var(name: str, min: int = 0, multiple_of: int = 1) -> Var:
@@ -386,7 +386,7 @@ def var(name: str, min: int = 0, multiple_of: int = 1) -> Var:
     """
     if not isinstance(min, int) or not isinstance(multiple_of, int) or min < 0 or multiple_of < 1:
         raise DefinitionError(f"te.var({name!r}, min={min!r}, multiple_of={multiple_of!r}): min is at least 0, multiple_of at least 1", here())
-    return cast(Var, Var(as_name(name), min, multiple_of))
+    return Var(as_name(name), min, multiple_of)
 
 
 def reductions_in(*roots: Expr) -> list[Reduce]:
