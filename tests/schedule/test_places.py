@@ -93,6 +93,9 @@ def test_scopes() -> None:
     s[H].compute_at(s[V], "x")
     s[H].set_scope("register")
     assert s[H].scope == "register"
+    message = refused(s, lambda: te.lower(s), "H is kept in registers", "Unroll or vectorize that loop (s['H'].unroll('y'))")
+    assert "keep H in the scope 'cache'" in message and "H: float32[3, 1] in register" in str(s)
+    s[H].unroll("y")
     assert "H: float32[3, 1] in register" in check(s)
     refused(s, lambda: s[H].set_scope("l1"), "there is no scope 'l1'; one of 'global', 'cache', 'register', 'shared'")
     refused(
