@@ -156,7 +156,12 @@ def test_a_history_that_does_not_fit_leaves_nothing_behind() -> None:
     refused(other, lambda: other.replay('{"version": 99, "steps": []}'), "it needs version 1")
     refused(other, lambda: other.replay(7), "int is no history")
     step = {"stage": "V", "primitive": "split", "args": ["x"], "kwargs": {"factor": 2}}
-    refused(other, lambda: other.replay([step, {**step, "primitive": "explode"}]), "step 2 of 2", "there is no primitive explode")
+    refused(
+        other,
+        lambda: other.replay([step, {**step, "primitive": "explode"}]),
+        "step 2 of 2",
+        "there is no primitive explode",
+    )
     refused(other, lambda: other.replay([step, {**step, "args": []}]), "step 2 of 2", "TypeError")
     refused(other, lambda: other.replay([{**step, "args": [["x"]]}]), "step 1 of 1")
 
