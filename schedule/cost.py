@@ -310,6 +310,6 @@ def reuse(tensor: Tensor) -> dict[str, set[str]]:
                     name = node.tensor.name
                     found[name] = found.get(name, axes) & (axes - depends)
             written = {a.name for e in part.lhs for a in ([e] if isinstance(e, Axis) else free_axes(e)) if not isinstance(e, Const)}
-            for t in stage.tensors:
+            for t in (t for t in stage.tensors if t in tensor.definition.tensors):
                 found[t.name] = found.get(t.name, axes) & (axes - written)
     return found

@@ -19,7 +19,7 @@ from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Dim, Part, Tensor
 
 from .faults import Checks, assertion, early_checks
-from .ir import Allocate, Buffer, For, If, Stmt, Store, block
+from .ir import Allocate, Buffer, Call, For, If, Stmt, Store, block
 from .regions import Frame, Interval, as_expr, local_value, region
 from .state import Split, StageState, State, dim, step_depth, unique, whole_blocks
 
@@ -300,7 +300,7 @@ class _Nest:
             extent = simplify((extent + (step - 1)) // step, scope.known)
         inner = scope.opened(axis, lo, extent, step)
         producers = self.attached.get(name, []) if attach else []
-        made = self.produce(producers, now, inner, lambda i: body(now, i, remaining))
+        made = self.produce(producers, now, inner, lambda i: block(*self.prefetches(name, now, i, step, attach), body(now, i, remaining)))
         if guards:
             made = If(simplify(joined(guards), inner.known), made)
         pragmas = tuple(text for leaf, text in self.stage.pragmas if leaf == name)
@@ -347,6 +347,24 @@ class _Nest:
                 remaining = [*others, *([] if solution.rest is None else [solution.rest])]
                 return solution.lo, solution.hi, solution.step, joined(remaining) if remaining else None
         return lo, hi, 1, where
+
+    def prefetches(self, name: str, leaves: dict[str, Expr], scope: _Scope, step: int, wanted: bool) -> list[Stmt]:
+        """Requests, in loop `name`, for what later steps of it read: the first element that a step reads of each access."""
+        found: dict[tuple[Buffer, tuple[Expr, ...]], Stmt] = {}
+        tensors = self.lowering.state.tensors()
+        for key, axis, offset in self.stage.prefetches if wanted else ():
+            tensor = tensors.get(key)
+            if axis != name or tensor not in self.lowering.buffers or self.lowering.buffers[tensor].scope == "register":
+                continue  # inlined, computed further in, or not in memory
+            later = {leaf: leaves.get(leaf, Const(0)) for leaf in self.leaves} | {name: leaves[name] + offset * step}
+            mapping = self.mapping(later)
+            for node in walk(*self.part.values):
+                if isinstance(node, Access) and node.tensor is tensor:
+                    buffer, indices = self.lowering.place(tensor, tuple(substitute(i, mapping) for i in node.indices))
+                    kept = (apply("maximum", apply("minimum", i, as_expr(d) - 1), 0) for i, d in zip(indices, buffer.shape, strict=True))
+                    inside = tuple(simplify(i, scope.known) for i in kept)  # an address past the end may not even be formed
+                    found.setdefault((buffer, inside), Call("__builtin_prefetch({0})", (cast(Expr, Access(buffer, inside)),)))
+        return list(found.values())
 
     # Values ------------------------------------------------------------------------------------------------------------------------------
 

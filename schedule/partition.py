@@ -14,7 +14,7 @@ from tedsl.lang.expr import Access, Apply, Axis, Expr, walk
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import Known, conjuncts, prove, simplify, solve, upper
 
-from .ir import For, If, Stmt, block, constant, expressions, inside, preorder, with_bodies
+from .ir import Call, For, If, Stmt, block, constant, expressions, inside, preorder, with_bodies
 from .passes import simplify_in
 
 LIMIT = 6000  # statements that cutting may make of one nest
@@ -107,7 +107,7 @@ def _conditions(body: Stmt, known: Known) -> list[tuple[Expr, Known]]:
                 found.extend((c, here) for c in _affine(node.operands[0]))
 
     def visit(stmt: Stmt, here: Known) -> None:
-        for e in expressions(stmt):
+        for e in expressions(stmt) if not isinstance(stmt, Call) else ():  # a prefetch is not worth a cut
             collect(e, here)
         if isinstance(stmt, If):
             found.extend((c, here) for c in _affine(stmt.condition))

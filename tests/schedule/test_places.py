@@ -93,6 +93,9 @@ def test_scopes() -> None:
     s[H].compute_at(s[V], "x")
     s[H].set_scope("register")
     assert s[H].scope == "register"
+    message = refused(s, lambda: te.lower(s), "H is kept in registers", "Unroll or vectorize that loop (s['H'].unroll('y'))")
+    assert "keep H in the scope 'cache'" in message and "H: float32[3, 1] in register" in str(s)
+    s[H].unroll("y")
     assert "H: float32[3, 1] in register" in check(s)
     refused(s, lambda: s[H].set_scope("l1"), "there is no scope 'l1'; one of 'global', 'cache', 'register', 'shared'")
     refused(
@@ -261,3 +264,36 @@ def test_tails_of_a_symbolic_size() -> None:
     for size in (1, 2, 8, 9, 10, 17, 100):
         a = np.arange(size, dtype="float32")
         np.testing.assert_array_equal(kernel(a), a[:-1] * 2 + a[1:] * 2)
+
+
+def test_prefetch_asks_for_what_later_steps_read() -> None:
+    A, B, C, s = matmul()
+    ko, _ = s[C].split(k, factor=8)
+    s[C].prefetch(A, i, 2)
+    s[C].prefetch(B, ko, 1)
+    text = check(s)
+    assert "__builtin_prefetch(A[minimum(36, i + 2), 0])" in text
+    assert "__builtin_prefetch(B[j, minimum(22, 8 * k_o + 8)])" in text
+    source = te.emit(s)
+    assert source.count("for (int64_t i = ") == 1, "the clipping of a prefetch is no reason to cut a loop"
+    Bp = s.cache_read(B, "cache", C)
+    s.undo(2)
+    Bp = s.cache_read(B, "cache", C)
+    s[Bp].compute_at(s[C], ko)
+    s[C].prefetch(Bp, i, 1)  # not there yet when i opens: nothing to ask for
+    assert "prefetch(B" not in check(s)
+
+
+def test_refusals_of_prefetch() -> None:
+    A, B, C, s = matmul()
+    refused(s, lambda: s[C].prefetch(A, i, 0), "the offset is 0; it is a whole number of steps of i, at least 1")
+    refused(s, lambda: s[C].prefetch(C, i, 1), "prefetch of C in C: C does not read it; it reads A, B")
+    refused(s, lambda: s[C].prefetch(A, "q", 1), "there is no such loop")
+    T, idx, E = te.tensor("T", (7, 4)), te.tensor("idx", (5,), "int32"), te.tensor("E")
+    E[i, j] = T[idx[i], j]
+    s = te.create_schedule(E)
+    refused(s, lambda: s[E].prefetch(T, i, 1), "read at a place that depends on data", "Prefetch the tensor that holds the index")
+    s[E].prefetch(idx, i, 1)
+    check(s)
+    X, S, s = recurrence()
+    refused(s, lambda: s[S].prefetch(X, j, 1), "S has several equations")

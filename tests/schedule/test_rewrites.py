@@ -39,6 +39,7 @@ def test_names_of_stages_stay_unique() -> None:
     first = s.cache_read(B, "cache", C)
     second = s.cache_read(first, "cache", C)
     third = s.cache_read(second, "register", C)
+    s[third].compute_at(s[C], k)
     assert (first.name, second.name, third.name) == ("B.cache", "B.cache_1", "B.register")
     check(s)
     A1, A2, P = te.tensor("A", (5,)), te.tensor("A", (5,)), te.tensor("P")
@@ -66,8 +67,9 @@ def test_a_copy_of_what_is_computed_at_a_loop_is_made_there() -> None:
     X, H, V, s = two_stages()
     s[H].compute_at(s[V], "y")
     R = s.cache_read(H, "register", V)
-    check(s)
+    refused(s, lambda: te.lower(s), "H.register is kept in registers")
     s[R].compute_at(s[V], "x")
+    s[R].unroll("y")
     check(s)
     s[H].compute_root()
     s[H].compute_inline()
@@ -98,6 +100,8 @@ def test_cache_write_moves_the_reduction() -> None:
     s[Cr].reorder(k, i, j)
     s[Cr].vectorize(j)
     s[Cr].unroll(i)
+    s[C].vectorize(ji)
+    s[C].unroll(ii)
     assert "C.register: float32[4, 16] in register" in check(s)
 
 
