@@ -40,7 +40,7 @@ class _Generator:
         self.vector_bytes = vector_bytes(isa)
         self.names = Names()
         self.entry = legal(name)
-        self.names.taken |= {"fault", "threads", "buffers", "sizes", "te_failed"}
+        self.names.taken.add("te_failed")
         self.sizes = tuple(sorted({v for v in nest.sizes}, key=lambda v: v.name))
         self.scalars = Scalars(self.load, self.leaf)
         self.vectors = Vectors(self)
