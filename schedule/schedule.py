@@ -14,7 +14,7 @@ from tedsl.lang.errors import ScheduleError, here
 from tedsl.lang.expr import Axis, Expr, Var
 from tedsl.lang.tensor import Dim, Tensor
 
-from . import kinds, loops, places, rewrites
+from . import kinds, loops, places, rewrites, tensorize
 from .history import History, Step, decoded, encoded, steps_from
 from .legality import check
 from .nest import Nest, make_nest
@@ -26,6 +26,7 @@ PRIMITIVES = {
     "compute_at": places.compute_at, "compute_inline": places.compute_inline, "compute_root": places.compute_root, "set_scope": places.set_scope,
     "layout": places.layout, "storage_align": places.storage_align, "double_buffer": places.double_buffer, "prefetch": places.prefetch,
     "cache_read": rewrites.cache_read, "cache_write": rewrites.cache_write, "rfactor": rewrites.rfactor,
+    "tensorize": tensorize.tensorize,
 }  # fmt: skip
 OF_THE_SCHEDULE = ("cache_read", "cache_write", "rfactor")  # the others belong to a stage
 
@@ -394,6 +395,12 @@ class StageHandle:
         """`#pragma text` before the loop in the C source."""
         self._do("pragma", self._axis(axis, "pragma"), text)
 
+    def tensorize(self, axis: Any, intrinsic: Any) -> None:
+        """The loops from `axis` inward become calls of an intrinsic (`te.intrinsic`). Raises ScheduleError when they are not its pattern."""
+        if not isinstance(intrinsic, tensorize.Intrinsic):
+            raise ScheduleError(f"tensorize of {self.name} got {intrinsic!r}; an intrinsic is made by te.intrinsic(…)", here())
+        self._do("tensorize", self._axis(axis, "tensorize"), {"intrinsic": intrinsic.to_json()})
+
     # Places ------------------------------------------------------------------------------------------------------------------------------
 
     def compute_at(self, parent: Any, axis: Any) -> None:
@@ -438,9 +445,14 @@ def as_outputs(target: Any) -> tuple[tuple[Tensor, ...], bool]:
     outputs = tuple(target) if several else (target,)
     for t in outputs:
         if not isinstance(t, Tensor):
-            raise ScheduleError(f"{t!r} is no tensor", here())
+            raise ScheduleError(f"{t!r} is no tensor; a program is a tensor, or a list of the tensors that it computes", here())
+        if t.is_input and t.shape is not None:
+            raise ScheduleError(f"{t.name} is an input: it has a shape and no definition, so there is nothing to compute; define it ({t.name}[i, …] = …)", here())
     if not outputs:
         raise ScheduleError("a program needs at least one result", here())
+    twice = [t.name for n, t in enumerate(outputs) if t in outputs[:n]]
+    if twice:
+        raise ScheduleError(f"{twice[0]} is listed twice; a program computes each of its results once", here())
     return outputs, several
 
 
