@@ -19,7 +19,7 @@ from tedsl.lang.simplify import conjuncts, negated
 from tedsl.lang.tensor import Tensor
 
 from .inline import inlined
-from .ir import Allocate, Block, Buffer, For, If, Stmt, Store, expressions, preorder
+from .ir import Allocate, Block, Buffer, Call, For, If, Stmt, Store, expressions, preorder
 from .lower import lower_state
 from .operations import arithmetic
 from .rewrites import StageTensor, source_of
@@ -204,6 +204,9 @@ class _Count:
             self.stores(pending, chain)
         elif isinstance(stmt, Store):
             self.stores([stmt], chain)
+        elif isinstance(stmt, Call):
+            if stmt.instead_of is not None:
+                self.visit(stmt.instead_of, chain)
         elif isinstance(stmt, For):
             self.visit(stmt.body, (*chain, stmt))
         elif isinstance(stmt, If):

@@ -146,7 +146,7 @@ def _python(value: Any) -> str:
         if "stage" in value:
             return f's["{value["stage"]}"]'
         if "intrinsic" in value:
-            return str(value["intrinsic"]["name"])
+            return f"te.schedule.Intrinsic.from_json({value['intrinsic']!r})"
     if isinstance(value, list):
         return f"[{', '.join(map(_python, value))}]"
     if isinstance(value, str):

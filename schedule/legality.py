@@ -27,6 +27,11 @@ def check(state: State, what: str) -> None:
         one_loop_of_a_kind_in_another(state, stage, what)
         pragmas_stand_before_plain_loops(stage, what)
     producers_stand_where_they_are_read(state, what)
+    from .tensorize import matched
+
+    for stage in state.stages:
+        if stage.tensorized:
+            matched(state, stage, what)
 
 
 # Loops -----------------------------------------------------------------------------------------------------------------------------------------
