@@ -50,14 +50,15 @@ def test_text(text: str, wrt: str, shapes: dict[str, tuple[int, ...]], want: str
 
 def test_a_convolution_has_a_sum_for_each_residue_class() -> None:
     text = gradient("Y[n,f,y,x] = sum(X[n,c,2*y+r,2*x+s] * W[f,c,r,s])", "X", X=(2, 3, 9, 9), W=(4, 3, 3, 3))
+    even = "where(x % 2 == 0, dX.class00[n,c,y // 2,x // 2], dX.class01[n,c,y // 2,x // 2])"
+    odd = "where(x % 2 == 0, dX.class10[n,c,y // 2,x // 2], dX.class11[n,c,y // 2,x // 2])"
     assert text.splitlines() == [
         "dY.padded[n,f,y,x] = where((y >= 1) & (y < 5) & (x >= 1) & (x < 5), dY[n,f,y - 1,x - 1], 0)",
         "dX.class00[n,c,y,x] = sum_{f,r,s} dY.padded[n,f,y - r + 1,x - s + 1] * W[f,c,2 * r,2 * s]",
         "dX.class01[n,c,y,x] = sum_{f,r} dY.padded[n,f,y - r + 1,x + 1] * W[f,c,2 * r,1]",
         "dX.class10[n,c,y,x] = sum_{f,s} dY.padded[n,f,y + 1,x - s + 1] * W[f,c,1,2 * s]",
         "dX.class11[n,c,y,x] = sum_f dY.padded[n,f,y + 1,x + 1] * W[f,c,1,1]",
-        "dX[n,c,y,x] = where(y % 2 == 0, where(x % 2 == 0, dX.class00[n,c,y // 2,x // 2], dX.class01[n,c,y // 2,x // 2]), "
-        + "where(x % 2 == 0, dX.class10[n,c,y // 2,x // 2], dX.class11[n,c,y // 2,x // 2]))",
+        f"dX[n,c,y,x] = where(y % 2 == 0, {even}, {odd})",
     ]
 
 
