@@ -15,8 +15,9 @@ from itertools import product
 from typing import Any, cast
 
 from tedsl.lang.affine import Affine
-from tedsl.lang.errors import Location
+from tedsl.lang.errors import DefinitionError, Location
 from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, free_axes, substitute, walk
+from tedsl.lang.extents import Read, check_bounds
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import Known, lower, simplify, upper
 from tedsl.lang.tensor import Tensor
@@ -213,8 +214,15 @@ def _class(
     mapping, axes, guards = named(family.free, family.guards, targets)
     if guards:
         return None
-    e = substitute(substitute(e, family.mapping), mapping)
-    return total(tidy(substitute(e, moved), Known()), axes)
+    e = tidy(substitute(substitute(substitute(e, family.mapping), mapping), moved), Known())
+    others = [Read(cast(Access, a), ()) for a in walk(e) if isinstance(a, Access) and a.tensor is not source]
+    if any(isinstance(n, Access) for r in others for i in r.access.indices for n in walk(i)):
+        return None
+    try:
+        check_bounds(others, Known(), None, "")
+    except DefinitionError:  # it may be read only where the adjoint is not a zero of the border
+        return None
+    return total(e, axes)
 
 
 def _shifted(e: Expr, low: Any) -> Expr:
