@@ -9,7 +9,6 @@ from tedsl.lang.errors import ScheduleError, here
 from tedsl.lang.expr import Access, Axis, Const, Expr, substitute, walk
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import joined, simplify
-from tedsl.lang.tensor import Tensor
 
 from .ir import Buffer, Call, If, Stmt, Store, block, constant, strides_of
 from .regions import as_expr
@@ -34,13 +33,20 @@ def prefetches(nest: _Nest, name: str, leaves: dict[str, Expr], scope: _Scope, s
         for node in walk(*nest.part.values):
             if isinstance(node, Access) and node.tensor is tensor:
                 buffer, indices = nest.lowering.place(tensor, tuple(substitute(i, mapping) for i in node.indices))
-                kept = (apply("maximum", apply("minimum", i, as_expr(d) - 1), 0) for i, d in zip(indices, buffer.shape, strict=True))
+                kept = (
+                    apply("maximum", apply("minimum", i, as_expr(d) - 1), 0)
+                    for i, d in zip(indices, buffer.shape, strict=True)
+                )
                 inside = tuple(simplify(i, scope.known) for i in kept)  # an address past the end may not even be formed
-                found.setdefault((buffer, inside), Call("__builtin_prefetch({0})", (cast(Expr, Access(buffer, inside)),)))
+                found.setdefault(
+                    (buffer, inside), Call("__builtin_prefetch({0})", (cast(Expr, Access(buffer, inside)),))
+                )
     return list(found.values())
 
 
-def intrinsic_call(nest: _Nest, leaves: dict[str, Expr], scope: _Scope, loops: Callable[[], Stmt], cell: Cell | None) -> Stmt:
+def intrinsic_call(
+    nest: _Nest, leaves: dict[str, Expr], scope: _Scope, loops: Callable[[], Stmt], cell: Cell | None
+) -> Stmt:
     """The call of an intrinsic in place of the loops from the tensorized one on; `loops()` where these do not run in full.
 
     cell: where the accumulators are, when they have been set up outside; None: they are set up here.
@@ -83,7 +89,9 @@ def _axes(how: Intrinsic) -> tuple[Axis, ...]:
     return (*part.axes, *(getattr(value, "axes", None) or ()))
 
 
-def _call(nest: _Nest, match: Match, leaves: dict[str, Expr], scope: _Scope, cell: Cell, plain: Stmt, what: str) -> Call:
+def _call(
+    nest: _Nest, match: Match, leaves: dict[str, Expr], scope: _Scope, cell: Cell, plain: Stmt, what: str
+) -> Call:
     how = match.intrinsic
     zero = {**leaves, **{leaf: cast(Expr, Const(0)) for leaf in match.loops}}
 
@@ -92,7 +100,7 @@ def _call(nest: _Nest, match: Match, leaves: dict[str, Expr], scope: _Scope, cel
             return cell(0, now, scope)
         access = match.reads[operand]
         mapping = nest.mapping(now)
-        return nest.lowering.place(cast(Tensor, access.tensor), tuple(substitute(i, mapping) for i in access.indices))
+        return nest.lowering.place(access.tensor, tuple(substitute(i, mapping) for i in access.indices))
 
     def stride(operand: str, leaf: str) -> Expr:
         """How many elements an operand moves in a step of a loop."""
@@ -103,29 +111,40 @@ def _call(nest: _Nest, match: Match, leaves: dict[str, Expr], scope: _Scope, cel
         for index, size in zip(indices, strides_of(buffer), strict=True):
             c = coefficient(simplify(index, inner), step.name)
             if c is None:
-                raise ScheduleError(f"{what}: {buffer.name} is stored so that its elements are no constant step apart along {leaf}, as {how.name} needs them. Choose a layout in which they are", here())
+                raise ScheduleError(
+                    f"{what}: {buffer.name} is stored so that its elements are no constant step apart along {leaf}, as {how.name} needs them. Choose a layout in which they are",
+                    here(),
+                )
             total = total + c * size
         return simplify(as_expr(total), scope.known)
 
     for operand in (how.pattern.name, *match.reads):
         buffer, _ = place(operand, zero)
         if buffer.scope == "register" and buffer.shape:
-            raise ScheduleError(f"{what}: {buffer.name} is kept in registers, which have no address for {how.name} to use. Keep it in the scope 'cache'", here())
+            raise ScheduleError(
+                f"{what}: {buffer.name} is kept in registers, which have no address for {how.name} to use. Keep it in the scope 'cache'",
+                here(),
+            )
         for leaf in match.loops:
             stride(operand, leaf)  # constant along every loop, asked for or not
     text, operands = "", []
-    for literal, operand, dim in places(how):
+    for literal, named, dim in places(how):
         text += literal.replace("{", "{{").replace("}", "}}")
-        if operand is not None:
-            own = how.pattern.parts[0].axes if operand == how.pattern.name else _indices(how, operand)
+        if named is not None:
+            own = how.pattern.parts[0].axes if named == how.pattern.name else _indices(how, named)
             if dim is None:
-                buffer, indices = place(operand, zero)
+                buffer, indices = place(named, zero)
                 operands.append(cast(Expr, Access(buffer, tuple(simplify(i, scope.known) for i in indices))))
             else:
-                operands.append(stride(operand, match.axes[own[dim].name]))
+                operands.append(stride(named, match.axes[own[dim].name]))
             text += f"{{{len(operands) - 1}}}"
     return Call(text, tuple(operands), how.header, plain)
 
 
 def _indices(how: Intrinsic, operand: str) -> tuple[Axis, ...]:
-    return cast("tuple[Axis, ...]", next(n.indices for n in walk(*how.pattern.parts[0].values) if isinstance(n, Access) and n.tensor.name == operand))
+    return cast(
+        "tuple[Axis, ...]",
+        next(
+            n.indices for n in walk(*how.pattern.parts[0].values) if isinstance(n, Access) and n.tensor.name == operand
+        ),
+    )

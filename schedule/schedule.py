@@ -6,12 +6,11 @@ are names, so they work on copies and replays.
 
 from __future__ import annotations
 
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from tedsl.lang.errors import ScheduleError, here
-from tedsl.lang.expr import Axis, Expr, Var
+from tedsl.lang.expr import Axis, Expr
 from tedsl.lang.tensor import Dim, Tensor
 
 from . import kinds, loops, places, rewrites, tensorize
@@ -38,7 +37,7 @@ class Loop(Axis):
 
     __slots__ = ()
 
-    def __new__(cls, name: str, lo: Any = 0, extent: Any = None, stage: str = "") -> Expr:
+    def __new__(cls, name: str, lo: Any = 0, extent: Any = None, stage: str = "") -> Loop:
         return Expr.__new__(cls, name, lo, extent, stage)
 
     stage = property(lambda self: self.args[3])
@@ -85,12 +84,20 @@ class Schedule:
             if writer is not None:
                 return writer.name
             if any(t is key for _, t in self.state.inputs):
-                raise ScheduleError(f"{key.name} is an input and has no loops. Its readers have; a copy of it has loops of its own: s.cache_read({key.name}, scope, readers)", here())
+                raise ScheduleError(
+                    f"{key.name} is an input and has no loops. Its readers have; a copy of it has loops of its own: s.cache_read({key.name}, scope, readers)",
+                    here(),
+                )
             if not isinstance(key, rewrites.StageTensor):
-                raise ScheduleError(f"{key!r} is no part of this schedule, whose stages are {', '.join(names)}. Make the schedule of a tensor that needs it", here())
+                raise ScheduleError(
+                    f"{key!r} is no part of this schedule, whose stages are {', '.join(names)}. Make the schedule of a tensor that needs it",
+                    here(),
+                )
             key = key.name
         elif not isinstance(key, str):
-            raise ScheduleError(f"{key!r} names no stage; a stage is given by its tensor, its name or its handle", here())
+            raise ScheduleError(
+                f"{key!r} names no stage; a stage is given by its tensor, its name or its handle", here()
+            )
         if key in names:
             return cast(str, key)
         for s in self.state.stages:
@@ -100,7 +107,14 @@ class Schedule:
 
     def _standing(self, tensor: Tensor) -> Tensor:
         """The tensor of this schedule that stands for `tensor` when sizes have been fixed; itself otherwise."""
-        return next((t for t in self.state.tensors().values() if getattr(t, "source", None) is tensor and not isinstance(t, rewrites.StageTensor)), tensor)
+        return next(
+            (
+                t
+                for t in self.state.tensors().values()
+                if getattr(t, "source", None) is tensor and not isinstance(t, rewrites.StageTensor)
+            ),
+            tensor,
+        )
 
     def _same_program(self, handle: StageHandle) -> None:
         other = handle.schedule
@@ -108,7 +122,10 @@ class Schedule:
             return
         if [s.name for s in initial(other.outputs).stages] == [s.name for s in initial(self.outputs).stages]:
             return  # a copy that travelled
-        raise ScheduleError(f"the stage {handle.name} belongs to the schedule of {', '.join(t.name for t in other.outputs)}, and this is one of {', '.join(t.name for t in self.outputs)}. Take the stage from this schedule", here())
+        raise ScheduleError(
+            f"the stage {handle.name} belongs to the schedule of {', '.join(t.name for t in other.outputs)}, and this is one of {', '.join(t.name for t in self.outputs)}. Take the stage from this schedule",
+            here(),
+        )
 
     def _tensor(self, key: Any) -> str:
         """The name of the tensor that `key` means: an input or what a stage computes."""
@@ -132,16 +149,29 @@ class Schedule:
         if isinstance(key, Loop) and key.stage != stage:
             mine = self.state.stage(stage)
             if mine.root(key.name) is None and not stage.startswith(key.stage + "."):
-                raise ScheduleError(f"{primitive} of {stage} got the loop {key.name} of {key.stage}; the loops of {stage} are {', '.join(mine.leaves) or 'none'}", here())
+                raise ScheduleError(
+                    f"{primitive} of {stage} got the loop {key.name} of {key.stage}; the loops of {stage} are {', '.join(mine.leaves) or 'none'}",
+                    here(),
+                )
         if isinstance(key, Axis):
             return cast(str, key.name)
         if isinstance(key, str):
             return key
-        raise ScheduleError(f"{primitive} of {stage} got {key!r}; an axis is given by itself, by its name, or as a primitive returned it", here())
+        raise ScheduleError(
+            f"{primitive} of {stage} got {key!r}; an axis is given by itself, by its name, or as a primitive returned it",
+            here(),
+        )
 
     # Steps -------------------------------------------------------------------------------------------------------------------------------
 
-    def _apply(self, stage: str, primitive: str, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None, location: Any = None) -> tuple[str, ...]:
+    def _apply(
+        self,
+        stage: str,
+        primitive: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any] | None = None,
+        location: Any = None,
+    ) -> tuple[str, ...]:
         """Carry out a step given in names and numbers. Raises ScheduleError, and leaves the schedule as it was, when it may not be done."""
         rule = PRIMITIVES.get(primitive)
         if rule is None:
@@ -194,7 +224,9 @@ class Schedule:
             except (ScheduleError, TypeError, KeyError, ValueError) as e:
                 self.state, self._past = before
                 message = e.message if isinstance(e, ScheduleError) else f"{type(e).__name__}: {e}"
-                raise ScheduleError(f"step {n + 1} of {len(steps)} of the history, {step}, does not fit this program: {message}", here()) from None
+                raise ScheduleError(
+                    f"step {n + 1} of {len(steps)} of the history, {step}, does not fit this program: {message}", here()
+                ) from None
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -283,7 +315,13 @@ class StageHandle:
         try:
             return self.schedule.state.stage(self.name)
         except KeyError:
-            raise ScheduleError(f"the schedule has no stage {self.name} any more: the step that made it was undone", here()) from None
+            raise ScheduleError(
+                f"the schedule has no stage {self.name} any more: the step that made it was undone", here()
+            ) from None
+
+    def _exists(self) -> StageState:
+        """The stage, if it is still there; raises ScheduleError when the step that made it was undone."""
+        return self.state
 
     @property
     def tensor(self) -> Tensor:
@@ -315,14 +353,22 @@ class StageHandle:
         return self.state.scope
 
     def _made(self, name: str, lo: Any = 0) -> Loop:
-        return cast(Loop, Loop(name, lo, self.state.extent(name), self.name))
+        return Loop(name, lo, self.state.extent(name), self.name)
 
     def _do(self, primitive: str, *args: Any, **kwargs: Any) -> tuple[Loop, ...]:
-        self.state  # raises when the stage is gone
-        return tuple(self._made(n) for n in self.schedule._apply(self.name, primitive, [encoded(a) for a in args], {k: encoded(v) for k, v in kwargs.items() if v is not None}))
+        self._exists()
+        return tuple(
+            self._made(n)
+            for n in self.schedule._apply(
+                self.name,
+                primitive,
+                [encoded(a) for a in args],
+                {k: encoded(v) for k, v in kwargs.items() if v is not None},
+            )
+        )
 
     def _axis(self, key: Any, primitive: str) -> str:
-        self.state
+        self._exists()
         return self.schedule._loop(self.name, key, primitive)
 
     def __eq__(self, other: object) -> bool:
@@ -355,7 +401,10 @@ class StageHandle:
 
     def tile(self, x: Any, y: Any, x_factor: Dim, y_factor: Dim) -> tuple[Loop, Loop, Loop, Loop]:
         """Two loops become four, the outer ones first: split both, then reorder. Returns outer x, outer y, inner x, inner y."""
-        return cast("tuple[Loop, Loop, Loop, Loop]", self._do("tile", self._axis(x, "tile"), self._axis(y, "tile"), x_factor, y_factor))
+        return cast(
+            "tuple[Loop, Loop, Loop, Loop]",
+            self._do("tile", self._axis(x, "tile"), self._axis(y, "tile"), x_factor, y_factor),
+        )
 
     def fuse(self, *axes: Any) -> Loop:
         """Neighbouring loops, outermost first, become one. Returns it. Raises ScheduleError when they are not neighbours in this order, or when some
@@ -398,7 +447,9 @@ class StageHandle:
     def tensorize(self, axis: Any, intrinsic: Any) -> None:
         """The loops from `axis` inward become calls of an intrinsic (`te.intrinsic`). Raises ScheduleError when they are not its pattern."""
         if not isinstance(intrinsic, tensorize.Intrinsic):
-            raise ScheduleError(f"tensorize of {self.name} got {intrinsic!r}; an intrinsic is made by te.intrinsic(…)", here())
+            raise ScheduleError(
+                f"tensorize of {self.name} got {intrinsic!r}; an intrinsic is made by te.intrinsic(…)", here()
+            )
         self._do("tensorize", self._axis(axis, "tensorize"), {"intrinsic": intrinsic.to_json()})
 
     # Places ------------------------------------------------------------------------------------------------------------------------------
@@ -445,9 +496,14 @@ def as_outputs(target: Any) -> tuple[tuple[Tensor, ...], bool]:
     outputs = tuple(target) if several else (target,)
     for t in outputs:
         if not isinstance(t, Tensor):
-            raise ScheduleError(f"{t!r} is no tensor; a program is a tensor, or a list of the tensors that it computes", here())
+            raise ScheduleError(
+                f"{t!r} is no tensor; a program is a tensor, or a list of the tensors that it computes", here()
+            )
         if t.is_input and t.shape is not None:
-            raise ScheduleError(f"{t.name} is an input: it has a shape and no definition, so there is nothing to compute; define it ({t.name}[i, …] = …)", here())
+            raise ScheduleError(
+                f"{t.name} is an input: it has a shape and no definition, so there is nothing to compute; define it ({t.name}[i, …] = …)",
+                here(),
+            )
     if not outputs:
         raise ScheduleError("a program needs at least one result", here())
     twice = [t.name for n, t in enumerate(outputs) if t in outputs[:n]]

@@ -22,7 +22,17 @@ from .loops import Result
 from .regions import local_value
 from .state import StageState, State
 
-COMMUTATIVE = ("add", "multiply", "minimum", "maximum", "bitwise_and", "bitwise_or", "bitwise_xor", "equal", "not_equal")
+COMMUTATIVE = (
+    "add",
+    "multiply",
+    "minimum",
+    "maximum",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "equal",
+    "not_equal",
+)
 PLACE = re.compile(r"\{(\w+)(?:\.(\d+))?\}")
 
 
@@ -35,7 +45,14 @@ class Intrinsic:
     def to_json(self) -> dict[str, Any]:
         p = self.pattern
         tensors = {t.name: [list(t.shape), t.dtype] for t in (*p.inputs, p)}
-        return {"name": self.name, "pattern": str(p.definition), "tensors": tensors, "result": p.name, "code": self.code, "header": self.header}
+        return {
+            "name": self.name,
+            "pattern": str(p.definition),
+            "tensors": tensors,
+            "result": p.name,
+            "code": self.code,
+            "header": self.header,
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Intrinsic:
@@ -73,34 +90,52 @@ def intrinsic(name: str, pattern: Tensor, code: str, header: str = "") -> Intrin
     """
     what = f"the intrinsic {name}"
     if not isinstance(pattern, Tensor) or pattern.is_input or pattern.definition is None:
-        raise ScheduleError(f"{what}: its pattern is {pattern!r}; it is a tensor with a definition, such as te.define('c[i] = a[i] + b[i]', a=(4,), b=(4,))", here())
+        raise ScheduleError(
+            f"{what}: its pattern is {pattern!r}; it is a tensor with a definition, such as te.define('c[i] = a[i] + b[i]', a=(4,), b=(4,))",
+            here(),
+        )
     parts = pattern.definition.parts
     if len(parts) > 1 or len(pattern.definition.tensors) > 1 or not all(isinstance(e, Axis) for e in parts[0].lhs):
         raise ScheduleError(f"{what}: its pattern, {pattern}, is more than one equation of one tensor", here())
     value = parts[0].values[0]
     if any(isinstance(n, Reduce) for n in walk(*value.children)):
-        raise ScheduleError(f"{what}: its pattern, {pattern}, has a reduction inside of an expression; a reduction stands alone", here())
+        raise ScheduleError(
+            f"{what}: its pattern, {pattern}, has a reduction inside of an expression; a reduction stands alone", here()
+        )
     if isinstance(value, Reduce) and (value.where is not None or len(value.values) != 1):
-        raise ScheduleError(f"{what}: its pattern, {pattern}, is a reduction with a condition or over several values; give one without", here())
+        raise ScheduleError(
+            f"{what}: its pattern, {pattern}, is a reduction with a condition or over several values; give one without",
+            here(),
+        )
     names = [t.name for t in (*pattern.inputs, pattern)]
     if len(set(names)) != len(names):
         raise ScheduleError(f"{what}: its operands {', '.join(names)} need names of their own", here())
     for node in walk(value):
         if isinstance(node, Access):
-            if not node.tensor.is_input:  # type: ignore[attr-defined]
-                raise ScheduleError(f"{what}: its pattern, {pattern}, reads {node.tensor.name}, which is computed; it reads inputs only", here())
+            if not node.tensor.is_input:
+                raise ScheduleError(
+                    f"{what}: its pattern, {pattern}, reads {node.tensor.name}, which is computed; it reads inputs only",
+                    here(),
+                )
             if not all(isinstance(e, Axis) for e in node.indices) or len(set(node.indices)) != len(node.indices):
                 raise ScheduleError(f"{what}: its pattern reads `{node!r}`; each index is an axis of its own", here())
     if not all(isinstance(d, int) for t in (*pattern.inputs, pattern) for d in t.shape):
-        raise ScheduleError(f"{what}: its pattern, {pattern}, has symbolic sizes; an intrinsic is for fixed extents", here())
+        raise ScheduleError(
+            f"{what}: its pattern, {pattern}, has symbolic sizes; an intrinsic is for fixed extents", here()
+        )
     ranks = {t.name: t.rank for t in (*pattern.inputs, pattern)}
     for place in PLACE.finditer(code):
         operand, dim = place.group(1), place.group(2)
         if operand in ranks and dim is not None and int(dim) >= ranks[operand]:
-            raise ScheduleError(f"{what}: the code asks for {{{operand}.{dim}}}, but {operand} has {ranks[operand]} dimensions", here())
+            raise ScheduleError(
+                f"{what}: the code asks for {{{operand}.{dim}}}, but {operand} has {ranks[operand]} dimensions", here()
+            )
     unused = [n for n in names if f"{{{n}}}" not in code]
     if unused:
-        raise ScheduleError(f"{what}: its code never uses {', '.join(f'{{{n}}}' for n in unused)}; the places in it are the operands {', '.join(names)}", here())
+        raise ScheduleError(
+            f"{what}: its code never uses {', '.join(f'{{{n}}}' for n in unused)}; the places in it are the operands {', '.join(names)}",
+            here(),
+        )
     return Intrinsic(name, pattern, code, header)
 
 
@@ -122,7 +157,9 @@ def tensorize(state: State, name: str, axis: str, how: Intrinsic) -> Result:
     stage = state.stage(name)
     legality.is_free_loop(state, stage, axis, "tensorize")
     if stage.tensorized:
-        raise ScheduleError(f"tensorize of the axis {axis} of {name}: its loop {stage.tensorized[0][0]} is tensorized already", here())
+        raise ScheduleError(
+            f"tensorize of the axis {axis} of {name}: its loop {stage.tensorized[0][0]} is tensorized already", here()
+        )
     changed = replace(stage, tensorized=((axis, how),))
     matched(state, changed, f"tensorize of the axis {axis} of {name}")
     return state.updated(changed), ()
@@ -137,7 +174,10 @@ def matched(state: State, stage: StageState, what: str) -> Match | None:
     inner = stage.leaves[stage.leaves.index(axis) :]
     for other in state.stages:
         if other.attach.kind == "at" and other.attach.stage == stage.name and other.attach.axis in inner:
-            raise ScheduleError(f"{what}: {other.name} is computed inside of the loops {', '.join(inner)}, which become calls of {how.name}. Compute it further out first", here())
+            raise ScheduleError(
+                f"{what}: {other.name} is computed inside of the loops {', '.join(inner)}, which become calls of {how.name}. Compute it further out first",
+                here(),
+            )
     pattern = how.pattern.parts[0]
     value = pattern.values[0]
     data = [leaf for leaf in inner if not stage.is_reduction_loop(leaf)]
@@ -154,7 +194,9 @@ def matched(state: State, stage: StageState, what: str) -> Match | None:
             return Match(how, inner, axes, _reads(stage, how, axes))
         except _Different as e:
             reason = str(e) if reason is None else reason
-    raise ScheduleError(f"{what}: {reason or f'`{how.pattern}` is not what `{stage.tensor.definition}` computes there'}", here())
+    raise ScheduleError(
+        f"{what}: {reason or f'`{how.pattern}` is not what `{stage.tensor.definition}` computes there'}", here()
+    )
 
 
 def _sorts(data: list[str], reduced: list[str]) -> str:
@@ -172,29 +214,40 @@ def _reads(stage: StageState, how: Intrinsic, axes: dict[str, str]) -> dict[str,
     for a in (*pattern.axes, *((theirs.axes or ()) if isinstance(theirs, Reduce) else ())):
         extent = stage.extent(axes[a.name])
         if extent != a.extent:
-            raise _Different(f"the loop {axes[a.name]} has {extent} steps, and {a.name} of {how.name} has {a.extent}. Split it by {a.extent}")
+            raise _Different(
+                f"the loop {axes[a.name]} has {extent} steps, and {a.name} of {how.name} has {a.extent}. Split it by {a.extent}"
+            )
     if len(part.values) > 1:
         raise _Different(f"{stage.name} computes several tensors at once")
     if stage.tensor.dtype != how.pattern.dtype:
         raise _Different(f"{stage.name} is {stage.tensor.dtype}, and {how.name} computes {how.pattern.dtype}")
     if isinstance(theirs, Reduce) or isinstance(mine, Reduce):
-        if not (isinstance(theirs, Reduce) and isinstance(mine, Reduce) and theirs.reducer is mine.reducer and theirs.dtype == mine.dtype):
+        if not (
+            isinstance(theirs, Reduce)
+            and isinstance(mine, Reduce)
+            and theirs.reducer is mine.reducer
+            and theirs.dtype == mine.dtype
+        ):
             raise _Different("")
         if mine.where is not None:
-            raise _Different(f"the reduction of {stage.name} has a condition (where=), which {how.name} knows nothing of")
+            raise _Different(
+                f"the reduction of {stage.name} has a condition (where=), which {how.name} knows nothing of"
+            )
         theirs, mine = theirs.values[0], mine.values[0]
     found: dict[str, Access] = {}
     _unify(theirs, mine, found)
     steps: dict[Expr, Expr] = {}
     leaves = {leaf: cast(Expr, Axis(leaf)) for leaf in stage.leaves}
     steps |= {r: local_value(stage, r.name, leaves, {}) for r in stage.roots}
-    inner = {leaf for leaf in axes.values()}
-    for name, access in [*found.items(), (how.pattern.name, cast(Access, Access(stage.tensor, part.lhs)))]:
+    inner = set(axes.values())
+    for name, access in [*found.items(), (how.pattern.name, Access(stage.tensor, part.lhs))]:
         own = _dims(how, name)
         for index in access.indices:
             for leaf in inner:
                 if coefficient(substitute(index, steps), leaf) is None:
-                    raise _Different(f"`{access!r}` does not move by a constant step along {leaf}, as {how.name} needs it")
+                    raise _Different(
+                        f"`{access!r}` does not move by a constant step along {leaf}, as {how.name} needs it"
+                    )
         for leaf in inner - {axes[a.name] for a in own}:
             if any(coefficient(substitute(index, steps), leaf) for index in access.indices):
                 raise _Different("")
@@ -206,7 +259,10 @@ def _dims(how: Intrinsic, name: str) -> tuple[Axis, ...]:
     part = how.pattern.parts[0]
     if name == how.pattern.name:
         return part.axes
-    return cast("tuple[Axis, ...]", next(n.indices for n in walk(*part.values) if isinstance(n, Access) and n.tensor.name == name))
+    return cast(
+        "tuple[Axis, ...]",
+        next(n.indices for n in walk(*part.values) if isinstance(n, Access) and n.tensor.name == name),
+    )
 
 
 def coefficient(index: Expr, leaf: str) -> int | None:
@@ -216,7 +272,9 @@ def coefficient(index: Expr, leaf: str) -> int | None:
     for atom, c in total.terms.items():
         if isinstance(atom, Axis) and atom.name == leaf:
             found = c
-        elif any(isinstance(n, Axis) and n.name == leaf for n in walk(atom)) or any(isinstance(n, Access) for n in walk(atom)):
+        elif any(isinstance(n, Axis) and n.name == leaf for n in walk(atom)) or any(
+            isinstance(n, Access) for n in walk(atom)
+        ):
             return None
     return found
 
@@ -224,7 +282,7 @@ def coefficient(index: Expr, leaf: str) -> int | None:
 def _unify(theirs: Expr, mine: Expr, found: dict[str, Access]) -> None:
     """Bind the operands of a pattern so that it is an expression of a stage; raises _Different when there is no way."""
     if isinstance(theirs, Access):
-        name = cast(Tensor, theirs.tensor).name
+        name = theirs.tensor.name
         if not isinstance(mine, Access) or mine.dtype != theirs.dtype or found.setdefault(name, mine) is not mine:
             raise _Different("")
         return
@@ -264,5 +322,3 @@ def places(how: Intrinsic) -> Iterator[tuple[str, str | None, int | None]]:
             yield how.code[end : place.start()], place.group(1), None if place.group(2) is None else int(place.group(2))
             end = place.end()
     yield how.code[end:], None, None
-
-

@@ -68,7 +68,7 @@ def test_main_parts_have_no_tests(size: int, kind: str) -> None:
     A, B = te.tensor("A", (size, size)), te.tensor("B")
     B[i, j] = A[i, j] * 2
     s = te.create_schedule(B)
-    _, _, ii, ji = s[B].tile(i, j, 4, 8)
+    _, _, _ii, ji = s[B].tile(i, j, 4, 8)
     if kind != "serial":
         getattr(s[B], kind)(ji)
     nest = te.lower(s)
@@ -87,7 +87,11 @@ def test_the_interior_of_a_padded_stencil_has_no_select() -> None:
     s = te.create_schedule(Y)
     s[P].compute_inline()
     nest = te.lower(s).verify()
-    plain = [loop for loop in innermost(nest.stmt) if "where" not in str(next(t for t in preorder(loop.body) if isinstance(t, Store)).value)]
+    plain = [
+        loop
+        for loop in innermost(nest.stmt)
+        if "where" not in str(next(t for t in preorder(loop.body) if isinstance(t, Store)).value)
+    ]
     assert max(loop.extent.value for loop in plain) >= 60, nest
     x = np.random.default_rng(0).random((64, 64), dtype="float32")
     np.testing.assert_allclose(te.build(s)(x), te.evaluate(Y, {X: x}), rtol=1e-6)

@@ -47,12 +47,14 @@ def dot() -> Any:
 
 @pytest.mark.parametrize("n,m,depth", [(8, 16, 3), (37, 29, 23), (3, 3, 3)])
 def test_an_outer_product_in_a_tile(n: int, m: int, depth: int) -> None:
-    A, B, C, s = matmul(n, m, depth)
+    _A, _B, C, s = matmul(n, m, depth)
     io, jo, ii, ji = s[C].tile(i, j, 4, 8)
     ko, ki = s[C].split(k, factor=1)
     s[C].reorder(io, jo, ko, ii, ji, ki)
     if n == 3:
-        refused(s, lambda: s[C].tensorize(ii, outer()), "the loop i_i has 3 steps, and m of outer_4x8 has 4. Split it by 4")
+        refused(
+            s, lambda: s[C].tensorize(ii, outer()), "the loop i_i has 3 steps, and m of outer_4x8 has 4. Split it by 4"
+        )
         return
     s[C].tensorize(ii, outer())
     check(s)
@@ -60,12 +62,15 @@ def test_an_outer_product_in_a_tile(n: int, m: int, depth: int) -> None:
     assert source.count("static inline void outer_4x8") == 1 and "    outer_4x8(&C[" in source
     assert te.cost(s).operations == 2 * n * m * depth
     if (n, m) == (8, 16):
-        assert "C[m * " not in source.split("outer_4x8(&C[")[1] and "if (" not in source.split("C_call")[0].split("int64_t C(")[1]
+        assert (
+            "C[m * " not in source.split("outer_4x8(&C[")[1]
+            and "if (" not in source.split("C_call")[0].split("int64_t C(")[1]
+        )
 
 
 def test_a_dot_product_into_an_accumulator() -> None:
-    A, B, C, s = matmul()
-    ko, ki = s[C].split(k, factor=8)
+    _A, _B, C, s = matmul()
+    _ko, ki = s[C].split(k, factor=8)
     s[C].tensorize(ki, dot())
     text = check(s)
     assert "dot_8(C.acc[], A[i, 8 * k_o], B[j, 8 * k_o])" in text
@@ -75,8 +80,12 @@ def test_data_loops_outside_of_the_reduction_are_set_up_first() -> None:
     p, q = te.axes("p q")
     a, b, c = te.tensor("a", (4, 23)), te.tensor("b", (23,)), te.tensor("c")
     c[p] = te.sum(a[p, q] * b[q])
-    how = te.intrinsic("rows", c, "for (int m = 0; m < 4; m++) for (int n = 0; n < 23; n++) ({c})[m * {c.0}] += ({a})[m * {a.0} + n * {a.1}] * ({b})[n * {b.0}];")
-    A, B, C, s = matmul(40, 29, 23)
+    how = te.intrinsic(
+        "rows",
+        c,
+        "for (int m = 0; m < 4; m++) for (int n = 0; n < 23; n++) ({c})[m * {c.0}] += ({a})[m * {a.0} + n * {a.1}] * ({b})[n * {b.0}];",
+    )
+    _A, _B, C, s = matmul(40, 29, 23)
     io, ii = s[C].split(i, factor=4)
     s[C].reorder(io, j, ii, k)
     s[C].tensorize(ii, how)
@@ -88,7 +97,11 @@ def test_an_elementwise_pattern_matches_whatever_the_order_of_operands() -> None
     n = te.axes("n")
     a, b, c = te.tensor("a", (8,)), te.tensor("b", (8,)), te.tensor("c")
     c[n] = a[n] * 2 + te.maximum(b[n], 0.0)
-    how = te.intrinsic("axpb", c, "for (int n = 0; n < 8; n++) ({c})[n * {c.0}] = ({a})[n * {a.0}] * 2 + (({b})[n * {b.0}] > 0 ? ({b})[n * {b.0}] : 0);")
+    how = te.intrinsic(
+        "axpb",
+        c,
+        "for (int n = 0; n < 8; n++) ({c})[n * {c.0}] = ({a})[n * {a.0}] * 2 + (({b})[n * {b.0}] > 0 ? ({b})[n * {b.0}] : 0);",
+    )
     X, Y, Z = te.tensor("X", (30, 9)), te.tensor("Y", (9, 30)), te.tensor("Z")
     Z[i, j] = te.maximum(0.0, Y[j, i]) + 2 * X[i, j]
     s = te.create_schedule(Z)
@@ -99,9 +112,9 @@ def test_an_elementwise_pattern_matches_whatever_the_order_of_operands() -> None
 
 
 def test_a_packed_operand_and_a_cached_result() -> None:
-    A, B, C, s = matmul()
+    _A, B, C, s = matmul()
     Cc = s.cache_write(C, "cache")
-    io, jo, ii, ji = s[C].tile(i, j, 4, 8)
+    _io, jo, _ii, _ji = s[C].tile(i, j, 4, 8)
     s[Cc].compute_at(s[C], jo)
     ko, ki = s[Cc].split(k, factor=1)
     s[Cc].reorder(ko, i, j, ki)
@@ -116,8 +129,8 @@ def test_a_packed_operand_and_a_cached_result() -> None:
 
 
 def test_intrinsics_travel() -> None:
-    A, B, C, s = matmul()
-    ko, ki = s[C].split(k, factor=8)
+    _A, _B, C, s = matmul()
+    _ko, ki = s[C].split(k, factor=8)
     s[C].tensorize(ki, dot())
     for other in (pickle.loads(pickle.dumps(s)), te.create_schedule(C).replay(s.to_json())):
         assert te.emit(other) == te.emit(s)
@@ -131,9 +144,13 @@ def test_intrinsics_travel() -> None:
 
 
 def test_loops_that_are_not_the_pattern() -> None:
-    A, B, C, s = matmul(40, 40, 40)
+    _A, _B, C, s = matmul(40, 40, 40)
     refused(s, lambda: s[C].tensorize(k, dot()), "the loop k has 40 steps, and n of dot_8 has 8. Split it by 8")
-    refused(s, lambda: s[C].tensorize(j, dot()), "the loops from j inward are j and k reduced over, and dot_8 has none and n reduced over")
+    refused(
+        s,
+        lambda: s[C].tensorize(j, dot()),
+        "the loops from j inward are j and k reduced over, and dot_8 has none and n reduced over",
+    )
     refused(s, lambda: s[C].tensorize(k, "dot"), "tensorize of C got 'dot'; an intrinsic is made by te.intrinsic(…)")
     X, Y = te.tensor("X", (8, 8)), te.tensor("Y")
     for value, word in [
@@ -154,23 +171,32 @@ def test_loops_that_are_not_the_pattern() -> None:
 
 
 def test_tensorized_loops_are_left_alone() -> None:
-    A, B, C, s = matmul()
+    A, _B, C, s = matmul()
     ko, ki = s[C].split(k, factor=8)
     s[C].tensorize(ki, dot())
     refused(s, lambda: s[C].split(ki, factor=2), "it is tensorized")
     refused(s, lambda: s[C].reorder(ki, ko), "dot_8")
     refused(s, lambda: s[C].tensorize(ki, dot()), "it is tensorized")
     Al = s.cache_read(A, "cache", C)
-    refused(s, lambda: s[Al].compute_at(s[C], ki), "A.cache is computed inside of the loops k_i, which become calls of dot_8")
+    refused(
+        s,
+        lambda: s[Al].compute_at(s[C], ki),
+        "A.cache is computed inside of the loops k_i, which become calls of dot_8",
+    )
     s[Al].compute_at(s[C], ko)
     check(s)
     s[Al].set_scope("register")
     s[Al].unroll("k")
-    refused(s, lambda: te.lower(s), "A.register" if "A.register" in str(s) else "is kept in registers, which have no address for dot_8 to use", "'cache'")
+    refused(
+        s,
+        lambda: te.lower(s),
+        "A.register" if "A.register" in str(s) else "is kept in registers, which have no address for dot_8 to use",
+        "'cache'",
+    )
 
 
 def test_patterns_that_are_none() -> None:
-    n, m = te.axes("n m")
+    n, _m = te.axes("n m")
     a = te.tensor("a", (8,))
 
     def refuse(c: Any, code: str, *words: str) -> None:
@@ -183,8 +209,16 @@ def test_patterns_that_are_none() -> None:
     refuse(te.define("c[i] = exp(sum(a[i,k]))", a=(3, 4)), "", "has a reduction inside of an expression")
     refuse(te.define("c[i] = sum(a[k] * b[i], where=k < i)", a=(3,), b=(4,)), "", "a reduction with a condition")
     refuse(te.define("c[i] = a[i] + b[i+1]", a=(3,), b=(4,)), "{a} {b} {c}", "each index is an axis of its own")
-    refuse(te.define("c[i] = a[i] + b[i]", a=(3,), b=(3,)), "{a} {c}", "its code never uses {b}; the places in it are the operands a, b, c")
-    refuse(te.define("c[i] = a[i] + b[i]", a=(3,), b=(3,)), "{a} {b} {c} {a.1}", "the code asks for {a.1}, but a has 1 dimensions")
+    refuse(
+        te.define("c[i] = a[i] + b[i]", a=(3,), b=(3,)),
+        "{a} {c}",
+        "its code never uses {b}; the places in it are the operands a, b, c",
+    )
+    refuse(
+        te.define("c[i] = a[i] + b[i]", a=(3,), b=(3,)),
+        "{a} {b} {c} {a.1}",
+        "the code asks for {a.1}, but a has 1 dimensions",
+    )
     refuse(te.define("c[0] = a[0]; c[i] = a[i]", a=(3,), c=(3,)), "", "is more than one equation of one tensor")
     size = te.var("size")
     refuse(te.define("c[i] = a[i]", a=(size,)), "{a}{c}", "has symbolic sizes")
