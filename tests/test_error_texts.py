@@ -115,6 +115,79 @@ def a_size_is_unknown() -> None:
     te.build(copied(), m=3)
 
 
+# What is defined ---------------------------------------------------------------------------------------------------------
+
+
+@case(te.DefinitionError, "A is indexed with [0, 1]", "To gather, index with the elements of a tensor, A[I[i]]")
+def a_list_as_index() -> None:
+    A[[0, 1]]
+
+
+@case(te.DefinitionError, "A is indexed with <tensor greater(4, 5) bool>", "te.where(condition, A[i], other)")
+def a_mask_as_index() -> None:
+    A[A > 0]
+
+
+@case(te.DefinitionError, "A is indexed with the array of shape (2,)")
+def an_array_as_index() -> None:
+    A[np.array([0, 1])]
+
+
+@case(te.DefinitionError, "the left side of q holds slice(None, None, None); it holds distinct axes")
+def a_slice_on_the_left() -> None:
+    te.tensor("q")[:] = x[i]
+
+
+@case(te.DefinitionError, "the left side of q holds None")
+def nothing_on_the_left() -> None:
+    te.tensor("q")[None] = x[i]
+
+
+@case(te.DefinitionError, "q is declared with order= or strides=", "how an input lies", "q[j, i] = …")
+def a_result_with_an_order() -> None:
+    te.tensor("q", (4, 5), order="F")[i, j] = A[i, j]
+
+
+@case(te.DefinitionError, "the tensor q: order='F' says how an input lies in memory")
+def an_order_without_a_shape() -> None:
+    te.tensor("q", order="F")
+
+
+@case(te.DefinitionError, "te.axes takes names, te.axes('i j k'), not 3")
+def axes_of_a_number() -> None:
+    te.axes(3)  # type: ignore[arg-type]
+
+
+@case(te.DefinitionError, "te.reduce_axis(('a', 2)): a range is (low, high), of whole numbers or sizes")
+def a_range_of_text() -> None:
+    te.reduce_axis(("a", 2), "r")
+
+
+@case(te.DefinitionError, "q[i] has 1 index, but q was given 2 dimensions: (4, 4)")
+def too_few_indices_on_the_left() -> None:
+    te.tensor("q", (4, 4))[i] = x[i]
+
+
+@case(te.DefinitionError, "np.add.reduce has no meaning for an expression")
+def a_method_of_a_function_of_numpy() -> None:
+    np.add.reduce(A)  # type: ignore[arg-type]
+
+
+@case(te.DefinitionError, "np.gcd is no function of tedsl", "te.register_function")
+def a_function_of_numpy_that_is_unknown() -> None:
+    np.gcd(A, A)
+
+
+@case(te.DefinitionError, "sum: out= belongs to the call of the kernel")
+def a_sum_into_an_array() -> None:
+    A.sum(out=ones)  # type: ignore[arg-type]
+
+
+@case(te.DefinitionError, "squeeze: dimension 0 of <tensor A(4, 5) float32> has extent 4, not 1")
+def a_dimension_that_cannot_be_dropped() -> None:
+    A.squeeze(0)
+
+
 # Calls -------------------------------------------------------------------------------------------------------------------
 
 
