@@ -110,8 +110,9 @@ def _conditions(body: Stmt, known: Known) -> list[tuple[Expr, Known]]:
                 a, b = node.operands
                 if (constant(b) is not None) == (node.function == "minimum"):
                     a, b = b, a
-                relation = "less_equal" if node.function == "minimum" else "greater_equal"
-                found.extend([(apply(relation, a, b), here), (apply(relation, b, a), here)])
+                # one of the two holds: were both to hold where they are equal, that one step would be the main part
+                relation = ("less_equal", "less") if node.function == "minimum" else ("greater_equal", "greater")
+                found.extend([(apply(relation[0], a, b), here), (apply(relation[1], b, a), here)])
             elif isinstance(node, Apply) and node.function == "where":
                 found.extend((c, here) for c in _affine(node.operands[0]))
 
