@@ -153,6 +153,8 @@ class Const(Expr):
             dtype = dtype or dtypes.of_scalar(value)
             value = value.item()
         dtype = dtype or dtypes.of_scalar(value)
+        if isinstance(value, str):  # as it stands in `args`
+            value = float.fromhex(value)
         value = bool(value) if dtype == "bool" else float(value) if dtypes.is_float(dtype) else int(value)
         # 0.0 == -0.0, 1 == 1.0 == True and nan != nan as dictionary keys: the hexadecimal text tells floats apart
         return Expr.__new__(cls, value.hex() if isinstance(value, float) else value, dtype)
