@@ -83,11 +83,13 @@ Pass = Callable[[Stmt], Stmt]
 
 def passes() -> list[tuple[str, Pass]]:
     """Every pass with its name, in order."""
+    from .pad import pad_pass
     from .partition import partition_pass
 
     return [
         ("simplify", simplify_pass),  # bounds must be in normal form to be compared
         ("partition", partition_pass),  # before unrolling, which needs constant bounds
+        ("pad", pad_pass),  # remainders are known now; the loops that it writes out are unrolled
         ("unroll", unroll_pass),
         ("simplify again", simplify_pass),  # what unrolling made constant
     ]
