@@ -75,8 +75,9 @@ else:
 class Expr(Operators):
     """Base of all nodes. `args` rebuilds the node; `children` are its operands; `dtype` is its (perhaps weak) type."""
 
-    __slots__ = ("__weakref__", "_free", "args", "dtype")
+    __slots__ = ("__weakref__", "_free", "_reads", "args", "children", "dtype")
     args: tuple[Any, ...]
+    children: tuple[Expr, ...]
     dtype: str
 
     def __new__(cls, *args: Any) -> Expr:
@@ -85,6 +86,7 @@ class Expr(Operators):
         if node is None:
             node = object.__new__(cls)
             node.args = args
+            node.children = node._children()
             node.dtype = node._infer_dtype()
             # setdefault: another thread may have made the same node meanwhile
             node = _interned.setdefault(key, node)
@@ -93,8 +95,7 @@ class Expr(Operators):
     def _infer_dtype(self) -> str:
         raise TypeError(f"{type(self).__name__} is abstract")
 
-    @property
-    def children(self) -> tuple[Expr, ...]:
+    def _children(self) -> tuple[Expr, ...]:
         return ()
 
     def with_children(self, children: tuple[Expr, ...]) -> Expr:
@@ -211,8 +212,7 @@ class Access(Expr):
     tensor = cast("Tensor", property(lambda self: self.args[0]))
     indices = cast("tuple[Expr, ...]", property(lambda self: self.args[1]))
 
-    @property
-    def children(self) -> tuple[Expr, ...]:
+    def _children(self) -> tuple[Expr, ...]:
         return self.indices
 
     def with_children(self, children: tuple[Expr, ...]) -> Expr:
@@ -225,9 +225,15 @@ class Apply(Expr):
     __slots__ = ()
 
     def _infer_dtype(self) -> str:
-        from .functions import result_dtype
-
-        return result_dtype(self.function, self.operands)
+        name, operands = self.args
+        key = (name, *[e.dtype for e in operands])
+        # whether a Python integer fits the type of the others is to be seen from its value
+        if "int" in key and any(kind != "int" for kind in key[1:]):
+            return _result_dtype(name, operands)
+        found = _result_dtypes.get(key)
+        if found is None:
+            found = _result_dtypes[key] = _result_dtype(name, operands)
+        return found
 
     def __bool__(self) -> bool:
         # Sequences of axes and shapes compare as in plain Python (`C.shape == (n, 5)`, `s[C].axis == (i, j)`): by name.
@@ -242,12 +248,20 @@ class Apply(Expr):
     function = cast(str, property(lambda self: self.args[0]))
     operands = cast("tuple[Expr, ...]", property(lambda self: self.args[1]))
 
-    @property
-    def children(self) -> tuple[Expr, ...]:
+    def _children(self) -> tuple[Expr, ...]:
         return self.operands
 
     def with_children(self, children: tuple[Expr, ...]) -> Expr:
         return Apply(self.function, children)
+
+
+_result_dtypes: dict[tuple[str, ...], str] = {}
+
+
+def _result_dtype(name: str, operands: tuple[Expr, ...]) -> str:
+    from .functions import result_dtype
+
+    return result_dtype(name, operands)
 
 
 class Cast(Expr):
@@ -260,8 +274,7 @@ class Cast(Expr):
 
     operand = cast(Expr, property(lambda self: self.args[1]))
 
-    @property
-    def children(self) -> tuple[Expr, ...]:
+    def _children(self) -> tuple[Expr, ...]:
         return (self.operand,)
 
     def with_children(self, children: tuple[Expr, ...]) -> Expr:
@@ -286,8 +299,7 @@ class Reduce(Expr):
     accumulator = cast("str | None", property(lambda self: self.args[4]))
     component = cast(int, property(lambda self: self.args[5]))
 
-    @property
-    def children(self) -> tuple[Expr, ...]:
+    def _children(self) -> tuple[Expr, ...]:
         return self.values if self.where is None else (*self.values, self.where)
 
     def with_children(self, children: tuple[Expr, ...]) -> Expr:
@@ -301,15 +313,18 @@ class Reduce(Expr):
 def walk(*roots: Expr) -> Iterator[Expr]:
     """Every distinct node below `roots`, operands before the nodes that use them, left to right."""
     seen: set[Expr] = set()
-    stack: list[tuple[Expr, bool]] = [(root, False) for root in reversed(roots)]
+    stack: list[Expr | None] = list(roots[::-1])
     while stack:
-        node, ready = stack.pop()
-        if ready:
-            yield node
+        node = stack.pop()
+        if node is None:  # what lies below this one is done
+            yield cast(Expr, stack.pop())
         elif node not in seen:
             seen.add(node)
-            stack.append((node, True))
-            stack.extend((child, False) for child in reversed(node.children))
+            if node.children:
+                stack += (node, None)
+                stack += node.children[::-1]
+            else:
+                yield node
 
 
 def rewrite(root: Expr, rule: Callable[[Expr], Expr | None], memo: dict[Expr, Expr] | None = None) -> Expr:
@@ -370,6 +385,18 @@ def free_axes(root: Expr) -> tuple[Axis, ...]:
                 found.pop(axis, None)
         node._free = tuple(found)  # type: ignore[attr-defined]
     return cast("tuple[Axis, ...]", root._free)
+
+
+def reads_tensors(root: Expr) -> bool:
+    """Whether there is an access in `root`."""
+    try:
+        return cast(bool, root._reads)
+    except AttributeError:
+        pass
+    for node in walk(root):
+        if not hasattr(node, "_reads"):
+            node._reads = isinstance(node, Access) or any(reads_tensors(child) for child in node.children)  # type: ignore[attr-defined]
+    return cast(bool, root._reads)
 
 
 def accesses(*roots: Expr) -> list[Access]:
