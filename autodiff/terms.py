@@ -72,7 +72,9 @@ def gather(term: Term, targets: Sequence[Axis]) -> list[Expr] | None:
     unknown = {axis: cast(Axis, Axis(f"{axis.name}\0", axis.lo, axis.extent)) for axis in term.domain}
     away = cast("dict[Expr, Expr]", unknown)
     # what is read at the same index as the element itself is read at the target
-    there = {substitute(e, away): t for e, t in zip(term.indices, targets) if not isinstance(e, (Axis, Const, Access, Cast))}
+    there = {
+        substitute(e, away): t for e, t in zip(term.indices, targets) if not isinstance(e, (Axis, Const, Access, Cast))
+    }
     guards = [substitute(g, away) for g in term.guards]
     plain = [g for g in guards if not reads_data(g)]
     data = [g for g in guards if reads_data(g)]
@@ -93,7 +95,9 @@ def gather(term: Term, targets: Sequence[Axis]) -> list[Expr] | None:
             return tidy(substitute(e, mapping), known)
 
         summand = moved(substitute(value, family.mapping))
-        for condition in reversed(chosen):  # one inside the other: a later one may be readable only where the earlier ones hold
+        for condition in reversed(
+            chosen
+        ):  # one inside the other: a later one may be readable only where the earlier ones hold
             summand = guarded([moved(condition)], summand)
         result.append(total(summand, axes, implied(where)))
     return result
@@ -128,7 +132,13 @@ def _named(
         own = [g for g in left if free_axes(g) == (axis,)]
         if own and isinstance(extent, int):
             found = solve(both(own), axis)
-            if found and found.step == 1 and found.rest is None and isinstance(found.lo, Const) and isinstance(found.hi, Const):
+            if (
+                found
+                and found.step == 1
+                and found.rest is None
+                and isinstance(found.lo, Const)
+                and isinstance(found.hi, Const)
+            ):
                 lo, extent = int(found.lo.value), max(int(found.hi.value - found.lo.value), 0)
                 left = [g for g in left if not any(g is o for o in own)]
         name = unused(display(axis.name), taken)
@@ -156,7 +166,9 @@ def scatter(name: str, term: Term, shape: tuple[Any, ...], location: Location | 
     value, domain, guards = term.value, term.domain, term.guards
     used = {a for e in (*term.indices, *guards) for a in free_axes(e)}
     # in the order in which they index: what lies together in memory is innermost
-    spread = tuple(dict.fromkeys(a for e in (*term.indices, *guards) for a in free_axes(e) if any(a is d for d in domain)))
+    spread = tuple(
+        dict.fromkeys(a for e in (*term.indices, *guards) for a in free_axes(e) if any(a is d for d in domain))
+    )
     domain = (*spread, *(a for a in domain if a not in used))
     if len(spread) < len(domain):
         # points that add to the same element anyway are summed first

@@ -60,4 +60,6 @@ def pragma(state: State, name: str, axis: str, text: str) -> Result:
     legality.is_loop(stage, axis, "pragma")
     if not isinstance(text, str) or not text.strip() or "\n" in text or "\\" in text:
         raise ScheduleError(f"pragma of the axis {axis} of {name}: {text!r} is no pragma; it is one line of text, such as 'GCC unroll 4'", here())
+    if (axis, text.strip()) in stage.pragmas:
+        raise ScheduleError(f"pragma of the axis {axis} of {name}: it has the pragma {text.strip()!r} already", here())
     return state.updated(replace(stage, pragmas=(*stage.pragmas, (axis, text.strip())))), ()

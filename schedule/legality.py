@@ -18,12 +18,14 @@ from .state import Fuse, Split, StageState, State, reads, step_depth
 
 def check(state: State, what: str) -> None:
     """Every rule that a state as a whole keeps. `what`: the step that led to it, for the message."""
+    attachments_have_no_cycle(state, what)
     for stage in state.stages:
         reduced_loops_run_in_order(stage, what)
         steps_of_a_recurrence_stay_outermost(state, stage, what)
         recurrences_run_forward(state, stage, what)
+        nothing_stands_between_lanes(state, stage, what)
         one_loop_of_a_kind_in_another(state, stage, what)
-    attachments_have_no_cycle(state, what)
+        pragmas_stand_before_plain_loops(stage, what)
     producers_stand_where_they_are_read(state, what)
 
 
@@ -113,6 +115,13 @@ def _kind(kind: str) -> str:
     return {"vectorized": "as vector lanes", "parallel": "in parallel"}.get(kind, f"on {kind}")
 
 
+def nothing_stands_between_lanes(state: State, stage: StageState, what: str) -> None:
+    """The steps of a vectorised loop run at once, so no other stage is computed in one of them."""
+    for parent, leaf in loops_around(state, stage):
+        if parent.kind(leaf) == "vectorized":
+            raise ScheduleError(f"{what}: {stage.name} is computed inside of {leaf} of {parent.name}, which would be vectorized, and nothing can be computed between its lanes. Compute {stage.name} further out first", here())
+
+
 def one_loop_of_a_kind_in_another(state: State, stage: StageState, what: str) -> None:
     """There is one set of threads and one set of lanes: a parallel loop stands in no other, and in a vectorised loop stands neither."""
     marked = [(stage.name, leaf, stage.kind(leaf)) for leaf in stage.leaves if stage.kind(leaf) in ("parallel", "vectorized")]
@@ -126,6 +135,13 @@ def one_loop_of_a_kind_in_another(state: State, stage: StageState, what: str) ->
                 raise ScheduleError(f"{what}: the loop {leaf} of {inner} would run {_kind(kind)} inside of {other} of {outer}, which is vectorized. Vectorize the innermost loop, and reorder it there first", here())
             if outer_kind == kind == "parallel":
                 raise ScheduleError(f"{what}: the loop {leaf} of {inner} would be parallel inside of {other} of {outer}, which is parallel too. Fuse the two loops and make the result parallel, or leave the inner one serial", here())
+
+
+def pragmas_stand_before_plain_loops(stage: StageState, what: str) -> None:
+    """A pragma is for the `for` statement behind it: a parallel loop has one of OpenMP's there, and vectors and unrolled steps have no such statement."""
+    for leaf, text in stage.pragmas:
+        if stage.kind(leaf) != "serial":
+            raise ScheduleError(f"{what}: {leaf} of {stage.name} would be {stage.kind(leaf)} and have the pragma {text!r}, which needs a plain loop behind it. Leave one of the two out, or split the loop and mark its halves", here())
 
 
 # Recurrences -----------------------------------------------------------------------------------------------------------------------------------
@@ -148,7 +164,7 @@ def steps_of_a_recurrence_stay_outermost(state: State, stage: StageState, what: 
         shown = ", ".join(axes)
         together = state.group(stage.name)
         names = ", ".join(together[0]) if together and len(together[0]) > 1 else f"the equations of {stage.name}"
-        raise ScheduleError(f"{what}: {names} take turns along {shown}, so {'this loop stays' if len(axes) == 1 else 'these loops stay'} whole and outermost. Split or reorder the other loops ({', '.join(n for n in stage.leaves if n not in axes) or 'there are none'})", here())
+        raise ScheduleError(f"{what}: {names} take turns along {shown}, so {'this loop stays' if len(axes) == 1 else 'these loops stay'} whole and outermost. Split or reorder the other loops ({', '.join(n for n in stage.leaves if not stage.origin(n) & set(axes)) or 'there are none'})", here())
 
 
 def recurrences_run_forward(state: State, stage: StageState, what: str) -> None:

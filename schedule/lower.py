@@ -401,7 +401,7 @@ class _Nest:
             for c, kind in enumerate(kinds):
                 if c not in wanted or local:
                     name = unique(f"{self.stage.name}.acc" if len(kinds) == 1 else f"{self.stage.name}.acc{c}", self.lowering.used)
-                    places[c] = Buffer(name, sizes, kind, "register", "temporary")
+                    places[c] = Buffer(name, sizes, kind, "cache" if sizes else "register", "temporary")
 
         def cell(c: int, now: dict[str, Expr], inner: _Scope) -> tuple[Buffer, tuple[Expr, ...]]:
             if c in places:

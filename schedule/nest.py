@@ -18,6 +18,7 @@ from .inline import inlined
 from .ir import Allocate, Buffer, For, If, Stmt, expressions, preorder
 from .lower import lower_state
 from .passes import passes
+from .registers import check_registers
 from .show import nest_text
 from .state import State
 
@@ -116,6 +117,7 @@ def make_nest(state: State, args: Sequence[Tensor] | None, several: bool, check_
     stmt = lowered.stmt
     for _, rule in passes():
         stmt = rule(stmt)
+    check_registers(stmt)
     ins = tuple(lowered.arguments[t] for t in inputs)
     outs = tuple(lowered.arguments[t] for t in state.outputs)
     places = inplace(state, inputs, outs)

@@ -151,9 +151,8 @@ class Schedule:
         if primitive not in OF_THE_SCHEDULE:
             values.insert(0, self._stage(stage))
         state, made = cast(Any, rule)(self.state, *values, **known)
-        what = f"{primitive}{f' of {stage}' if stage else ''}"
-        check(state, what)
         step = Step(stage, primitive, tuple(args), dict(kwargs), location or here(), made)
+        check(state, str(step))
         self._past = (*self._past, (self.state, step))
         self.state = state
         return cast("tuple[str, ...]", made)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from tedsl.lang import dtypes
-from tedsl.lang.errors import LoweringError
+from tedsl.lang.errors import LoweringError, ScheduleError, here
 from tedsl.lang.expr import Access, Axis, Const, Expr, Var, walk
 from tedsl.lang.integers import Affine, Known, simplify
 from tedsl.lang.tensor import Dim
@@ -26,6 +26,9 @@ RESTRICT = "restrict"
 
 def generate(nest: Nest, name: str, isa: str | None = None) -> CModule:
     """The C module of a lowered program. `isa` limits the vector width and instructions (None: this machine's)."""
+    bound = next((s for s in preorder(nest.stmt) if isinstance(s, For) and "." in s.kind), None)
+    if bound is not None:
+        raise ScheduleError(f"the loop {bound.axis!r} is bound to {bound.kind}, an axis of a GPU: build the schedule with target=\"cuda\", or take the bind back", here())
     return _Generator(nest, name, isa).module()
 
 

@@ -44,7 +44,7 @@ class Locals:
     def declarations(self) -> list[str]:
         lines = []
         for lanes in sorted({n for _, n in self.names}, reverse=True):
-            own = [name for (_, n), name in self.names.items() if n == lanes]
+            own = [name for (_, n), name in self.names.items() if n == lanes and not name.endswith("]")]
             for start in range(0, len(own), 8):
                 lines.append(f"{self.types[lanes]} {', '.join(own[start : start + 8])};")
         return lines
@@ -58,13 +58,16 @@ def promoted(stmt: Allocate, generator: _Generator) -> Locals | None:
     places: set[tuple[int, int]] = set()
     if not _collect(stmt.body, buffer, None, generator, places) or len(places) > LIMIT:
         return None
-    covered: dict[int, tuple[int, int]] = {}
-    for place in places:
-        for element in range(place[0], place[0] + place[1]):
-            if covered.setdefault(element, place) != place:
-                return None
+    vectors = sorted(place for place in places if place[1] > 1)
+    if vectors and not generator.vectors.has(buffer.dtype):
+        return None
+    if any(a[0] + a[1] > b[0] for a, b in zip(vectors, vectors[1:], strict=False)):
+        return None
     base = generator.names.of(buffer, buffer.name)
-    names = {place: generator.names.of((buffer, place), f"{base}_{place[0]}") for place in sorted(places)}
+    names = {place: generator.names.of((buffer, place), f"{base}_{place[0]}") for place in vectors}
+    lanes = {first + n: f"{name}[{n}]" for (first, count), name in names.items() for n in range(count)}
+    for place in sorted(places - set(vectors)):  # a scalar of its own, or a lane of a vector
+        names[place] = lanes.get(place[0]) or generator.names.of((buffer, place), f"{base}_{place[0]}")
     types = {lanes: CTYPES[buffer.dtype] if lanes == 1 else generator.vectors.type(buffer.dtype, lanes) for _, lanes in places}
     return Locals(buffer, CTYPES[buffer.dtype], names, types)
 

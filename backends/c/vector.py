@@ -69,6 +69,11 @@ class Vectors:
             start += lanes
         return found
 
+    @staticmethod
+    def has(dtype: str) -> bool:
+        """Whether there are vectors of a type: 16-bit floats are computed with one by one."""
+        return dtype not in ("float16", "bfloat16")
+
     def regular(self, loop: For) -> bool:
         """Whether a loop can be cut into vectors, as far as its bounds go."""
         return constant(loop.extent) is not None and constant(loop.lo) is not None and loop.step == 1
@@ -161,6 +166,8 @@ class Vectors:
     def store(self, stmt: Store) -> None:
         g, buffer = self.g, stmt.buffer
         value = self.vector(stmt.value)
+        if buffer.dtype == "bool":  # from a mask to what memory holds
+            value = f"(({self.of('bool')})({value}) & 1)"
         if buffer in self.locals:
             g.put(f"{g.names.of((buffer, self.lanes), buffer.name)} = {value};")
             return
@@ -168,14 +175,10 @@ class Vectors:
         if buffer in g.locals:
             g.put(f"{self.variable(buffer, stride, offset)} = {value};")
         elif stride == 1:
-            if buffer.dtype == "bool":
-                value = f"(({self.of('bool')})({value}) & 1)"
             g.put(f"*({self.of(buffer.dtype)}_u *)&{self.at(buffer, offset)} = {value};")
         elif stride == 0:
             raise _Unfit
         else:
-            if buffer.dtype == "bool":
-                raise _Unfit
             temporary = g.names.of((stmt, "lanes"), "lanes")
             g.put(f"{{ {self.of(buffer.dtype)} {temporary} = {value};")
             for lane in range(self.lanes):
@@ -214,7 +217,7 @@ class Vectors:
 
     def of(self, dtype: str) -> str:
         """The C type of all lanes of a value."""
-        if dtype == "float16":
+        if not self.has(dtype):
             raise _Unfit
         return self.type(dtypes.strong(dtype), self.lanes)
 
@@ -224,6 +227,8 @@ class Vectors:
         """`e` as a vector of its type (bool: of bytes)."""
         if e.dtype == "bool":
             return self.mask(e, 1)
+        if isinstance(e, Const) and e.value == 0 and str(e.value) != "-0.0":
+            return f"({self.of(e.dtype)}){{0}}"
         text = self.value(e)
         return text if self.varies(e) else self.splat(text, e.dtype)
 
@@ -287,6 +292,9 @@ class Vectors:
             return f"-{self.operand(e.operands[0])}"
         if f == "invert":
             return f"~{self.operand(e.operands[0])}"
+        if f == "sign" and dtypes.is_integer(dtype):  # a comparison that holds is -1
+            x = self.value(e.operands[0])
+            return f"({self.of(dtype)})(({x} < 0) - ({x} > 0))" if dtype in dtypes.SIGNED else f"({self.of(dtype)})-({x} != 0)"
         if f == "power" and isinstance(e.operands[1], Const) and dtypes.is_float(dtype) and e.operands[1].value in (1, 2, 3, 0.5, -1):
             return self.power(e)
         name = VECTOR_NAMES.get(f, f)

@@ -20,6 +20,7 @@ def _by_lanes(s: Schedule, name: str, axis: object, facts: Facts, lanes: int) ->
     lane = p.axis[0]
     p.reorder(*[a for a in p.loops if a.name != lane.name], lane)
     p.vectorize(lane)
+    s[name].unroll(s[name].reduce_axis[0])
 
 
 def _innermost(s: Schedule, name: str) -> object:

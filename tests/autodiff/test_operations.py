@@ -94,7 +94,9 @@ def test_large_domains_are_counted_along_a_line() -> None:
     p, q = Axis("p", 0, 30_000), Axis("q", 0, 20_000)
     assert count([p, q], [p <= q]) == 20_000 * 20_001 // 2  # type: ignore[list-item]
     n = Var("n", 4)
-    assert simplify(count([Axis("p", 0, n), Axis("q", 0, 3)], [Axis("p", 0, n) + Axis("q", 0, 3) < n]) - (3 * n - 3)) is Const(0)  # type: ignore[list-item, operator]
+    assert simplify(
+        count([Axis("p", 0, n), Axis("q", 0, 3)], [Axis("p", 0, n) + Axis("q", 0, 3) < n]) - (3 * n - 3)
+    ) is Const(0)  # type: ignore[list-item, operator]
 
 
 LIMITS = {

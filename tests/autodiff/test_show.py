@@ -25,7 +25,7 @@ def gradient(text: str, wrt: str, **shapes: tuple[int, ...]) -> str:
     [
         ("C[i,j] = sum(A[i,k] * B[j,k])", "A", {"A": (4, 3), "B": (5, 3)}, "dA[i,k] = sum_j dC[i,j] * B[j,k]"),
         ("C[i,j] = sum(A[i,k] * B[j,k])", "B", {"A": (4, 3), "B": (5, 3)}, "dB[j,k] = sum_i dC[i,j] * A[i,k]"),
-        ("C[i,j] = A[i,j] + A[j,i]", "A", {"A": (4, 4)}, "dA[j,i] = dC[i,j] + dC[j,i]"),
+        ("C[i,j] = A[i,j] + A[j,i]", "A", {"A": (4, 4)}, "dA[i,j] = dC[i,j] + dC[j,i]"),
         ("C[i] = A[i,i]", "A", {"A": (4, 4)}, "dA[i,j] = where(i == j, dC[i], 0)"),
         ("C[i,j] = A[i]", "A", {"A": (4,), "C": (4, 3)}, "dA[i] = sum_j dC[i,j]"),
         ("C[i] = 3 * A[i] - A[i]", "A", {"A": (4,)}, "dA[i] = 2 * dC[i]"),
@@ -78,7 +78,9 @@ def test_precedence_of_sums() -> None:
 
 
 def test_latex() -> None:
-    S = te.define("S[i,j] = exp(A[i,j]) / sqrt(sum(A[i,k] ** 2, where=k < i)) + where(A[i,j] > 0, A[i,j // 2], -0.5)", A=(4, 4))
+    S = te.define(
+        "S[i,j] = exp(A[i,j]) / sqrt(sum(A[i,k] ** 2, where=k < i)) + where(A[i,j] > 0, A[i,j // 2], -0.5)", A=(4, 4)
+    )
     assert te.show(S, latex=True) == (
         r"S_{i,j} = \frac{\exp\left(A_{i,j}\right)}{\sqrt{\sum_{\substack{k \\ k < i}} A_{i,k}^{2}}} + "
         r"\begin{cases} A_{i,\left\lfloor \frac{j}{2} \right\rfloor} & A_{i,j} > 0 \\ -0.5 & \text{otherwise} \end{cases}"
@@ -101,7 +103,13 @@ def test_the_text_is_the_same_in_every_run() -> None:
         "print(te.show(te.vjp(Y, Y.inputs, te.tensor('s', Y.shape))))"
     )
     texts = {
-        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": seed, "PYTHONSAFEPATH": "1"}).stdout
+        subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PYTHONHASHSEED": seed, "PYTHONSAFEPATH": "1"},
+        ).stdout
         for seed in ("1", "2")
     }
     assert len(texts) == 1
@@ -115,8 +123,11 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 
 def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "C[i,j] = sum(A[i,k]*B[j,k])", "--wrt", "A") == (0, "dA[i,k] = sum_j dC[i,j] * B[j,k]\n", "")
-    status, out, _ = run(capsys, "C[i,j] = sum(A[i,k]*B[j,k])", "--wrt", "A,B", "--latex")
-    assert out == "\\mathrm{d}A_{i,k} = \\sum_{j} \\mathrm{d}C_{i,j} \\, B_{j,k}\n\\mathrm{d}B_{j,k} = \\sum_{i} \\mathrm{d}C_{i,j} \\, A_{i,k}\n"
+    _, out, _ = run(capsys, "C[i,j] = sum(A[i,k]*B[j,k])", "--wrt", "A,B", "--latex")
+    assert (
+        out
+        == "\\mathrm{d}A_{i,k} = \\sum_{j} \\mathrm{d}C_{i,j} \\, B_{j,k}\n\\mathrm{d}B_{j,k} = \\sum_{i} \\mathrm{d}C_{i,j} \\, A_{i,k}\n"
+    )
     assert run(capsys, "L[] = sum(A[i]**2)", "--wrt", "A")[1] == "dA[i] = 2 * A[i]\n"
     assert run(capsys, "C[i,j] = sum(A[i,k]*A[k,j])", "--wrt", "A", "A=4x4")[0] == 0
     assert run(capsys, "C[i,j] = A[i] * B[j]", "--wrt", "A")[1] == "dA[i] = sum_j dC[i,j] * B[j]\n"

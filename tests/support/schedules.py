@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from helpers import compare, inputs_in_order
+from helpers import compare, inputs_in_order, untold
 from program_parts import Program, Source
 
 import tedsl as te
-from tedsl.lang.expr import Apply, Expr, Var, walk
 from tedsl.schedule.faults import find_checks
 from tedsl.schedule.inline import inlined
 from tedsl.schedule.lower import lower_state
@@ -178,14 +177,6 @@ def random_schedule(program: Program, source: Source, most: int = 14) -> Any:
             s.undo()
 
 
-def fixed_sizes(program: Program) -> dict[str, int]:
-    """The sizes that no input tells, which a build has to be given."""
-    dims = [d for t in inputs_in_order(program.outputs) for d in t.shape if isinstance(d, Expr)]
-    linear = [d for d in dims if all(not isinstance(n, Apply) or n.function in ("add", "multiply") for n in walk(d))]
-    readable = {n.name for d in linear for n in walk(d) if isinstance(n, Var)}
-    return {name: value for name, value in program.sizes.items() if name not in readable}
-
-
 def verified(s: Any) -> None:
     """Lower a schedule with the verifier run after every pass."""
     inputs = arguments(s.outputs, None)
@@ -206,7 +197,8 @@ def check_schedule(program: Program, s: Any, isa: str | None = None) -> None:
     """Assert that a schedule computes what the reference does, with the same bits on one and two threads, and that its
     history makes the same nest again.
     """
-    sizes = fixed_sizes(program)
+    order = inputs_in_order(program.outputs)
+    sizes = untold(order, program.sizes)
     nest = str(te.lower(s).verify())
     again = te.create_schedule(list(program.outputs)).replay(s.to_json())
     assert str(te.lower(again)) == nest, "the replayed history makes another nest"
@@ -215,7 +207,7 @@ def check_schedule(program: Program, s: Any, isa: str | None = None) -> None:
     assert str(te.lower(typed)) == nest, "the printed history makes another nest"
     assert str(te.lower(pickle.loads(pickle.dumps(s)))) == nest, "the pickled schedule makes another nest"
     kernel = te.build(s, isa=isa, **sizes)
-    arrays = [program.inputs[t] for t in inputs_in_order(program.outputs)]
+    arrays = [program.inputs[t] for t in order]
     want = te.evaluate(program.outputs, program.inputs, **program.sizes)
     got = kernel(*arrays, threads=1)
     # the same bound as for the default schedule: it holds for every order of summation
