@@ -327,30 +327,52 @@ def walk(*roots: Expr) -> Iterator[Expr]:
                 yield node
 
 
-def rewrite(root: Expr, rule: Callable[[Expr], Expr | None], memo: dict[Expr, Expr] | None = None) -> Expr:
+def rewrite(root: Expr, rule: Callable[[Expr], Expr | None], memo: dict[Expr, Expr] | None = None, whole: type[Expr] | tuple[()] = ()) -> Expr:
     """`root` with `rule` applied to every node, operands first. A rule returns the replacement, or None to keep the node. Untouched subtrees
-    are shared; each distinct node is visited once (also over several calls with the same `memo`).
+    are shared; each distinct node is visited once (also over several calls with the same `memo`). What is `whole` is not looked into.
     """
     memo = {} if memo is None else memo
-    if root in memo:
-        return memo[root]
-    for node in walk(root):
-        if node in memo:
+    stack: list[Expr | None] = [root]
+    while stack:
+        node = stack.pop()
+        if node is None:  # what lies below this one is done
+            node = cast(Expr, stack.pop())
+            children = node.children
+            new = tuple([memo[child] for child in children])
+            rebuilt = node if _all_same(children, new) else node.with_children(new)
+        elif node in memo:
             continue
-        children = node.children
-        new = tuple(memo[child] for child in children)
-        same = all(a is b for a, b in zip(children, new, strict=True))
-        rebuilt = node if same else node.with_children(new)
+        elif node.children and not isinstance(node, whole):
+            stack += (node, None)
+            stack += node.children[::-1]
+            continue
+        else:
+            rebuilt = node
         replaced = rule(rebuilt)
         memo[node] = rebuilt if replaced is None else replaced
     return memo[root]
 
 
+def _all_same(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    """Whether two tuples of one length hold the very same objects."""
+    for x, y in zip(a, b):
+        if x is not y:
+            return False
+    return True
+
+
 def substitute(root: Expr, mapping: Mapping[Expr, Expr]) -> Expr:
     """`root` with each key of `mapping` (axes, or whole nodes) replaced. Bound axes must not clash: in resolved definitions they never do."""
+    return substitution(mapping)(root)
+
+
+def substitution(mapping: Mapping[Expr, Expr]) -> Callable[[Expr], Expr]:
+    """`substitute` by `mapping` for several expressions: what has been found for one is kept for the next."""
+    memo = dict(mapping)
     if all(isinstance(key, Axis) for key in mapping):
-        return _substitute(root, dict(mapping), set(mapping))
-    return rewrite(root, mapping.get, dict(mapping))
+        axes = set(mapping)
+        return lambda root: _substitute(root, memo, axes)
+    return lambda root: rewrite(root, mapping.get, memo)
 
 
 def _substitute(node: Expr, memo: dict[Expr, Expr], axes: set[Expr]) -> Expr:
@@ -361,7 +383,7 @@ def _substitute(node: Expr, memo: dict[Expr, Expr], axes: set[Expr]) -> Expr:
         if not axes.isdisjoint(free_axes(node)):
             children = node.children
             new = tuple([_substitute(child, memo, axes) for child in children])
-            if any(a is not b for a, b in zip(children, new, strict=True)):
+            if not _all_same(children, new):
                 found = node.with_children(new)
         memo[node] = found
     return found

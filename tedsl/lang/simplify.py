@@ -232,7 +232,7 @@ def _in_values(e: Expr, known: Known | None) -> Expr:
             return Apply("where", (condition, a, b))
         return None
 
-    return rewrite(e, rule, None if known is None else known.values)
+    return rewrite(e, rule, None if known is None else known.values, whole=Access)
 
 
 def simplify(e: Expr, known: Known | None = None) -> Expr:
