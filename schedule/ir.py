@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from tedsl.lang.expr import Access, Axis, Const, Expr, substitution, walk
+from tedsl.lang.expr import READS, Access, Axis, Const, Expr, substitution, walk
 from tedsl.lang.integers import Known
 from tedsl.lang.tensor import Dim, Tensor
 
@@ -219,7 +219,7 @@ def inside(known: Known, loop: For) -> Known:
 
 def loads(*roots: Expr) -> Iterator[Access]:
     """The accesses in expressions of the IR."""
-    return (n for n in walk(*roots) if isinstance(n, Access))
+    return (n for n in walk(*[e for e in roots if e.has & READS]) if isinstance(n, Access))
 
 
 def constant(e: Expr) -> int | None:

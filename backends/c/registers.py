@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tedsl.lang.expr import reads_tensors
 from tedsl.lang.integers import Affine
 from tedsl.schedule.ir import Allocate, Buffer, For, Stmt, Store, expressions, loads
 
@@ -77,7 +76,7 @@ def _collect(stmt: Stmt, buffer: Buffer, lane: For | None, generator: _Generator
     """Note the place of every access to `buffer` below `stmt`; False when one has none."""
     if isinstance(stmt, For) and stmt.kind == "vectorized" and generator.vectors.regular(stmt):
         lane = stmt
-    found = [a.indices for e in expressions(stmt) if reads_tensors(e) for a in loads(e) if a.tensor is buffer]
+    found = [a.indices for a in loads(*expressions(stmt)) if a.tensor is buffer]
     if isinstance(stmt, Store) and stmt.buffer is buffer:
         found.append(stmt.indices)
     for indices in found:

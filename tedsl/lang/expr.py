@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _interned: weakref.WeakValueDictionary[tuple[Any, ...], Expr] = weakref.WeakValueDictionary()
 
 
+READS, SIZES, CHOICES = 1, 2, 4  # `Expr.has`: accesses; symbolic sizes; minimum, maximum or where
+
 if TYPE_CHECKING:
 
     class Operators:
@@ -75,10 +77,11 @@ else:
 class Expr(Operators):
     """Base of all nodes. `args` rebuilds the node; `children` are its operands; `dtype` is its (perhaps weak) type."""
 
-    __slots__ = ("__weakref__", "_free", "_reads", "args", "children", "dtype")
+    __slots__ = ("__weakref__", "_free", "args", "children", "dtype", "has")
     args: tuple[Any, ...]
     children: tuple[Expr, ...]
     dtype: str
+    has: int  # what is in it: READS | SIZES | CHOICES
 
     def __new__(cls, *args: Any) -> Expr:
         key = (cls, *args)
@@ -87,6 +90,10 @@ class Expr(Operators):
             node = object.__new__(cls)
             node.args = args
             node.children = node._children()
+            has = node._is()
+            for child in node.children:
+                has |= child.has
+            node.has = has
             node.dtype = node._infer_dtype()
             # setdefault: another thread may have made the same node meanwhile
             node = _interned.setdefault(key, node)
@@ -97,6 +104,9 @@ class Expr(Operators):
 
     def _children(self) -> tuple[Expr, ...]:
         return ()
+
+    def _is(self) -> int:
+        return 0
 
     def with_children(self, children: tuple[Expr, ...]) -> Expr:
         """The same node over other operands."""
@@ -196,6 +206,9 @@ class Var(Expr):
     def _infer_dtype(self) -> str:
         return "int"
 
+    def _is(self) -> int:
+        return SIZES
+
     name = property(lambda self: self.args[0])
     minimum = property(lambda self: self.args[1])
     multiple_of = property(lambda self: self.args[2])
@@ -208,6 +221,9 @@ class Access(Expr):
 
     def _infer_dtype(self) -> str:
         return cast(str, self.tensor.dtype)
+
+    def _is(self) -> int:
+        return READS
 
     tensor = cast("Tensor", property(lambda self: self.args[0]))
     indices = cast("tuple[Expr, ...]", property(lambda self: self.args[1]))
@@ -234,6 +250,9 @@ class Apply(Expr):
         if found is None:
             found = _result_dtypes[key] = _result_dtype(name, operands)
         return found
+
+    def _is(self) -> int:
+        return CHOICES if self.args[0] in ("minimum", "maximum", "where") else 0
 
     def __bool__(self) -> bool:
         # Sequences of axes and shapes compare as in plain Python (`C.shape == (n, 5)`, `s[C].axis == (i, j)`): by name.
@@ -392,9 +411,12 @@ def _substitute(node: Expr, memo: dict[Expr, Expr], axes: set[Expr]) -> Expr:
 def free_axes(root: Expr) -> tuple[Axis, ...]:
     """The axes of `root` that no reduction inside it binds, in the order in which they are met."""
     try:
-        return cast("tuple[Axis, ...]", root._free)
+        return root._free  # type: ignore[attr-defined, no-any-return]
     except AttributeError:
         pass
+    if not root.children and not isinstance(root, Axis):
+        root._free = ()  # type: ignore[attr-defined]
+        return ()
     for node in walk(root):
         if hasattr(node, "_free"):
             continue
@@ -411,14 +433,7 @@ def free_axes(root: Expr) -> tuple[Axis, ...]:
 
 def reads_tensors(root: Expr) -> bool:
     """Whether there is an access in `root`."""
-    try:
-        return cast(bool, root._reads)
-    except AttributeError:
-        pass
-    for node in walk(root):
-        if not hasattr(node, "_reads"):
-            node._reads = isinstance(node, Access) or any(reads_tensors(child) for child in node.children)  # type: ignore[attr-defined]
-    return cast(bool, root._reads)
+    return bool(root.has & READS)
 
 
 def accesses(*roots: Expr) -> list[Access]:
