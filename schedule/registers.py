@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from tedsl.lang.errors import ScheduleError, here
 from tedsl.lang.expr import free_axes
 
@@ -22,7 +24,7 @@ def _visit(stmt: Stmt, buffers: frozenset[Buffer], loops: tuple[For, ...]) -> No
     elif isinstance(stmt, For) and buffers and stmt.kind == "serial" and constant(stmt.extent) is not None:
         loops = (*loops, stmt)
     if loops:
-        used = [(a.tensor, a.indices) for a in loads(*expressions(stmt))]
+        used = [(cast(Buffer, a.tensor), a.indices) for a in loads(*expressions(stmt))]
         if isinstance(stmt, Store):
             used.append((stmt.buffer, stmt.indices))
         for buffer, indices in used:

@@ -69,10 +69,8 @@ def untold(inputs: Sequence[te.Tensor], sizes: Mapping[str, int]) -> dict[str, i
     """Those of `sizes` that the shapes of the inputs do not tell: a build has to be given them."""
     dims = [d for t in inputs for d in t.shape if isinstance(d, Expr)]
     linear = [d for d in dims if all(not isinstance(n, Apply) or n.function in ("add", "multiply") for n in walk(d))]
-    unknown = [{n.name for n in walk(d) if isinstance(n, Var)} for d in linear]
-    told: set[str] = set()
-    while any(len(names - told) == 1 for names in unknown):
-        told |= set.union(*(names for names in unknown if len(names - told) == 1))
+    single = [names for d in linear if len(names := {n.name for n in walk(d) if isinstance(n, Var)}) == 1]
+    told = {name for names in single for name in names}
     return {name: value for name, value in sizes.items() if name not in told}
 
 
