@@ -251,7 +251,8 @@ class _Generator:
         lo = self.scalar(stmt.lo)
         end = self.scalar(simplify(stmt.lo + stmt.extent * stmt.step if stmt.step != 1 else stmt.lo + stmt.extent, self.known))
         step = f"{name}++" if stmt.step == 1 else f"{name} += {stmt.step}"
-        note = f"  /* {comment(stmt.origin)} */" if stmt.origin else ""
+        by = f": {stmt.step_from}" if stmt.step_from else ""
+        note = f"  /* {comment(stmt.origin + by)} */" if stmt.origin else ""
         known = self.known
         self.open(f"for (int64_t {name} = {lo}; {name} < {end}; {step})")
         self.lines[-1] += note
