@@ -55,6 +55,11 @@ def simplify_in(stmt: Stmt, known: Known) -> Stmt | None:
     return with_bodies(stmt, tuple(simplify_in(b, known) or Block(()) for b in stmt.body_parts))
 
 
+def has_open_vectors(stmt: Stmt) -> bool:
+    """Whether a loop to be unrolled or vectorised, whose extent only the call tells, stands inside: a remainder that runs from memory."""
+    return any(isinstance(s, For) and s.kind in ("vectorized", "unrolled") and constant(s.extent) is None for s in preorder(stmt))
+
+
 def unroll_pass(root: Stmt) -> Stmt:
     """Write out the iterations of every unrolled loop of constant extent."""
 
@@ -63,7 +68,7 @@ def unroll_pass(root: Stmt) -> Stmt:
         if isinstance(stmt, For) and stmt.kind == "unrolled":
             extent, lo = constant(stmt.extent), constant(stmt.lo)
             size = sum(1 for _ in preorder(stmt.body))
-            if extent is not None and lo is not None and extent * size <= UNROLL_LIMIT:
+            if extent is not None and lo is not None and extent * size <= UNROLL_LIMIT and not has_open_vectors(stmt):
                 return block(*(substitute_axis(stmt.body, stmt.axis, simplify(stmt.lo + n * stmt.step)) for n in range(extent)))
             return replace(stmt, kind="serial")
         return stmt

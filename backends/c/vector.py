@@ -27,6 +27,9 @@ _ARITHMETIC = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 _BITS = {"bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^"}
 
 
+NARROW_LIMIT = 48  # statements up to which a loop of unknown extent is also printed for narrower vectors
+
+
 def mentions(e: Expr, axis: Axis) -> bool:
     """Whether an expression of the IR depends on a loop's axis."""
     return any(a is axis for a in free_axes(e))
@@ -53,13 +56,16 @@ class Vectors:
         self.g.typedefs.add((dtype, lanes))
         return vector_math.vector_type(dtype, lanes)
 
+    def width_of(self, loop: For) -> int:
+        """Lanes of the machine's vectors, for the widest type that a loop stores."""
+        kinds = {s.buffer.dtype for s in preorder(loop.body) if isinstance(s, Store)}
+        return max(self.g.vector_bytes // max((dtypes.itemsize(k) for k in kinds), default=4), 1)
+
     def chunks(self, loop: For) -> list[tuple[int, int]]:
         """First value and lanes of each vector that a loop is cut into."""
         extent, start = constant(loop.extent), constant(loop.lo)
         assert extent is not None and start is not None
-        kinds = {s.buffer.dtype for s in preorder(loop.body) if isinstance(s, Store)}
-        width = max((dtypes.itemsize(k) for k in kinds), default=4)
-        lanes = max(self.g.vector_bytes // width, 1)
+        lanes = self.width_of(loop)
         found = []
         end = start + extent
         while start < end:
@@ -80,26 +86,60 @@ class Vectors:
 
     def loop(self, loop: For) -> bool:
         """Print `loop` with vectors if that can be done; otherwise print nothing."""
-        if not self.regular(loop) or self.axis is not None:
+        if loop.step != 1 or self.axis is not None:
             return False
         g = self.g
         place, declared, depth = len(g.lines), [set(d) for d in g.declared], g.depth
         try:
-            for chunk in self.chunks(loop):
-                self.body(loop, chunk)
+            if self.regular(loop):
+                for start, lanes in self.chunks(loop):
+                    self.body(loop, Const(start), lanes)
+            else:
+                self.counted(loop)
         except _Unfit:
             del g.lines[place:]
             g.declared, g.depth = declared, depth
             return False
         return True
 
-    def body(self, loop: For, chunk: tuple[int, int]) -> None:
-        start, lanes = chunk
+    def counted(self, loop: For) -> None:
+        """A loop whose extent is known at the call: as many whole vectors as fit, then narrower ones, then single elements."""
+        g = self.g
+        name = g.leaf(loop.axis)
+        first = Axis(f"{loop.axis.name}\0first")  # the first lane's value, which has the loop's name in C
+        g.names.given[first] = name
+        known = g.known
+        g.known = known.with_(ranges={first: (loop.lo, loop.extent)})
+        end = g.scalar(simplify(loop.lo + loop.extent, known))
+        g.open()
+        g.put(f"int64_t {name} = {g.scalar(loop.lo)};{g.note(loop)}")
+        widest = lanes = self.width_of(loop)
+        most = constant_bounds(loop.extent, known)[1]
+        while most is not None and lanes > max(most, 1):
+            lanes //= 2
+        first_width = lanes
+        small = sum(1 for _ in preorder(loop.body)) <= NARROW_LIMIT
+        while lanes > 1 and (lanes == first_width or (small and lanes >= widest // 4)):
+            often = lanes == first_width and (most is None or most >= 2 * lanes)
+            g.open(f"for (; {name} + {lanes} <= {end}; {name} += {lanes})" if often else f"if ({name} + {lanes} <= {end})")
+            self.body(loop, first, lanes)
+            if not often:
+                g.put(f"{name} += {lanes};")
+            g.close()
+            lanes //= 2
+        g.open(f"for (; {name} < {end}; {name}++)")
+        self.body(loop, first, 1)
+        g.close()
+        g.close()
+        g.known = known
+
+    def body(self, loop: For, start: Expr, lanes: int) -> None:
+        """The body for the lanes from `start` on."""
         if lanes == 1:
-            self.g.statement(substitute_axis(loop.body, loop.axis, Const(start)))
+            self.g.statement(substitute_axis(loop.body, loop.axis, start))
             return
         known = self.g.known
-        self.axis, self.base, self.lanes, self.depends = loop.axis, Const(start), lanes, {}
+        self.axis, self.base, self.lanes, self.depends = loop.axis, start, lanes, {}
         self.g.known = known.with_(ranges={loop.axis: (start, lanes)})
         try:
             self.statement(loop.body)
@@ -175,7 +215,7 @@ class Vectors:
         if buffer in g.locals:
             g.put(f"{self.variable(buffer, stride, offset)} = {value};")
         elif stride == 1:
-            g.put(f"*({self.of(buffer.dtype)}_u *)&{self.at(buffer, offset)} = {value};")
+            g.put(f"*({self.in_memory(buffer, offset)} *)&{self.at(buffer, offset)} = {value};")
         elif stride == 0:
             raise _Unfit
         else:
@@ -206,6 +246,12 @@ class Vectors:
 
     def at(self, buffer: Buffer, offset: Affine) -> str:
         return self.g.at(buffer, offset)
+
+    def in_memory(self, buffer: Buffer, offset: Affine) -> str:
+        """The type of a vector in memory: aligned where that is proved (temporaries begin at multiples of 64 bytes), else not."""
+        kind = self.of(buffer.dtype)
+        aligned = buffer.role == "temporary" and offset.constant % self.lanes == 0 and all(c % self.lanes == 0 for c in offset.terms.values())
+        return f"{kind}_{'a' if aligned and self.lanes * dtypes.itemsize(buffer.dtype) <= 64 else 'u'}"
 
     def variable(self, buffer: Buffer, stride: int, offset: Affine) -> str:
         """The local variable in which these lanes of a register buffer are kept."""
@@ -261,7 +307,7 @@ class Vectors:
             return self.variable(buffer, stride, offset)
         kind = self.of(buffer.dtype)
         if stride == 1:
-            return f"*(const {kind}_u *)&{self.at(buffer, offset)}"
+            return f"*(const {self.in_memory(buffer, offset)} *)&{self.at(buffer, offset)}"
         items = ", ".join(self.at(buffer, offset + lane * stride) for lane in range(self.lanes))
         return f"({kind}){{{items}}}"
 
