@@ -10,7 +10,7 @@ from tedsl.lang.errors import LoweringError, ScheduleError, here
 from tedsl.lang.expr import Access, Axis, Const, Expr, Var, walk
 from tedsl.lang.integers import Affine, Known, simplify
 from tedsl.lang.tensor import Dim
-from tedsl.schedule.ir import Allocate, Assert, Block, Buffer, Call, For, If, Stmt, Store, expressions, inside, preorder
+from tedsl.schedule.ir import Allocate, Assert, Block, Buffer, Call, For, If, Stmt, Store, expressions, inside, preorder, strides_of
 from tedsl.schedule.nest import Nest
 
 from . import vector_math
@@ -18,6 +18,7 @@ from .module import Argument, CModule, Fault, Size, SizeCheck, SizeVar
 from .names import Names, comment, legal
 from .registers import NotPromoted, promoted
 from .scalar import ATOM, CTYPES, Scalars
+from .turn import turned
 from .vector import Vectors
 
 STACK_BYTES = 32 * 1024  # a temporary of constant size up to this lives on the stack
@@ -98,13 +99,14 @@ class _Generator:
             if key not in buffers and key not in used and own not in text:
                 unused.append(f"(void){own};")
         math = vector_math.source(sorted(self.scalars.functions)) if self.scalars.functions else ""
+        headers = dict.fromkeys(s.header for s in preorder(nest.stmt) if isinstance(s, Call) and s.header)
         types = [vector_math.typedef(d, n) for d, n in sorted(self.typedefs)]
         indent = ",\n" + " " * (len(self.entry) + 9)
         casts = [f"buffers[{n}]" for n in range(len(nest.inputs) + len(nest.outputs))] + [f"sizes[{n}]" for n in range(len(self.sizes))]
         call_unused = ([] if nest.inputs or nest.outputs else ["(void)buffers;"]) + ([] if self.sizes else ["(void)sizes;"])
         return "\n".join([
             *head, "#include <math.h>", "#include <stdint.h>", "#include <stdlib.h>", "#include <string.h>", "",
-            *([math] if math else []), *types, *self.scalars.helpers.values(), *self.vector_helpers.values(), "",
+            *([math] if math else []), *types, *self.scalars.helpers.values(), *self.vector_helpers.values(), *headers, "",
             f"int64_t {self.entry}({indent.join(parameters)})", "{",
             *([f"    {' '.join(unused)}"] if unused else []), *(["    int64_t te_failed = 0;"] if failed else []),
             *body, f"    return {'te_failed' if failed else '0'};", "}", "",
@@ -219,8 +221,11 @@ class _Generator:
         self.put(text if text.rstrip().endswith((";", "}")) else f"{text};")
 
     def loop(self, stmt: For) -> None:
-        if stmt.kind == "vectorized" and self.vectors.loop(stmt):
+        if (stmt.kind == "vectorized" and self.vectors.loop(stmt)) or turned(stmt, self):
             return
+        self.plain_loop(stmt)
+
+    def plain_loop(self, stmt: For) -> None:
         name = self.leaf(stmt.axis)
         for pragma in stmt.pragmas:
             self.put(f"#pragma {pragma}")
@@ -322,21 +327,6 @@ class _Generator:
             total = simplify(total)
             return int(total.value) if isinstance(total, Const) else total
         return int(total)
-
-
-def strides_of(buffer: Buffer) -> tuple[Any, ...]:
-    """The distance, in elements, between neighbours in each dimension."""
-    if buffer.strides is not None:
-        return buffer.strides
-    result: list[Any] = []
-    step: Any = 1
-    for d in reversed(range(len(buffer.shape))):
-        if buffer.align is not None and buffer.align[0] == d and result:
-            _, factor, offset = buffer.align
-            step = step + (factor + offset - step % factor) % factor if isinstance(step, int) else (step + factor - 1) // factor * factor + offset
-        result.insert(0, step)
-        step = step * buffer.shape[d]
-    return tuple(result)
 
 
 def size_of(value: Any, index: dict[str, int]) -> Size:

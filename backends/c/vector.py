@@ -49,6 +49,7 @@ class Vectors:
         self.lanes = 1
         self.locals: set[Buffer] = set()  # scalars inside of the loop: one for each lane
         self.depends: dict[Expr, bool] = {}
+        self.replaced: dict[Access, str] = {}  # reads that are in a variable already
 
     # Which loops, which vectors ----------------------------------------------------------------------------------------------------------
 
@@ -145,6 +146,18 @@ class Vectors:
             self.statement(loop.body)
         finally:
             self.axis, self.g.known, self.locals = None, known, set()
+
+    def single(self, store: Store, axis: Axis, start: int, lanes: int, known: Known) -> bool:
+        """Print one store as one vector of the lanes from `start` on, if that can be done."""
+        self.axis, self.base, self.lanes, self.depends = axis, Const(start), lanes, {}
+        self.g.known = known.with_(ranges={axis: (start, lanes)})
+        try:
+            self.store(store)
+        except _Unfit:
+            return False
+        finally:
+            self.axis, self.g.known = None, known
+        return True
 
     def place(self, buffer: Buffer, indices: Sequence[Expr], lane: For | None) -> list[tuple[int, int]] | None:
         """The constant places (first element, lanes) of an access to a register buffer, one for each vector of the loop `lane`."""
@@ -298,6 +311,8 @@ class Vectors:
         raise _Unfit
 
     def read(self, e: Access) -> str:
+        if e in self.replaced:
+            return self.replaced[e]
         buffer = cast(Buffer, e.tensor)
         g = self.g
         if buffer in self.locals:

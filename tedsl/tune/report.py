@@ -170,6 +170,22 @@ def bests(trials: Sequence[Trial]) -> dict[tuple[str, str], Trial]:
     return found
 
 
+def source_of(trial: Trial) -> str:
+    """The schedule of a trial as a Python module with a function that schedules a tensor."""
+    name = trial.template.rpartition(":")[2]
+    shown = ", ".join(f"{k}={v!r}" for k, v in trial.config.items())
+    seconds = trial.seconds if trial.seconds is not None else float("nan")
+    body = trial.schedule.split("\n") if trial.schedule else []
+    text = [
+        f'"""A schedule found by tuning {trial.template} for {trial.args}: {seconds:.6g} s.', "",
+        f"{shown}", f"on {trial.cpu}, {trial.compiler}, tedsl {trial.version}", '"""', "",
+        "import tedsl as te", "", "",
+        f"def schedule_{name if name.isidentifier() else 'tuned'}(target):",
+        '    """The schedule of a tensor (or a list of tensors) with these names of stages and axes, for te.build."""',
+        "    s = te.create_schedule(target)", *(f"    {line}" for line in body), "    return s"]  # fmt: skip
+    return "\n".join(text) + "\n"
+
+
 def _config(trial: Trial) -> str:
     return ", ".join(f"{k}={v!r}" for k, v in trial.config.items())
 

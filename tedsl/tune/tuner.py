@@ -9,6 +9,7 @@ hears of it.
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import shutil
@@ -40,8 +41,12 @@ MOST_BUILDERS = 4
 QUEUE = 4  # candidates that are built and wait to be measured
 FRUITLESS = 40  # candidates in a row that are known already, before the rest of the space is walked through
 GIVE_UP = 5000
-FAR_OFF = 4.0  # a prediction this many times slower than the best is believed
-PAIRS = 6  # measured candidates with a prediction, before predictions are believed
+FAR_OFF = (
+    4.0  # a prediction this many times slower than the best is believed before it is known how good predictions are
+)
+NEAR = 1.3  # and no prediction is so good that this much could not be an accident
+PAIRS = 6  # measured candidates with a prediction, before it is known
+SKIPS = 300  # candidates in a row that are left out, before one is measured all the same
 
 
 def tune(template: Any, args: Any = (), *, trials: int = 100, store: Any = "tuning.db", search: str = "tpe", timeout: float = 20.0, seed: int | None = None,
@@ -146,7 +151,7 @@ class _Run:
         self.followers: dict[str, list[tuple[Candidate, Search, Made, float]]] = {}
         self.active: set[str] = set()
         self.skipped: dict[str, Trial] = {}
-        self.fruitless = 0
+        self.fruitless = self.skips_in_row = 0
         self.measured = self.failed = self.duplicates = self.rejected = self.saved = 0
         self.pairs: list[tuple[float, float]] = []
         self.started = time.monotonic()
@@ -283,7 +288,8 @@ class _Run:
             self.rest = GridSearch(shuffle=self.seed or 0)
         search = self.rest or self.search
         candidate = search.begin() if self.fruitless < GIVE_UP else None
-        if candidate is None and self.skipped and (search.exhausted or self.fruitless >= GIVE_UP):
+        over = candidate is None and (search.exhausted or self.fruitless >= GIVE_UP)
+        if self.skipped and over:
             # Nothing else is left: what the cost model left out, the most promising first.
             key = min(self.skipped, key=lambda k: self.skipped[k].predicted or 0.0)
             return GivenSearch(), Candidate(forced=self.skipped.pop(key).config)
@@ -439,28 +445,29 @@ class _Run:
         reason = "" if candidate.forced is not None else self._hopeless(made)
         if reason:
             self.saved += 1
-            self.fruitless += 1
+            self.skips_in_row += 1
             self.skipped[candidate.key] = self._blank(candidate, made)
             expected = made.predicted * self._scale() if made.predicted is not None and self.pairs else None
             search.tell(candidate, expected)
             return False
+        self.skips_in_row = 0
         self.active.add(candidate.key)
         self.followers[made.source] = []
         return True
 
     def _hopeless(self, made: Made) -> str:
         """Why a candidate is not worth measuring by the cost model; "" when it is."""
-        if not self.rank or _trusted(self.pairs) is False:
+        if not self.rank or self.skips_in_row >= SKIPS or trusted(self.pairs) is False:
             return ""
         best = self._best_seconds()
         if best is None:
             return ""
         if made.misfit:
             return made.misfit
-        if made.predicted is None or len(self.pairs) < PAIRS:
+        if made.predicted is None or not self.pairs:
             return ""
-        expected = made.predicted * self._scale()
-        return f"predicted {expected / best:.1f} times slower than the best" if expected > FAR_OFF * best else ""
+        times = made.predicted * self._scale() / best
+        return f"predicted to take {times:.1f} times as long as the best" if times > margin(self.pairs) else ""
 
     def _scale(self) -> float:
         return statistics.median(seconds / predicted for predicted, seconds in self.pairs)
@@ -605,8 +612,10 @@ class _Run:
         )
 
 
-def _trusted(pairs: Sequence[tuple[float, float]]) -> bool | None:
-    """Whether predictions have been of use so far: None while there are few; else whether they put pairs in the right order more often than not."""
+def trusted(pairs: Sequence[tuple[float, float]]) -> bool | None:
+    """Whether (predicted, measured) pairs say that predictions are of use: None while there are few; else whether they order two candidates rightly
+    more often than not.
+    """
     if len(pairs) < PAIRS:
         return None
     right = total = 0
@@ -615,7 +624,17 @@ def _trusted(pairs: Sequence[tuple[float, float]]) -> bool | None:
             if abs(s - t) > 0.1 * min(s, t):
                 total += 1
                 right += (p < q) == (s < t) and p != q
-    return right > 0.65 * total
+    return right >= 0.65 * total
+
+
+def margin(pairs: Sequence[tuple[float, float]]) -> float:
+    """How many times slower than the best a prediction has to be to be believed: two standard deviations of what predictions were off by."""
+    if len(pairs) < PAIRS:
+        return FAR_OFF
+    off = [math.log(seconds / predicted) for predicted, seconds in pairs]
+    middle = statistics.median(off)
+    spread = 1.5 * statistics.median(abs(x - middle) for x in off)  # of a normal distribution, whatever the outliers
+    return min(max(math.exp(2 * spread), NEAR), FAR_OFF)
 
 
 def _workers_of(executor: Any) -> int:

@@ -14,7 +14,6 @@ import pickle
 import resource
 import signal
 import sys
-import time
 import traceback
 from dataclasses import dataclass, field
 from typing import Any
@@ -137,14 +136,16 @@ class _Builder:
 
 def make(schedule: Any, args: Any, sizes: dict[str, int]) -> Made:
     """The C module of a schedule and what is known of it before it is compiled."""
-    from tedsl.build import c_module
+    from tedsl.backends.c.codegen import generate
+    from tedsl.schedule.nest import make_nest
 
     from .predict import predict
     from .workload import key_of, places_of
 
-    module = c_module(schedule, args)
+    nest = make_nest(schedule.state, args, schedule.several)
+    module = generate(nest, schedule.outputs[0].name)
     fixed = schedule.fixed(**{k: v for k, v in sizes.items() if k in _unfixed(schedule)}) if sizes else schedule
-    seconds, misfit, why = predict(fixed)
+    seconds, misfit, why = predict(fixed, make_nest(fixed.state, None, fixed.several) if sizes else nest)
     outputs, several = schedule.outputs, schedule.several
     program = pickle.dumps((outputs, None if args is None else tuple(args)))
     text = f"{module.name}\n{module.source}\n{module.isa}"

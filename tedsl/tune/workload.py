@@ -17,7 +17,7 @@ from tedsl.lang.program import Program, program
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Part, Tensor
 from tedsl.schedule.schedule import Schedule
-from tedsl.schedule.state import Fuse, Split, State, StageState
+from tedsl.schedule.state import Fuse, Split, StageState, State
 
 FORMAT = 1
 
