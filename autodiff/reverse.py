@@ -27,6 +27,7 @@ from .local import active_nodes, depends, differentiable, pull
 from .reductions import pull_reduction
 from .rules import Rule, Stop
 from .terms import Term, complete, gather, make, scatter, unused
+from .windows import dense
 
 Lookup = Callable[[Tensor, tuple[Expr, ...]], Expr]
 
@@ -125,6 +126,7 @@ class Reverse:
         self.summands: dict[Tensor, list[Expr]] = {}
         self.finished: dict[Tensor, Expr] = {}
         self.own: dict[Tensor, Tensor] = {}  # tensors made here, over exactly the axes of the adjoint of another
+        self.padded: dict[Any, Tensor] = {}
         self.passed: set[Tensor] = set()  # tensors whose stages have passed their adjoints on
         for tensor, seed in zip(outputs, seeds, strict=True):
             if tensor in self.interesting:
@@ -218,10 +220,11 @@ class Reverse:
                 continue
             adjoints = [at(t, part.lhs) if t in self.interesting else const(0, t.dtype) for t in stage.tensors]
             if isinstance(part.values[0], Reduce):
+                root = adjoints[0] if len(adjoints) == 1 and not stepwise else None
                 for found in pull_reduction(stage.tensors, part, adjoints, self._follows, stepwise):
                     r = found.reading
                     domain = (*part.axes, *found.axes)
-                    self._add(r.access, domain, (*guards, *found.where, *r.guards), r.adjoint, part.location)
+                    self._add(r.access, domain, (*guards, *found.where, *r.guards), r.adjoint, part.location, root)
                 continue
             for tensor, value, g in zip(stage.tensors, part.values, adjoints):
                 reuse: dict[Expr, Expr] = {}
@@ -234,13 +237,17 @@ class Reverse:
         return tensor in self.interesting
 
     def _add(
-        self, access: Access, domain: tuple[Axis, ...], guards: tuple[Expr, ...], g: Expr, location: Location | None
-    ) -> None:
-        """One access read at the points of `domain` where `guards` hold, with adjoint `g`."""
+        self, access: Access, domain: tuple[Axis, ...], guards: tuple[Expr, ...], g: Expr, location: Location | None,
+        root: Expr | None = None,
+    ) -> None:  # fmt: skip
+        """One access read at the points of `domain` where `guards` hold, with adjoint `g`: a multiple of `root`, if that is given."""
         tensor = access.tensor
         targets = (*self.batch, *self.axes_of(tensor, access.indices))
         term = Term((*self.batch, *domain), guards, (*self.batch, *access.indices), g)
-        found = gather(term, targets)
+        window = None
+        if root is not None and not self.batch:
+            window = dense(term, root, targets, f"d{tensor.name}", self.padded, location)
+        found = gather(term, targets) if window is None else [window]
         if found is None:
             shape = tuple(a.extent for a in targets)
             own = scatter(f"d{tensor.name}", term, shape, location)

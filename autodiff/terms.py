@@ -87,7 +87,7 @@ def gather(term: Term, targets: Sequence[Axis]) -> list[Expr] | None:
     for family in found:
         conditions = [g for g in family.guards if not reads_data(g)]
         chosen = [substitute(g, family.mapping) for g in data] + [g for g in family.guards if reads_data(g)]
-        mapping, axes, conditions = _named(family.free, conditions, targets)
+        mapping, axes, conditions = named(family.free, conditions, targets)
         where = [simplify(substitute(g, mapping)) for g in conditions]
         known = Known({}, where)
 
@@ -119,35 +119,31 @@ def tidy(e: Expr, known: Known) -> Expr:
     return rewrite(e, rule)
 
 
-def _named(
+def named(
     free: Sequence[Axis], guards: Sequence[Expr], targets: Sequence[Axis]
 ) -> tuple[dict[Expr, Expr], list[Axis], list[Expr]]:
-    """Names for the axes that are left: their own unless a target has it. Constant bounds on one become its range."""
+    """Names for the axes that are left: their own unless a target has it. Constant bounds and steps of one become its range."""
     taken = {t.name for t in targets}
     mapping: dict[Expr, Expr] = {}
     axes = []
     left = list(guards)
     for axis in free:
-        lo, extent = axis.lo, axis.extent
+        lo, extent, step = axis.lo, axis.extent, 1
         own = [g for g in left if free_axes(g) == (axis,)]
         if own and isinstance(extent, int):
             found = solve(both(own), axis)
-            if (
-                found
-                and found.step == 1
-                and found.rest is None
-                and isinstance(found.lo, Const)
-                and isinstance(found.hi, Const)
-            ):
-                lo, extent = int(found.lo.value), max(int(found.hi.value - found.lo.value), 0)
+            if found and found.rest is None and isinstance(found.lo, Const) and isinstance(found.hi, Const):
+                lo, step = int(found.lo.value), found.step
+                extent = max(-((lo - int(found.hi.value)) // step), 0)
                 left = [g for g in left if not any(g is o for o in own)]
         name = unused(display(axis.name), taken)
         taken.add(name)
         if extent == 1:
             mapping[axis] = Const(lo) if isinstance(lo, int) else lo
             continue
-        mapping[axis] = Axis(name, lo, extent)
-        axes.append(cast(Axis, mapping[axis]))
+        made = cast(Axis, Axis(name, lo if step == 1 else 0, extent))
+        mapping[axis] = made if step == 1 else lo + step * made
+        axes.append(made)
     return mapping, axes, left
 
 

@@ -18,8 +18,9 @@ from tedsl.lang.integers import conjuncts as conjuncts_of
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Dim, Part, Tensor
 
+from .calls import intrinsic_call, prefetches
 from .faults import Checks, assertion, early_checks
-from .ir import Allocate, Buffer, Call, For, If, Stmt, Store, block
+from .ir import Allocate, Buffer, For, If, Stmt, Store, block
 from .regions import Frame, Interval, as_expr, local_value, region
 from .state import Split, StageState, State, dim, step_depth, unique, whole_blocks
 
@@ -244,6 +245,7 @@ class _Nest:
         self.leaves = tuple(leaf for leaf in stage.leaves if leaf not in fixed)
         self.reduction = part.values[0] if isinstance(part.values[0], Reduce) else None
         self.sizes: dict[str, Dim] = {}
+        self.calls = stage.tensorized[0][0] if stage.tensorized else None  # the loop from which on an intrinsic takes over
 
     def build(self, scope: _Scope) -> Stmt:
         for root in self.stage.roots:
@@ -266,6 +268,8 @@ class _Nest:
             return self.reduce(n, leaves, scope)
         if n == len(self.leaves):
             return self.store(leaves, scope)
+        if self.leaves[n] == self.calls:
+            return intrinsic_call(self, leaves, scope, lambda: self.open(n, leaves, scope), None)
         return self.loop(self.leaves[n], self.leaves[n + 1 :], leaves, scope, lambda now, inner, _: self.open(n + 1, now, inner))
 
     def loop(self, name: str, rest: tuple[str, ...], leaves: dict[str, Expr], scope: _Scope, body: Body, where: Expr | None = None, attach: bool = True) -> Stmt:
@@ -300,7 +304,7 @@ class _Nest:
             extent = simplify((extent + (step - 1)) // step, scope.known)
         inner = scope.opened(axis, lo, extent, step)
         producers = self.attached.get(name, []) if attach else []
-        made = self.produce(producers, now, inner, lambda i: block(*self.prefetches(name, now, i, step, attach), body(now, i, remaining)))
+        made = self.produce(producers, now, inner, lambda i: block(*(prefetches(self, name, now, i, step) if attach and self.stage.prefetches else ()), body(now, i, remaining)))
         if guards:
             made = If(simplify(joined(guards), inner.known), made)
         pragmas = tuple(text for leaf, text in self.stage.pragmas if leaf == name)
@@ -348,24 +352,6 @@ class _Nest:
                 return solution.lo, solution.hi, solution.step, joined(remaining) if remaining else None
         return lo, hi, 1, where
 
-    def prefetches(self, name: str, leaves: dict[str, Expr], scope: _Scope, step: int, wanted: bool) -> list[Stmt]:
-        """Requests, in loop `name`, for what later steps of it read: the first element that a step reads of each access."""
-        found: dict[tuple[Buffer, tuple[Expr, ...]], Stmt] = {}
-        tensors = self.lowering.state.tensors()
-        for key, axis, offset in self.stage.prefetches if wanted else ():
-            tensor = tensors.get(key)
-            if axis != name or tensor not in self.lowering.buffers or self.lowering.buffers[tensor].scope == "register":
-                continue  # inlined, computed further in, or not in memory
-            later = {leaf: leaves.get(leaf, Const(0)) for leaf in self.leaves} | {name: leaves[name] + offset * step}
-            mapping = self.mapping(later)
-            for node in walk(*self.part.values):
-                if isinstance(node, Access) and node.tensor is tensor:
-                    buffer, indices = self.lowering.place(tensor, tuple(substitute(i, mapping) for i in node.indices))
-                    kept = (apply("maximum", apply("minimum", i, as_expr(d) - 1), 0) for i, d in zip(indices, buffer.shape, strict=True))
-                    inside = tuple(simplify(i, scope.known) for i in kept)  # an address past the end may not even be formed
-                    found.setdefault((buffer, inside), Call("__builtin_prefetch({0})", (cast(Expr, Access(buffer, inside)),)))
-        return list(found.values())
-
     # Values ------------------------------------------------------------------------------------------------------------------------------
 
     def mapping(self, leaves: dict[str, Expr]) -> dict[Expr, Expr]:
@@ -383,6 +369,10 @@ class _Nest:
     def target(self, tensor: Tensor, mapping: Mapping[Expr, Expr], scope: _Scope) -> tuple[Buffer, tuple[Expr, ...]]:
         buffer, indices = self.lowering.place(tensor, tuple(mapping.get(e, e) for e in self.part.lhs))
         return buffer, tuple(simplify(i, scope.known) for i in indices)
+
+    def at_target(self, component: int, leaves: dict[str, Expr], scope: _Scope) -> tuple[Buffer, tuple[Expr, ...]]:
+        """Where the element is that the loops are at."""
+        return self.target(self.stage.tensors[component], self.mapping(leaves), scope)
 
     def store(self, leaves: dict[str, Expr], scope: _Scope) -> Stmt:
         mapping = self.mapping(leaves)
@@ -436,6 +426,7 @@ class _Nest:
             return block(*stmts)
 
         body = self.nested(data, leaves, scope, start)
+        self.cell = cell
         update = self.update(n, leaves, scope, reduction.where, lambda now, inner: self.combine(now, inner, kinds, cell))
         finish: list[Stmt] = []
         if local:
@@ -460,6 +451,8 @@ class _Nest:
             made = body(leaves, scope)
             return made if where is None else self.under(substitute(where, self.mapping(leaves)), made)
         name, rest = self.leaves[n], self.leaves[n + 1 :]
+        if name == self.calls:
+            return intrinsic_call(self, leaves, scope, lambda: self.update(n, leaves, scope, where, body), self.cell)
         if where is None or self.stage.root(name) is None or not self.ready(where, {*leaves, name}):
             return self.loop(name, rest, leaves, scope, lambda now, inner, _: self.update(n + 1, now, inner, where, body))
         # every axis of the condition is settled here

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,6 +141,8 @@ def arguments(outputs: tuple[Tensor, ...], args: Sequence[Tensor] | None) -> tup
     if args is None:
         return needed
     stands = {t.source: t for t in (*needed, *outputs) if isinstance(t, FixedTensor)}
+    if isinstance(args, Tensor) or not isinstance(args, Iterable):
+        raise DefinitionError(f"args is {args!r}; it is a list of tensors: the inputs in call order, then the outputs", here())
     listed = [stands.get(t, t) if isinstance(t, Tensor) else t for t in args]
     for t in listed:
         if not isinstance(t, Tensor):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from tedsl.lang.definition import reads_of
 from tedsl.lang.errors import LoweringError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .lang.errors import BuildError, here
+from .lang.errors import BuildError, here, locating
 from .lang.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def build(what: Any, args: Sequence[Tensor] | None = None, target: str = "c", na
     s = scheduled(what, tuned, sizes)
     from .backends.c.kernel import build_module
 
-    return build_module(c_module(s, args, name, check_indices, isa))
+    with locating():
+        return build_module(c_module(s, args, name, check_indices, isa))
 
 
 def emit(what: Any, args: Sequence[Tensor] | None = None, target: str = "c", name: str | None = None, **sizes: int) -> str:
@@ -53,6 +54,8 @@ def emit(what: Any, args: Sequence[Tensor] | None = None, target: str = "c", nam
 
 def c_module(s: Schedule, args: Sequence[Tensor] | None, name: str | None = None, check_indices: bool = True, isa: str | None = None) -> CModule:
     """The C module of a schedule."""
+    if name is not None and not isinstance(name, str):
+        raise BuildError(f"name={name!r}: the name of a kernel is a string", here())
     from .backends.c.codegen import generate
     from .schedule.nest import make_nest
 

@@ -246,6 +246,18 @@ def reduce_tensor(
     return make(kind.name.removeprefix("machine_"), shape, left, value)
 
 
+def mean(x: Tensor, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
+    """The mean of `x` over numbered dimensions, all of them without `axis`; of integers and bool in float64."""
+    wanted = dtype if dtype is not None or dtypes.is_float(x.dtype) else "float64"
+    total = reduce_tensor(REDUCERS["sum"], x, axis, None, wanted, keepdims)
+    over = range(x.rank) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
+    count: Any = 1
+    for a in over:
+        count = count * x.shape[a]
+    axes = axis_names(total.shape, count)
+    return make("mean", total.shape, axes, apply("divide", Access(total, axes), as_expr(count)))
+
+
 def _of_one(kind: Reducer, value: Expr, dtype: Any) -> Expr:
     """A reduction of a single element: the element, in the type of the result."""
     if kind.name in ("any", "all") and value.dtype != "bool":

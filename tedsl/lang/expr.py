@@ -127,14 +127,14 @@ class Expr(Operators):
         )
 
     def __index__(self) -> int:
-        raise DefinitionError(f"the expression `{self!r}` has no value until the kernel runs; a Python integer is needed here", here())
+        raise DefinitionError(
+            f"the expression `{self!r}` has no value until the kernel runs; a Python integer is needed here", here()
+        )
 
     __int__ = __float__ = __index__
 
     def __iter__(self) -> Iterator[Any]:
         raise DefinitionError(f"the expression `{self!r}` is a single value; it cannot be iterated over", here())
-
-    __array_ufunc__ = None  # so that NumPy scalars and arrays leave the operators to us
 
     def __eq__(self, other: object) -> Any:
         return _binary("equal", self, other)
@@ -237,7 +237,9 @@ class Apply(Expr):
             if isinstance(a, Axis) and isinstance(b, Axis):
                 return (a.name == b.name) == (self.function == "equal")
             if not any(isinstance(node, (Axis, Access)) for node in walk(self)):
-                return (a is b or (isinstance(a, Var) and isinstance(b, Var) and a.name == b.name)) == (self.function == "equal")
+                return (a is b or (isinstance(a, Var) and isinstance(b, Var) and a.name == b.name)) == (
+                    self.function == "equal"
+                )
         return super().__bool__()
 
     function = cast(str, property(lambda self: self.args[0]))
@@ -397,14 +399,19 @@ def as_expr(value: Any) -> Expr:
             here(),
         )
     if isinstance(value, np.ndarray):
-        raise DefinitionError("a NumPy array is no part of an expression: declare an input with te.tensor(name, shape, dtype) and pass the array in the call", here())
+        raise DefinitionError(
+            "a NumPy array is no part of an expression: declare an input with te.tensor(name, shape, dtype) and pass the array in the call",
+            here(),
+        )
     raise DefinitionError(f"{value!r} ({type(value).__name__}) is neither a number nor an expression", here())
 
 
 def _binary(function: str, a: Any, b: Any) -> Any:
     from .functions import apply
 
-    if isinstance(b, (str, bytes, type(None), tuple, list, dict, set)) or isinstance(a, (str, bytes, type(None), tuple, list, dict, set)):
+    if isinstance(b, (str, bytes, type(None), tuple, list, dict, set)) or isinstance(
+        a, (str, bytes, type(None), tuple, list, dict, set)
+    ):
         return NotImplemented
     return apply(function, a, b)
 
@@ -413,6 +420,32 @@ def _operator(function: str, swap: bool = False) -> Callable[[Any, Any], Any]:
     if swap:
         return lambda self, other: _binary(function, other, self)
     return lambda self, other: _binary(function, self, other)
+
+
+def _array_ufunc(self: Any, ufunc: Any, method: str, *operands: Any, **options: Any) -> Any:
+    """NumPy's functions of expressions and tensors, `np.exp(A)`, and its operators with a NumPy number or array on the left."""
+    from .functions import FUNCTIONS, apply
+
+    name = ufunc.__name__
+    if method != "__call__" or options:
+        given = f"np.{name}.{method}" if method != "__call__" else f"np.{name} with {', '.join(options)}="
+        raise DefinitionError(
+            f"{given} has no meaning for an expression; te.{name if name in FUNCTIONS else 'sum'} and the methods of tensors do",
+            here(),
+        )
+    operands = tuple(
+        e[()] if isinstance(e, np.ndarray) and e.ndim == 0 else e for e in operands
+    )  # NumPy's numbers come as arrays
+    if name == "matmul":
+        from .arrays import matmul
+
+        return matmul(*operands)
+    if name not in FUNCTIONS:
+        raise DefinitionError(
+            f"np.{name} is no function of tedsl; compose it of those that are, or register it with te.register_function",
+            here(),
+        )
+    return apply(name, *operands)
 
 
 _OPERATORS = {
@@ -439,7 +472,8 @@ def install_operators(cls: type) -> None:
 
     for name, function in {"neg": "negative", "abs": "absolute", "invert": "invert"}.items():
         setattr(cls, f"__{name}__", unary(function))
-    setattr(cls, "__pos__", lambda self: self)  # noqa: B010: mypy takes an attribute of a type for the operator of the type
+    setattr(cls, "__array_ufunc__", _array_ufunc)  # noqa: B010
+    setattr(cls, "__pos__", lambda self: self)  # noqa: B010 - mypy takes an attribute of a type for the operator of the type
 
 
 install_operators(Expr)

@@ -50,9 +50,9 @@ def counted(s: Any) -> Counter[tuple[str, str]]:
     "n,m,depth,v1,v2,v3", [(37, 29, 23, 4, 16, 5), (12, 8, 6, 4, 4, 3), (5, 1, 2, 8, 8, 8), (3, 4, 0, 2, 2, 2)]
 )
 def test_concrete_counts_are_exact(n: int, m: int, depth: int, v1: int, v2: int, v3: int) -> None:
-    A, B, C, s = matmul(n, m, depth)
+    A, _B, C, s = matmul(n, m, depth)
     Cr = s.cache_write(C, "cache")
-    io, jo, ii, ji = s[C].tile(i, j, v1, v2)
+    _io, jo, _ii, _ji = s[C].tile(i, j, v1, v2)
     s[Cr].compute_at(s[C], jo)
     ko, ki = s[Cr].split(k, factor=v3)
     s[Cr].reorder(ko, i, j, ki)
@@ -67,13 +67,13 @@ def test_concrete_counts_are_exact(n: int, m: int, depth: int, v1: int, v2: int,
 
 
 def test_overlap_of_a_stencil_is_counted_again() -> None:
-    X, H, V, s = two_stages()
+    _X, H, V, s = two_stages()
     plain = te.cost(s)
     assert plain.operations == 2 * 40 * 38 + 2 * 38 * 38
     assert (
         plain.moves["X", "global", "register"] == 3 * 40 * 38 and plain.moves["H", "global", "register"] == 3 * 38 * 38
     )
-    yo, xo, yi, xi = s[V].tile(y, x, 8, 16)
+    _yo, xo, _yi, _xi = s[V].tile(y, x, 8, 16)
     s[H].compute_at(s[V], xo)
     s[H].set_scope("cache")
     cost, brute = te.cost(s), counted(s)
@@ -104,7 +104,7 @@ def test_reducers_count_one_combination_a_value() -> None:
 
 
 def test_registers_and_footprints() -> None:
-    A, B, C, s = matmul()
+    _A, B, C, s = matmul()
     assert te.cost(s).registers == 1
     cost = te.cost(s)
     assert cost.footprint["global"] == 37 * 23 + 29 * 23 + 37 * 29
@@ -121,7 +121,7 @@ def test_symbolic_costs_are_those_of_numbers() -> None:
     C[i, j] = te.sum(A[i, k] * B[j, k])
     s = te.create_schedule(C)
     Cr = s.cache_write(C, "register")
-    io, jo, ii, ji = s[C].tile(i, j, v1, v2)
+    _io, jo, _ii, _ji = s[C].tile(i, j, v1, v2)
     s[Cr].compute_at(s[C], jo)
     ko, ki = s[Cr].split(k, factor=v3)
     s[Cr].reorder(ko, i, j, ki)
@@ -152,7 +152,7 @@ def test_symbolic_sizes_of_a_triangle_and_a_convolution() -> None:
     Y[i] = te.sum(X[k], where=k <= i)
     m = sympy.Symbol("n")
     found = te.cost(Y).operations
-    assert sympy.simplify(found.subs({s: m for s in found.free_symbols}) - m * (m + 1) / 2) == 0
+    assert sympy.simplify(found.subs(dict.fromkeys(found.free_symbols, m)) - m * (m + 1) / 2) == 0
     h = te.var("h", min=3)
     I, W = te.tensor("I", (h, h)), te.tensor("W", (3, 3))
     r, c = te.axes("r c")
@@ -161,11 +161,11 @@ def test_symbolic_sizes_of_a_triangle_and_a_convolution() -> None:
     s = te.create_schedule(Z)
     s[Z].tile(y, x, 8, 8)
     found = te.cost(s).operations
-    assert int(found.subs({v: 66 for v in found.free_symbols})) == 2 * 9 * 64 * 64
+    assert int(found.subs(dict.fromkeys(found.free_symbols, 66))) == 2 * 9 * 64 * 64
 
 
 def test_bytes_intensity_and_predicted_seconds() -> None:
-    A, B, C, s = matmul(32, 32, 32)
+    _A, _B, _C, s = matmul(32, 32, 32)
     cost = te.cost(s)
     assert cost.bytes == 4 * 2 * 32**3
     assert cost.intensity == pytest.approx(0.25)
@@ -177,7 +177,7 @@ def test_bytes_intensity_and_predicted_seconds() -> None:
 
 
 def test_the_table() -> None:
-    A, B, C, s = matmul(4, 4, 4)
+    _A, _B, C, s = matmul(4, 4, 4)
     assert str(te.cost(s)).splitlines() == [
         "operations             128",
         "A: global to register  64",
@@ -211,7 +211,7 @@ def test_every_apply_of_extents_has_a_count() -> None:
     X, Y = te.tensor("X", (50,)), te.tensor("Y", (20,))
     Y[i] = X[2 * i] + X[(i // 3) + 4]
     s = te.create_schedule(Y)
-    o, n = s[Y].split(i, nparts=3)
+    o, _n = s[Y].split(i, nparts=3)
     C = s.cache_read(X, "cache", Y)
     s[C].compute_at(s[Y], o)
     assert te.cost(s).moves["X", "global", "cache"] == counted(s)["load", "X"]

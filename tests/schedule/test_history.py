@@ -50,7 +50,7 @@ s["C"].parallel("i_o")"""
 
 
 def test_history_prints_as_python_that_replays_it() -> None:
-    A, B, C, s = scheduled()
+    _A, _B, C, s = scheduled()
     assert str(s.history) == PYTHON
     again = te.create_schedule(C)
     exec(PYTHON, {"s": again, "te": te})
@@ -59,7 +59,7 @@ def test_history_prints_as_python_that_replays_it() -> None:
 
 
 def test_history_travels_as_json() -> None:
-    A, B, C, s = scheduled()
+    _A, _B, C, s = scheduled()
     text = s.to_json()
     data = json.loads(text)
     assert data["version"] == 1 and data["steps"][1] == {
@@ -76,12 +76,12 @@ def test_history_travels_as_json() -> None:
 
 
 def test_steps_know_the_line_that_asked_for_them() -> None:
-    A, B, C, s = scheduled()
+    _A, _B, _C, s = scheduled()
     assert all(str(step.location).startswith("test_history.py:") for step in s.history)
 
 
 def test_undo_goes_back_step_by_step() -> None:
-    A, B, C, s = scheduled()
+    _A, _B, C, s = scheduled()
     texts = []
     fresh = te.create_schedule(C)
     for step in s.history:
@@ -98,7 +98,7 @@ def test_undo_goes_back_step_by_step() -> None:
 
 
 def test_a_handle_of_a_step_that_was_undone() -> None:
-    A, B, C, s = matmul()
+    _A, _B, C, s = matmul()
     Cr = s.cache_write(C, "cache")
     handle = s[Cr]
     s.undo()
@@ -109,9 +109,9 @@ def test_a_handle_of_a_step_that_was_undone() -> None:
 
 
 def test_copies_go_their_own_way_and_handles_fit_both() -> None:
-    A, B, C, s = matmul()
+    _A, _B, C, s = matmul()
     Cr = s.cache_write(C, "cache")
-    io, jo, ii, ji = s[C].tile(i, j, 4, 16)
+    io, jo, _ii, _ji = s[C].tile(i, j, 4, 16)
     for other in (s.copy(), copy.copy(s)):
         before = str(s)
         other[Cr].compute_at(other[C], jo)
@@ -124,7 +124,7 @@ def test_copies_go_their_own_way_and_handles_fit_both() -> None:
 
 
 def test_pickled_schedules_are_the_same() -> None:
-    A, B, C, s = scheduled()
+    _A, _B, _C, s = scheduled()
     again = pickle.loads(pickle.dumps(s))
     assert str(again) == str(s) and str(again.history) == PYTHON
     check(again)
@@ -137,8 +137,8 @@ def test_pickled_schedules_are_the_same() -> None:
 
 
 def test_schedules_of_other_programs_are_told_apart() -> None:
-    A, B, C, s = matmul()
-    X, H, V, other = two_stages()
+    A, _B, _C, s = matmul()
+    _X, H, _V, other = two_stages()
     refused(s, lambda: s[other[H]], "the stage H belongs to the schedule of V, and this is one of C")
     refused(s, lambda: s[H], "is no part of this schedule, whose stages are C")
     refused(s, lambda: s["H"], "this schedule has no stage H; its stages are C")
@@ -148,8 +148,8 @@ def test_schedules_of_other_programs_are_told_apart() -> None:
 
 
 def test_a_history_that_does_not_fit_leaves_nothing_behind() -> None:
-    A, B, C, s = scheduled()
-    X, H, V, other = two_stages()
+    _A, _B, _C, s = scheduled()
+    _X, _H, _V, other = two_stages()
     refused(other, lambda: other.replay(s.to_json()), "step 1 of 13 of the history", "does not fit this program", "C")
     refused(other, lambda: other.replay("{"), "is no JSON")
     refused(other, lambda: other.replay("[1]"), "1 is no step of a schedule")
@@ -173,7 +173,7 @@ def test_factors_are_numbers_later() -> None:
     v1, v2 = te.var("v1"), te.var("v2", min=2, multiple_of=2)
     A, B, C, s = matmul()
     Cr = s.cache_write(C, "cache")
-    io, jo, ii, ji = s[C].tile(i, j, v1, v2)
+    _io, jo, ii, _ji = s[C].tile(i, j, v1, v2)
     s[Cr].compute_at(s[C], jo)
     assert ii.extent == v1 and s.factors == ("v1", "v2")
     assert "C.cache: float32[v1, v2] in cache" in str(s) and "for i_o in 0..37 // v1:" in str(s)
@@ -197,7 +197,7 @@ def test_sizes_of_the_program_are_numbers_later() -> None:
     A, B, C = te.tensor("A", (n, 9)), te.tensor("B", (n, 9)), te.tensor("C")
     C[i, j] = te.sum(A[i, k] * B[j, k])
     s = te.create_schedule(C)
-    io, ii = s[C].split(i, factor=4)
+    io, _ii = s[C].split(i, factor=4)
     Bp = s.cache_read(B, "cache", C)
     s[Bp].compute_at(s[C], io)
     fixed = s.fixed(n=10)
@@ -228,7 +228,7 @@ def test_a_recurrence_and_several_results_of_fixed_sizes() -> None:
 
 
 def test_print_is_the_nest_with_kinds_scopes_and_sizes() -> None:
-    A, B, C, s = scheduled()
+    _A, _B, _C, s = scheduled()
     assert str(s).splitlines() == [
         "B.global: float32[29, 23] in global",
         "for j in 0..29:",
@@ -255,7 +255,7 @@ def test_print_is_the_nest_with_kinds_scopes_and_sizes() -> None:
 
 
 def test_a_notebook_shows_the_nest_coloured() -> None:
-    A, B, C, s = scheduled()
+    _A, _B, _C, s = scheduled()
     html = s._repr_html_()
     assert html.count("<span") == 9  # two temporaries, a parallel loop, three vectorised ones and three unrolled
     assert '<span style="color:#0072b2">for i_o in 0..10 parallel:</span>' in html

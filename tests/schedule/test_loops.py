@@ -92,7 +92,7 @@ def test_split_after_fuse_that_does_not_divide(factor: int) -> None:
 
 def test_fuse_after_split_that_does_not_divide() -> None:
     _, _, C, s = matmul()
-    o, n = s[C].split(i, factor=8)
+    _o, n = s[C].split(i, factor=8)
     f = s[C].fuse(n, j)
     s[C].split(f, factor=11)
     s[C].split(k, factor=5)

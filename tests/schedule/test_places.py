@@ -15,15 +15,15 @@ def buffers(s: te.schedule.Schedule) -> dict[str, tuple[int, ...]]:
 
 @pytest.mark.parametrize("fy,fx", [(8, 16), (7, 5), (64, 64), (1, 1)])
 def test_a_producer_computes_what_is_read_and_no_more(fy: int, fx: int) -> None:
-    X, H, V, s = two_stages()
-    yo, xo, yi, xi = s[V].tile(y, x, fy, fx)
+    _X, H, V, s = two_stages()
+    _yo, xo, _yi, _xi = s[V].tile(y, x, fy, fx)
     s[H].compute_at(s[V], xo)
     assert buffers(s) == {"H": (min(fy, 36) + 2, min(fx, 38))} if (fy, fx) != (64, 64) else {"H": (40, 38)}
     check(s)
 
 
 def test_inline_takes_the_place_of_every_read() -> None:
-    X, H, V, s = two_stages()
+    _X, H, _V, s = two_stages()
     s[H].compute_inline()
     assert buffers(s) == {}
     assert "H" not in check(s)
@@ -55,7 +55,7 @@ def test_a_chain_is_computed_from_the_reader_on() -> None:
 
 
 def test_reorder_keeps_readers_inside() -> None:
-    X, H, V, s = two_stages()
+    _X, H, V, s = two_stages()
     W = s.cache_write(V, "cache")
     s[W].compute_at(s[V], "y")
     s[H].compute_at(s[V], "y")
@@ -71,14 +71,14 @@ def test_strided_consumers() -> None:
     P[i] = X[i] * 2
     D[i] = P[4 * i] + P[4 * i + 1]
     s = te.create_schedule(D)
-    o, n = s[D].split(i, factor=8)
+    o, _n = s[D].split(i, factor=8)
     s[P].compute_at(s[D], o)
     assert buffers(s) == {"P": (30,)}
     check(s)
 
 
 def test_fused_loops_of_a_consumer() -> None:
-    X, H, V, s = two_stages(12)
+    _X, H, V, s = two_stages(12)
     f = s[V].fuse("y", "x")
     o, n = s[V].split(f, factor=7)
     s[H].compute_at(s[V], o)
@@ -89,11 +89,13 @@ def test_fused_loops_of_a_consumer() -> None:
 
 
 def test_scopes() -> None:
-    X, H, V, s = two_stages()
+    _X, H, V, s = two_stages()
     s[H].compute_at(s[V], "x")
     s[H].set_scope("register")
     assert s[H].scope == "register"
-    message = refused(s, lambda: te.lower(s), "H is kept in registers", "Unroll or vectorize that loop (s['H'].unroll('y'))")
+    message = refused(
+        s, lambda: te.lower(s), "H is kept in registers", "Unroll or vectorize that loop (s['H'].unroll('y'))"
+    )
     assert "keep H in the scope 'cache'" in message and "H: float32[3, 1] in register" in str(s)
     s[H].unroll("y")
     assert "H: float32[3, 1] in register" in check(s)
@@ -107,7 +109,7 @@ def test_scopes() -> None:
 
 
 def test_layouts_are_in_the_order_of_the_loops() -> None:
-    A, B, C, s = matmul()
+    _A, B, C, s = matmul()
     P = s.cache_read(B, "global", C)
     jo, ji = s[P].split("j", factor=8)
     s[P].layout(jo, "k", ji)
@@ -119,7 +121,7 @@ def test_layouts_are_in_the_order_of_the_loops() -> None:
 
 
 def test_a_layout_outlives_later_splits() -> None:
-    A, B, C, s = matmul()
+    _A, B, C, s = matmul()
     P = s.cache_read(B, "global", C)
     s[P].layout("k", "j")
     s[P].split("k", factor=4)
@@ -128,7 +130,7 @@ def test_a_layout_outlives_later_splits() -> None:
 
 
 def test_rows_are_aligned() -> None:
-    A, B, C, s = matmul()
+    _A, B, C, s = matmul()
     P = s.cache_read(B, "cache", C)
     s[P].storage_align("j", 16, 1)
     assert "rows aligned to 16 + 1" in check(s)
@@ -141,7 +143,7 @@ def test_rows_are_aligned() -> None:
 
 
 def test_double_buffers_take_turns_in_a_loop() -> None:
-    X, H, V, s = two_stages()
+    _X, H, V, s = two_stages()
     refused(s, lambda: s[H].double_buffer(), "it is not computed at a loop")
     s[H].compute_at(s[V], "y")
     s[H].double_buffer()
@@ -152,7 +154,7 @@ def test_double_buffers_take_turns_in_a_loop() -> None:
 
 
 def test_a_stage_is_not_computed_inside_of_itself() -> None:
-    X, H, V, s = two_stages()
+    _X, H, V, s = two_stages()
     refused(
         s, lambda: s[V].compute_at(s[V], "y"), "V is a result, of which all elements are stored", "s.cache_write(V, …)"
     )
@@ -222,7 +224,7 @@ def test_reductions_results_and_recurrences_are_not_inlined() -> None:
 
 
 def test_nothing_is_computed_between_lanes() -> None:
-    X, H, V, s = two_stages()
+    _X, H, V, s = two_stages()
     s[V].vectorize("x")
     refused(s, lambda: s[H].compute_at(s[V], "x"), "the loop x is vectorized", "Compute H at a loop further out")
     s.undo()
@@ -285,14 +287,19 @@ def test_prefetch_asks_for_what_later_steps_read() -> None:
 
 
 def test_refusals_of_prefetch() -> None:
-    A, B, C, s = matmul()
+    A, _B, C, s = matmul()
     refused(s, lambda: s[C].prefetch(A, i, 0), "the offset is 0; it is a whole number of steps of i, at least 1")
     refused(s, lambda: s[C].prefetch(C, i, 1), "prefetch of C in C: C does not read it; it reads A, B")
     refused(s, lambda: s[C].prefetch(A, "q", 1), "there is no such loop")
     T, idx, E = te.tensor("T", (7, 4)), te.tensor("idx", (5,), "int32"), te.tensor("E")
     E[i, j] = T[idx[i], j]
     s = te.create_schedule(E)
-    refused(s, lambda: s[E].prefetch(T, i, 1), "read at a place that depends on data", "Prefetch the tensor that holds the index")
+    refused(
+        s,
+        lambda: s[E].prefetch(T, i, 1),
+        "read at a place that depends on data",
+        "Prefetch the tensor that holds the index",
+    )
     s[E].prefetch(idx, i, 1)
     check(s)
     X, S, s = recurrence()

@@ -12,7 +12,7 @@ import tedsl as te
 
 
 def test_cache_read_makes_a_copy_for_its_readers() -> None:
-    A, B, C, s = matmul()
+    _A, B, C, s = matmul()
     Bp = s.cache_read(B, "cache", C)
     assert Bp.name == "B.cache" and Bp.shape == B.shape and s["B.cache"].scope == "cache"
     assert s[Bp].axis == (j, k)
@@ -29,13 +29,13 @@ def test_axes_of_a_copy_without_names() -> None:
     copy = s.cache_read(X, "cache", Y)
     assert [a.name for a in s[copy].axis] == ["i", "d1"]
     check(s)
-    H, _, _, s = two_stages()
+    _H, _, _, s = two_stages()
     copy = s.cache_read("H", "cache", "V")
     assert [a.name for a in s[copy].axis] == ["y", "x"]
 
 
 def test_names_of_stages_stay_unique() -> None:
-    A, B, C, s = matmul()
+    _A, B, C, s = matmul()
     first = s.cache_read(B, "cache", C)
     second = s.cache_read(first, "cache", C)
     third = s.cache_read(second, "register", C)
@@ -51,7 +51,7 @@ def test_names_of_stages_stay_unique() -> None:
 
 
 def test_readers_are_several_or_some() -> None:
-    X, H, V, s = two_stages()
+    _X, H, V, s = two_stages()
     W = te.tensor("W")
     W["y", "x"] = H["y", "x"] * 2
     s = te.create_schedule([V, W])
@@ -64,7 +64,7 @@ def test_readers_are_several_or_some() -> None:
 
 
 def test_a_copy_of_what_is_computed_at_a_loop_is_made_there() -> None:
-    X, H, V, s = two_stages()
+    _X, H, V, s = two_stages()
     s[H].compute_at(s[V], "y")
     R = s.cache_read(H, "register", V)
     refused(s, lambda: te.lower(s), "H.register is kept in registers")
@@ -91,11 +91,11 @@ def test_reads_that_depend_on_data_are_copied_whole() -> None:
 
 
 def test_cache_write_moves_the_reduction() -> None:
-    A, B, C, s = matmul()
+    _A, _B, C, s = matmul()
     Cr = s.cache_write(C, "register")
     assert Cr.name == "C.register" and s[Cr].axis == (i, j) and s[Cr].reduce_axis == (k,)
     assert s[C].reduce_axis == () and [a.name for a in s[C].loops] == ["i", "j"]
-    io, jo, ii, ji = s[C].tile(i, j, 4, 16)
+    _io, jo, ii, ji = s[C].tile(i, j, 4, 16)
     s[Cr].compute_at(s[C], jo)
     s[Cr].reorder(k, i, j)
     s[Cr].vectorize(j)
@@ -106,7 +106,7 @@ def test_cache_write_moves_the_reduction() -> None:
 
 
 def test_cache_write_keeps_what_was_done_to_the_copy() -> None:
-    A, B, C, s = matmul()
+    _A, _B, C, s = matmul()
     s[C].tile(i, j, 4, 16)
     Cr = s.cache_write(C, "cache")
     assert [a.name for a in s[C].loops] == ["i_o", "j_o", "i_i", "j_i"]
@@ -137,7 +137,7 @@ def test_cache_write_of_several_tensors() -> None:
 @pytest.mark.parametrize("how", [{"nparts": 4}, {"factor": 8}, {"factor": 5}, {"nparts": 100}])
 @pytest.mark.parametrize("which", [0, 1])
 def test_partial_results_of_splits_that_do_not_divide(how: dict[str, int], which: int) -> None:
-    A, B, C, s = matmul()
+    _A, _B, C, s = matmul()
     loops = s[C].split(k, **how)
     P = s.rfactor(C, loops[which])
     assert P.shape == (loops[which].extent, 37, 29) and P.name == "C.rf"
@@ -148,7 +148,7 @@ def test_partial_results_of_splits_that_do_not_divide(how: dict[str, int], which
 
 @pytest.mark.parametrize("place", [0, 1, 2, -1])
 def test_the_new_axis_stands_where_it_is_asked_for(place: int) -> None:
-    A, B, C, s = matmul()
+    _A, _B, C, s = matmul()
     P = s.rfactor(C, k, factor_axis=place)
     assert P.shape.index(23) == (place if place >= 0 else 2)
     check(s)
@@ -165,7 +165,7 @@ def test_every_reducer(reducer: str) -> None:
         P = s.rfactor(Y, loop)
         if nested:
             s[P].compute_at(s[Y], i)
-            s[P].reorder(s[P].reduce_axis[0], *[a for a in s[P].axis])
+            s[P].reorder(s[P].reduce_axis[0], *list(s[P].axis))
             s[P].vectorize(s[P].axis[0])
         check(s)
 
@@ -200,7 +200,7 @@ def test_rfactor_twice_and_of_fused_loops() -> None:
     s = te.create_schedule(L)
     f = s[L].fuse(r, c)
     o, n = s[L].split(f, nparts=3)
-    oo, oi = s[L].split(n, factor=8)
+    _oo, oi = s[L].split(n, factor=8)
     P = s.rfactor(L, o)
     assert P.shape == (3,)
     Q = s.rfactor(P, oi)
@@ -244,12 +244,12 @@ def test_refusals_of_cache_read() -> None:
     refused(s, lambda: s.cache_read(B, "cache", []), "it needs at least one reader; B is read by C")
     refused(s, lambda: s.cache_read(C, "cache", C), "C does not read it; C is read by nothing")
     refused(s, lambda: s.cache_read(B, "cache", A), "A is an input and has no loops")
-    X, S, s = recurrence()
+    _X, S, s = recurrence()
     refused(s, lambda: s.cache_read(S, "cache", S), "S computes it step by step while it reads it")
 
 
 def test_refusals_of_cache_write() -> None:
-    A, B, C, s = matmul()
+    A, _B, C, s = matmul()
     refused(
         s,
         lambda: s.cache_write(C, "nowhere"),
@@ -283,12 +283,12 @@ def test_refusals_of_cache_write() -> None:
         lambda: s.cache_write(C, "register"),
         "C.register reads A.cache, and is computed at the root, outside of the loop i of C",
     )
-    X, S, s = recurrence()
+    _X, S, s = recurrence()
     refused(s, lambda: s.cache_write(S, "cache"), "S has 2 equations, which take turns")
 
 
 def test_refusals_of_rfactor() -> None:
-    A, B, C, s = matmul()
+    A, _B, C, s = matmul()
     refused(s, lambda: s.rfactor(C, i), "i is not reduced over. Give one of k")
     refused(s, lambda: s.rfactor(C, "q"), "there is no such loop")
     refused(s, lambda: s.rfactor(C, k, 3), "factor_axis is 3", "from 0 to 2")
@@ -299,7 +299,7 @@ def test_refusals_of_rfactor() -> None:
     Cr = s.cache_write(C, "cache")
     refused(s, lambda: s.rfactor(C, k), "it is no reduction. The reduction that it reads is C.cache")
     s.rfactor(Cr, k)
-    X, H, V, s = two_stages()
+    _X, H, _V, s = two_stages()
     refused(s, lambda: s.rfactor(H, "y"), "it is no reduction, so there is nothing to take apart")
     m = te.axes("m")
     W, S = te.tensor("W", (5, 5)), te.tensor("S", (6, 5))

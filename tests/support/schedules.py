@@ -180,15 +180,16 @@ def random_schedule(program: Program, source: Source, most: int = 14) -> Any:
     walk_ = Walk(te.create_schedule(list(program.outputs)), source)
     walk_.steps(source.integer(1, most))
     s = walk_.s
+    sizes = untold(inputs_in_order(program.outputs), program.sizes)
     for stage in s.stages:  # registers have no addresses: the loops that run over them are unrolled
         if stage.scope == "register":
             for other in [stage, *(r for r in s.stages if set(stage.tensors) & set(te.schedule.state.reads(r.state)))]:
                 for leaf in other.loops:
                     if other.state.kind(leaf.name) == "serial" and leaf.extent in range(9):
                         _unless_refused(other.unroll, leaf)
-            if lacks_constants(s):
+            if lacks_constants(s, sizes):
                 _unless_refused(stage.set_scope, "cache")
-    while lacks_constants(s):  # what only the whole schedule can tell: take steps back until it may be
+    while lacks_constants(s, sizes):  # what only the whole schedule can tell: take steps back until it may be
         s.undo()
     verified(s)
     return s
@@ -201,10 +202,11 @@ def _unless_refused(primitive: Callable[..., Any], *args: Any) -> None:
         pass
 
 
-def lacks_constants(s: Any) -> bool:
+def lacks_constants(s: Any, sizes: dict[str, int]) -> bool:
     """Whether the whole schedule is refused, which only lowering can tell."""
     try:
         te.lower(s)
+        te.lower(s, **sizes)
     except te.ScheduleError:
         return True
     return False
