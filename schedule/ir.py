@@ -91,8 +91,9 @@ class For(Stmt):
     kind: str
     body: Stmt
     step: int = 1
-    origin: str = ""
+    origin: str = ""  # the stage and its axis
     pragmas: tuple[str, ...] = ()
+    step_from: str = ""  # the step of the schedule that made the loop
 
     @property
     def body_parts(self) -> tuple[Stmt, ...]:

@@ -17,10 +17,10 @@ from .fixing import FixedTensor
 from .inline import inlined
 from .ir import Allocate, Buffer, For, If, Stmt, expressions, preorder
 from .lower import lower_state
-from .passes import passes
 from .registers import check_registers
 from .show import nest_text
 from .state import State
+from .trace import run_passes
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +114,7 @@ def make_nest(state: State, args: Sequence[Tensor] | None, several: bool, check_
     state = inlined(state)
     checks = find_checks(state) if check_indices else None
     lowered = lower_state(state, inputs, checks)
-    stmt = lowered.stmt
-    for _, rule in passes():
-        stmt = rule(stmt)
+    stmt = run_passes(lowered.stmt)
     check_registers(stmt)
     ins = tuple(lowered.arguments[t] for t in inputs)
     outs = tuple(lowered.arguments[t] for t in state.outputs)

@@ -22,12 +22,19 @@ def simplify_pass(root: Stmt) -> Stmt:
     return simplify_in(root, Known()) or Block(())
 
 
+rewritten: dict[Expr, Expr] | None = None  # what `simpler` changed, where someone listens (schedule/trace.py)
+
+
 def simpler(e: Expr, known: Known) -> Expr:
     """An index or condition in normal form; a value with its indices in normal form."""
     if e.dtype == "int":
-        return simplify(e, known)
-    e = simplify_indices(e, known)
-    return simplify(e, known) if e.dtype == "bool" else e
+        made = simplify(e, known)
+    else:
+        made = simplify_indices(e, known)
+        made = simplify(made, known) if made.dtype == "bool" else made
+    if rewritten is not None and made is not e:
+        rewritten[e] = made
+    return made
 
 
 def simplify_in(stmt: Stmt, known: Known) -> Stmt | None:

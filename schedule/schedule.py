@@ -7,6 +7,7 @@ are names, so they work on copies and replays.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from tedsl.lang.errors import ScheduleError, here
@@ -172,6 +173,9 @@ class Schedule:
         state, made = cast(Any, rule)(self.state, *values, **known)
         step = Step(stage, primitive, tuple(args), dict(kwargs), location or here(), made)
         check(state, str(step))
+        if step.stage and made:  # the loops that it made know of it
+            stage_state = state.stage(step.stage)
+            state = state.updated(replace(stage_state, made_by=(*stage_state.made_by, *((n, step.call) for n in made))))
         self._past = (*self._past, (self.state, step))
         self.state = state
         return cast("tuple[str, ...]", made)

@@ -251,7 +251,8 @@ class _Generator:
 
     def note(self, stmt: For) -> str:
         """The comment that says where a loop comes from."""
-        return f"  /* {comment(stmt.origin)} */" if stmt.origin else ""
+        by = f": {stmt.step_from}" if stmt.step_from else ""
+        return f"  /* {comment(stmt.origin + by)} */" if stmt.origin else ""
 
     def independent(self, stmt: For) -> bool:
         """Whether an innermost loop that writes memory without `restrict` may be told to have no dependences: its writes are its own elements."""
