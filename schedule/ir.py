@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from tedsl.lang.expr import Access, Axis, Const, Expr, substitute, walk
+from tedsl.lang.expr import READS, Access, Axis, Const, Expr, substitution, walk
 from tedsl.lang.integers import Known
 from tedsl.lang.tensor import Dim, Tensor
 
@@ -171,12 +171,14 @@ def preorder(root: Stmt) -> Iterator[Stmt]:
 
 def with_bodies(stmt: Stmt, bodies: tuple[Stmt, ...]) -> Stmt:
     """The same statement around other bodies; itself when they are the same."""
-    if all(a is b for a, b in zip(bodies, stmt.body_parts, strict=True)):
+    if all([a is b for a, b in zip(bodies, stmt.body_parts, strict=True)]):
         return stmt
     if isinstance(stmt, Block):
         return block(*bodies)
     if isinstance(stmt, If):
         return replace(stmt, then=bodies[0], otherwise=bodies[1] if len(bodies) > 1 else None)
+    if isinstance(stmt, For):
+        return For(stmt.axis, stmt.lo, stmt.extent, stmt.kind, bodies[0], stmt.step, stmt.origin, stmt.pragmas)
     return replace(cast(Any, stmt), body=bodies[0])
 
 
@@ -199,11 +201,13 @@ def map_expressions(stmt: Stmt, rule: Callable[[Expr], Expr]) -> Stmt:
     """`stmt` with `rule` applied to the expressions that stand in it (not in its bodies)."""
     if isinstance(stmt, For):
         lo, extent = rule(stmt.lo), rule(stmt.extent)
-        return stmt if lo is stmt.lo and extent is stmt.extent else replace(stmt, lo=lo, extent=extent)
+        if lo is stmt.lo and extent is stmt.extent:
+            return stmt
+        return For(stmt.axis, lo, extent, stmt.kind, stmt.body, stmt.step, stmt.origin, stmt.pragmas)
     if isinstance(stmt, Store):
-        indices, value = tuple(map(rule, stmt.indices)), rule(stmt.value)
-        same = value is stmt.value and all(a is b for a, b in zip(indices, stmt.indices, strict=True))
-        return stmt if same else replace(stmt, indices=indices, value=value)
+        indices, value = tuple([rule(e) for e in stmt.indices]), rule(stmt.value)
+        same = value is stmt.value and all([a is b for a, b in zip(indices, stmt.indices, strict=True)])
+        return stmt if same else Store(stmt.buffer, indices, value, stmt.extra)
     if isinstance(stmt, If):
         return replace(stmt, condition=rule(stmt.condition))
     if isinstance(stmt, Assert):
@@ -215,11 +219,11 @@ def map_expressions(stmt: Stmt, rule: Callable[[Expr], Expr]) -> Stmt:
 
 def substitute_axis(root: Stmt, axis: Axis, value: Expr) -> Stmt:
     """`root` with a loop's axis replaced by a value (the loop itself is gone)."""
-    mapping: dict[Expr, Expr] = {axis: value}
+    replaced = substitution({axis: value})
 
     def visit(stmt: Stmt) -> Stmt:
-        stmt = map_expressions(stmt, lambda e: substitute(e, mapping))
-        return with_bodies(stmt, tuple(visit(b) for b in stmt.body_parts))
+        stmt = map_expressions(stmt, replaced)
+        return with_bodies(stmt, tuple([visit(b) for b in stmt.body_parts]))
 
     return visit(root)
 
@@ -234,7 +238,7 @@ def inside(known: Known, loop: For) -> Known:
 
 def loads(*roots: Expr) -> Iterator[Access]:
     """The accesses in expressions of the IR."""
-    return (n for n in walk(*roots) if isinstance(n, Access))
+    return (n for n in walk(*[e for e in roots if e.has & READS]) if isinstance(n, Access))
 
 
 def constant(e: Expr) -> int | None:

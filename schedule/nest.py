@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tedsl.lang.errors import DefinitionError, ScheduleError, here
-from tedsl.lang.expr import Access, Expr, Reduce, Var, walk
+from tedsl.lang.expr import SIZES, Access, Expr, Reduce, Var, walk
 from tedsl.lang.functions import apply
 from tedsl.lang.program import inputs_of
 from tedsl.lang.tensor import Tensor
@@ -166,7 +166,7 @@ def sizes_of(stmt: Stmt, buffers: tuple[Buffer, ...]) -> tuple[Var, ...]:
     exprs = [d for b in buffers for d in (*b.shape, *(b.strides or ())) if isinstance(d, Expr)]
     exprs += [e for s in preorder(stmt) for e in expressions(s)]
     exprs += [d for s in preorder(stmt) if isinstance(s, Allocate) for d in s.buffer.shape if isinstance(d, Expr)]
-    for node in walk(*exprs):
+    for node in walk(*[e for e in exprs if e.has & SIZES]):
         if isinstance(node, Var):
             other = found.setdefault(node.name, node)
             if other is not node:
