@@ -12,7 +12,7 @@ from typing import cast
 from tedsl.lang.expr import Const, Expr, substitution
 from tedsl.lang.integers import Known, simplify, simplify_indices
 
-from .ir import Block, For, If, Stmt, block, constant, inside, map_expressions, substitute_axis, with_bodies
+from .ir import Block, For, If, Stmt, block, constant, inside, map_expressions, preorder, substitute_axis, with_bodies
 
 UNROLL_LIMIT = 4096  # statements that full unrolling may make of one loop nest
 
