@@ -69,7 +69,7 @@ def total(value: Expr, axes: Sequence[Axis], where: Iterable[Expr] = ()) -> Expr
 
 def gather(term: Term, targets: Sequence[Axis]) -> list[Expr] | None:
     """The summands of the adjoint at `targets` that come from `term`; None when only data tells who reads an element."""
-    unknown = {axis: cast(Axis, Axis(f"{axis.name}\0", axis.lo, axis.extent)) for axis in term.domain}
+    unknown = {axis: Axis(f"{axis.name}\0", axis.lo, axis.extent) for axis in term.domain}
     away = cast("dict[Expr, Expr]", unknown)
     # what is read at the same index as the element itself is read at the target
     there = {
@@ -141,7 +141,7 @@ def named(
         if extent == 1:
             mapping[axis] = Const(lo) if isinstance(lo, int) else lo
             continue
-        made = cast(Axis, Axis(name, lo if step == 1 else 0, extent))
+        made = Axis(name, lo if step == 1 else 0, extent)
         mapping[axis] = made if step == 1 else lo + step * made
         axes.append(made)
     return mapping, axes, left
@@ -168,7 +168,7 @@ def scatter(name: str, term: Term, shape: tuple[Any, ...], location: Location | 
     domain = (*spread, *(a for a in domain if a not in used))
     if len(spread) < len(domain):
         # points that add to the same element anyway are summed first
-        own = {a: cast(Axis, Axis(a.name, 0, a.extent)) for a in spread}
+        own = {a: Axis(a.name, 0, a.extent) for a in spread}
         shifted = {a: (o if _is_zero_dim(a.lo) else o + a.lo) for a, o in own.items()}
         inner = total(
             substitute(value, cast("dict[Expr, Expr]", shifted)),

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from tedsl.lang.expr import READS, Access, Axis, Const, Expr, substitution, walk
 from tedsl.lang.integers import Known
@@ -169,6 +169,17 @@ def preorder(root: Stmt) -> Iterator[Stmt]:
         stack.extend(reversed(stmt.body_parts))
 
 
+_S = TypeVar("_S", bound=Stmt)
+
+
+def changed(stmt: _S, **fields: Any) -> _S:
+    """`dataclasses.replace` without its checks: unrolling makes statements by the thousand."""
+    made = object.__new__(type(stmt))
+    for name in type(stmt).__slots__:
+        object.__setattr__(made, name, fields[name] if name in fields else getattr(stmt, name))
+    return made
+
+
 def with_bodies(stmt: Stmt, bodies: tuple[Stmt, ...]) -> Stmt:
     """The same statement around other bodies; itself when they are the same."""
     if all([a is b for a, b in zip(bodies, stmt.body_parts, strict=True)]):
@@ -178,7 +189,7 @@ def with_bodies(stmt: Stmt, bodies: tuple[Stmt, ...]) -> Stmt:
     if isinstance(stmt, If):
         return replace(stmt, then=bodies[0], otherwise=bodies[1] if len(bodies) > 1 else None)
     if isinstance(stmt, For):
-        return For(stmt.axis, stmt.lo, stmt.extent, stmt.kind, bodies[0], stmt.step, stmt.origin, stmt.pragmas)
+        return changed(stmt, body=bodies[0])
     return replace(cast(Any, stmt), body=bodies[0])
 
 
@@ -203,11 +214,11 @@ def map_expressions(stmt: Stmt, rule: Callable[[Expr], Expr]) -> Stmt:
         lo, extent = rule(stmt.lo), rule(stmt.extent)
         if lo is stmt.lo and extent is stmt.extent:
             return stmt
-        return For(stmt.axis, lo, extent, stmt.kind, stmt.body, stmt.step, stmt.origin, stmt.pragmas)
+        return changed(stmt, lo=lo, extent=extent)
     if isinstance(stmt, Store):
         indices, value = tuple([rule(e) for e in stmt.indices]), rule(stmt.value)
         same = value is stmt.value and all([a is b for a, b in zip(indices, stmt.indices, strict=True)])
-        return stmt if same else Store(stmt.buffer, indices, value, stmt.extra)
+        return stmt if same else changed(stmt, indices=indices, value=value)
     if isinstance(stmt, If):
         return replace(stmt, condition=rule(stmt.condition))
     if isinstance(stmt, Assert):
