@@ -7,14 +7,14 @@ that needs it. A bool vector is a mask: integers of some width, all bits set or 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Var, free_axes, reads_tensors, substitute, walk
 from tedsl.lang.functions import FUNCTIONS
 from tedsl.lang.integers import Affine, Known, constant_bounds, prove, simplify
-from tedsl.schedule.ir import Allocate, Block, Buffer, For, If, Stmt, Store, constant, preorder, substitute_axis
+from tedsl.schedule.ir import Allocate, Block, Buffer, For, If, Stmt, Store, constant, loads, preorder, substitute_axis
 
 from . import vector_math
 from .scalar import CTYPES, VECTOR_NAMES, Scalars, short
@@ -63,8 +63,12 @@ class Vectors:
         return vector_math.vector_type(dtype, lanes)
 
     def width_of(self, loop: For) -> int:
-        """Lanes of the machine's vectors, for the widest type that a loop stores."""
-        kinds = {s.buffer.dtype for s in preorder(loop.body) if isinstance(s, Store)}
+        """Lanes of the machine's vectors, for the widest type that a loop stores or computes in."""
+        stores = [s for s in preorder(loop.body) if isinstance(s, Store)]
+        kinds = {s.buffer.dtype for s in stores}
+        if not any(b in self.g.locals for s in stores for b in (s.buffer, *(n.tensor for n in walk(s.value) if isinstance(n, Access)))):
+            # registers are cut by their own type in every loop that has them
+            kinds |= {n.dtype for s in stores for n in computed(s.value, loop.axis)}
         return max(self.g.vector_bytes // max((dtypes.itemsize(k) for k in kinds), default=4), 1)
 
     def chunks(self, loop: For) -> list[tuple[int, int]]:
@@ -237,7 +241,11 @@ class Vectors:
         if buffer in self.locals:
             g.put(f"{g.names.of((buffer, self.lanes), buffer.name)} = {value};")
             return
-        stride, offset = self.address(buffer, stmt.indices)
+        try:
+            stride, offset = self.address(buffer, stmt.indices)
+        except _Unfit:
+            self.scatter(stmt, value, self.elements(buffer, stmt.indices))
+            return
         if buffer in g.locals:
             g.put(f"{self.variable(buffer, stride, offset)} = {value};")
         elif stride == 1:
@@ -245,11 +253,16 @@ class Vectors:
         elif stride == 0:
             raise _Unfit
         else:
-            temporary = g.names.of((stmt, "lanes"), "lanes")
-            g.put(f"{{ {self.of(buffer.dtype)} {temporary} = {value};")
-            for lane in range(self.lanes):
-                g.put(f"  {self.at(buffer, offset + lane * stride)} = {temporary}[{lane}];")
-            g.put("}")
+            self.scatter(stmt, value, [self.at(buffer, offset + lane * stride) for lane in range(self.lanes)])
+
+    def scatter(self, stmt: Store, value: str, places: Sequence[str]) -> None:
+        """Store the lanes of a value one by one."""
+        g = self.g
+        temporary = g.names.of((stmt, "lanes"), "lanes")
+        g.put(f"{{ {self.of(stmt.buffer.dtype)} {temporary} = {value};")
+        for lane, place in enumerate(places):
+            g.put(f"  {place} = {temporary}[{lane}];")
+        g.put("}")
 
     # Addresses ---------------------------------------------------------------------------------------------------------------------------
 
@@ -271,6 +284,18 @@ class Vectors:
         if not form.linear and any(mentions(atom, self.axis) for atom in form.terms):
             raise _Unfit
         return stride, form
+
+    def elements(self, buffer: Buffer, indices: Sequence[Expr]) -> list[str]:
+        """The elements that the lanes read or write where these lie at no fixed distance: rows of a length that is a size, places told by data."""
+        g = self.g
+        if buffer in g.locals or any(cast(Buffer, a.tensor) in self.locals for i in indices for a in loads(i)):
+            raise _Unfit
+        assert self.axis is not None
+        found = []
+        for lane in range(self.lanes):
+            here = {self.axis: cast(Expr, self.base + lane)}
+            found.append(g.element(buffer, [simplify(substitute(i, here), g.known) if i.dtype == "int" else substitute(i, here) for i in indices]))
+        return found
 
     def at(self, buffer: Buffer, offset: Affine) -> str:
         return self.g.at(buffer, offset)
@@ -336,10 +361,13 @@ class Vectors:
         key = e, self.axis, self.base, self.lanes
         if key in self.reads and buffer not in g.locals:
             return self.reads[key]
-        stride, offset = self.address(buffer, e.indices)
+        kind = self.of(buffer.dtype)
+        try:
+            stride, offset = self.address(buffer, e.indices)
+        except _Unfit:
+            return f"({kind}){{{', '.join(self.elements(buffer, e.indices))}}}"
         if buffer in g.locals:
             return self.variable(buffer, stride, offset)
-        kind = self.of(buffer.dtype)
         if stride == 1:
             text = f"*(const {self.in_memory(buffer, offset)} *)&{self.at(buffer, offset)}"
             if offset.linear:  # what divides is printed by what is known here
@@ -357,7 +385,31 @@ class Vectors:
             return f"__builtin_convertvector({ones}, {self.of(e.dtype)})"
         if dtypes.is_integer(e.dtype) and dtypes.is_float(e.operand.dtype) and e.dtype in dtypes.UNSIGNED:
             raise _Unfit
-        return f"__builtin_convertvector({self.value(e.operand)}, {self.of(e.dtype)})"
+        text = self.value(e.operand)
+        kinds = [dtypes.strong(e.operand.dtype), *between(dtypes.strong(e.operand.dtype), e.dtype), e.dtype]
+        if self.lanes == 16 and kinds[0] in ("int8", "uint8") and dtypes.itemsize(kinds[min(2, len(kinds) - 1)]) == 4:
+            text = self.widened(text, *kinds[:3])
+            kinds = kinds[2:]
+        for kind in kinds[1:]:
+            text = f"__builtin_convertvector({text}, {self.of(kind)})"
+        return text
+
+    def widened(self, text: str, source: str, half: str, whole: str) -> str:
+        """Sixteen bytes as 32-bit numbers: one instruction of AVX-512, which gcc does not find by itself."""
+        x, h, w = (self.of(k) for k in (source, half, whole))
+        name = f"te_widen_{short(source)}x16_{short(whole)}"
+        self.g.vector_helpers[name] = f"""\
+static inline {w} {name}({x} x)
+{{
+#if defined(__AVX512F__) && !defined(__clang__)
+    typedef char bytes __attribute__((vector_size(16)));
+    typedef int words __attribute__((vector_size(64)));
+    return ({w})__builtin_ia32_pmov{"z" if source in dtypes.UNSIGNED else "s"}xbd512_mask((bytes)x, (words){{0}}, (short)-1);
+#else
+    return __builtin_convertvector(__builtin_convertvector(x, {h}), {w});
+#endif
+}}"""
+        return f"{name}({text})"
 
     def apply(self, e: Apply) -> str:
         f, dtype = e.function, dtypes.strong(e.dtype)
@@ -497,8 +549,14 @@ class Vectors:
             if e.function == "isnan":
                 x = self.whole(e.operands[0])
                 return self.resized(f"({x} != {x})", dtypes.itemsize(e.operands[0].dtype), width)
+            if e.function in ("isinf", "isfinite"):  # what is not finite leaves NaN when it is taken from itself
+                x = self.whole(e.operands[0])
+                text = f"(({x} - {x}) == 0)" if e.function == "isfinite" else f"(({x} == {x}) & (({x} - {x}) != 0))"
+                return self.resized(text, dtypes.itemsize(e.operands[0].dtype), width)
         if isinstance(e, Access):
             return self.resized(f"({self.read(e)} != 0)", 1, width)
+        if isinstance(e, Cast) and e.operand.dtype != "bool":
+            return self.resized(f"({self.value(e.operand)} != 0)", dtypes.itemsize(dtypes.strong(e.operand.dtype)), width)
         raise _Unfit
 
     def compare(self, e: Apply, width: int) -> str:
@@ -516,3 +574,27 @@ class Vectors:
     def resized(self, text: str, own: int, width: int) -> str:
         return text if own == width else f"__builtin_convertvector({text}, {self.of(f'int{8 * width}')})"
 
+
+def between(source: str, target: str) -> tuple[str, ...]:
+    """The types through which a vector conversion goes. In one step over several widths gcc converts element by element."""
+    have, want = dtypes.itemsize(source), dtypes.itemsize(target)
+    sign = "uint" if source in dtypes.UNSIGNED else "int"
+    if dtypes.is_integer(source) and dtypes.is_float(target) and have < 4:
+        return (*(f"{sign}16" for _ in range(have == 1)), "int32")
+    if dtypes.is_integer(source) and dtypes.is_integer(target) and want >= 4 * have:
+        return tuple(f"{sign}{8 * n}" for n in (2, 4) if have < n < want)
+    if dtypes.is_float(source) and dtypes.is_integer(target) and want < 4:
+        return ("int32", *("int16" for _ in range(want == 1)))
+    return ()
+
+
+def computed(value: Expr, axis: Axis) -> Iterator[Expr]:
+    """The parts of a value that differ from lane to lane, but for weak numbers and indices."""
+    stack = [value]
+    while stack:
+        e = stack.pop()
+        if mentions(e, axis):
+            if e.dtype not in dtypes.WEAK:
+                yield e
+            if not isinstance(e, Access):
+                stack += e.children
