@@ -112,7 +112,7 @@ def test_seeded_programs(first: int) -> None:
 
 @pytest.mark.parametrize("first", range(0, 120, 20))
 def test_gradients_of_gradients(first: int) -> None:
-    assert sum(compare_second(generate(Seeded(seed))) for seed in range(first, first + 20)) >= 8
+    assert sum(compare_second(generate(Seeded(seed))) for seed in range(first, first + 20)) >= 5
 
 
 @pytest.mark.fuzz
