@@ -509,7 +509,10 @@ class _Nest:
         return made
 
     def ready(self, where: Expr, names: set[str]) -> bool:
-        """Whether a condition can be settled when the loops `names` are open."""
+        """Whether a condition can be settled when the loops `names` are open: its axes are known, and what it reads is there."""
+        later = {t for axis, producers in self.attached.items() if axis not in names for p in producers for t in p.tensors}
+        if any(isinstance(n, Access) and n.tensor in later for n in walk(where)):
+            return False
         roots = {r for r in self.stage.roots if any(n is r for n in walk(where))}
         return all(r.name in self.fixed or self.involved(r.name) <= names for r in roots)
 
