@@ -203,6 +203,37 @@ def both(conditions: Iterable[Expr]) -> Expr:
     return reduce(lambda p, q: Apply("bitwise_and", (p, q)), parts)
 
 
+def total_of(summands: Iterable[Expr], dtype: str) -> Expr:
+    """The sum of expressions of type `dtype`, cases put together: ``where(c, a, 0) + where(~c, b, 0)`` is ``where(c, a, b)``."""
+    terms: list[Expr] = []
+    for summand in summands:
+        for n, term in enumerate(terms):
+            merged = _merged(term, summand)
+            if merged is not None:
+                terms[n] = merged
+                break
+        else:
+            terms.append(summand)
+    return reduce(add, terms, const(0, dtype))
+
+
+def _merged(a: Expr, b: Expr) -> Expr | None:
+    """The sum of two terms as one, where that is simpler."""
+    if isinstance(a, Apply) and isinstance(b, Apply) and a.function == b.function == "where":
+        (c, x, p), (d, y, q) = a.operands, b.operands
+        if c is d:
+            return select(c, total_of((x, y), a.dtype), total_of((p, q), a.dtype))
+        if negated(c) is d and is_zero(p) and is_zero(q):
+            return select(c, x, y)
+        if negated(d) is c and is_zero(p) and is_zero(q):
+            return select(d, y, x)
+        return None
+    if _alike(a, b) and not isinstance(a, Const):
+        together = add(a, b)
+        return None if isinstance(together, Apply) and together.function == "add" else together
+    return None
+
+
 def compare(name: str, a: Expr, b: Expr) -> Expr:
     """A comparison of two typed values."""
     return Apply(name, (a, b))

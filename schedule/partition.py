@@ -57,8 +57,8 @@ class _Partition:
         end = simplify(stmt.lo + stmt.extent, known)
         first, last = lo, end
         settled: list[Expr] = []  # what holds in the main part, by construction
-        for condition, below in _conditions(stmt.body, inner):
-            span = _always(condition, stmt.axis, below, inner)
+        for alternatives, below in _conditions(stmt.body, inner):
+            span = next((found for c in alternatives if (found := _always(c, stmt.axis, below, inner)) is not None), None)
             if span is None:
                 continue
             start, stop = (simplify(apply("minimum", apply("maximum", e, lo), end), known) for e in span)
@@ -99,9 +99,11 @@ def _size(stmt: Stmt) -> int:
     return sum(1 for _ in preorder(stmt))
 
 
-def _conditions(body: Stmt, known: Known) -> list[tuple[Expr, Known]]:
-    """Everything inside of a loop that would be simpler if it were settled, as conditions, with what is known where it stands."""
-    found: list[tuple[Expr, Known]] = []
+def _conditions(body: Stmt, known: Known) -> list[tuple[tuple[Expr, ...], Known]]:
+    """Everything inside of a loop that would be simpler if it were settled, as conditions (any one of several), with what is known where it
+    stands.
+    """
+    found: list[tuple[tuple[Expr, ...], Known]] = []
 
     def collect(e: Expr, here: Known) -> None:
         if not e.has & CHOICES:
@@ -112,17 +114,17 @@ def _conditions(body: Stmt, known: Known) -> list[tuple[Expr, Known]]:
                 a, b = node.operands
                 if (constant(b) is not None) == (node.function == "minimum"):
                     a, b = b, a
-                # one of the two holds: were both to hold where they are equal, that one step would be the main part
+                # one of the two holds
                 relation = ("less_equal", "less") if node.function == "minimum" else ("greater_equal", "greater")
-                found.extend([(apply(relation[0], a, b), here), (apply(relation[1], b, a), here)])
+                found.append(((apply(relation[0], a, b), apply(relation[1], b, a)), here))
             elif isinstance(node, Apply) and node.function == "where":
-                found.extend((c, here) for c in _affine(node.operands[0]))
+                found.extend(((c,), here) for c in _affine(node.operands[0]))
 
     def visit(stmt: Stmt, here: Known) -> None:
         for e in expressions(stmt) if not isinstance(stmt, Call) else ():  # a prefetch is not worth a cut
             collect(e, here)
         if isinstance(stmt, If):
-            found.extend((c, here) for c in _affine(stmt.condition))
+            found.extend(((c,), here) for c in _affine(stmt.condition))
             here = here.with_(conditions=(stmt.condition,))
         elif isinstance(stmt, For):
             here = inside(here, stmt)

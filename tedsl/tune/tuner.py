@@ -24,6 +24,7 @@ from tedsl.version import __version__
 
 from . import pool
 from .cores import available
+from .knowledge import Knowledge
 from .measure import Job
 from .process import START_SECONDS, Child, Deadline, Died
 from .progress import Silent, make_progress
@@ -33,7 +34,7 @@ from .rows import Trial
 from .search import KINDS, Candidate, GivenSearch, GridSearch, OptunaSearch, Search, make_search
 from .sending import pickled, workers_of
 from .store import Store
-from .template import Knob, Template, as_template
+from .template import Template, as_template
 from .worker import Made
 
 MOST_BUILDERS = 4
@@ -113,31 +114,17 @@ class _Run:
             raise TuneError(f"search={search!r}; a search is one of {', '.join(KINDS)}", here())
         if not timeout > 0:
             raise TuneError(f"timeout={timeout!r}; a number of seconds is needed", here())
-        self.trials, self.timeout, self.threads, self.rank, self.memory, self.seed = (
-            trials,
-            float(timeout),
-            threads,
-            rank,
-            memory,
-            seed,
-        )
+        self.trials, self.timeout, self.seed = trials, float(timeout), seed
+        self.threads, self.rank, self.memory = threads, rank, memory
         self.data = None if data is None else list(data)
         self.sizes = dict(sizes or {})
-        self.fingerprint = template.fingerprint()
         self.pickled = pickled(template)
         self.executor, self.progress = executor, progress
         self.store = Store(store, template.reference, self.args_text)
         self.where = store
         self.search: Search = make_search(search, seed, trials)
-        self.machines: set[tuple[str, str]] = set()
-        # What is known: configurations of this template as it stands; sources, whatever they came from
-        self.known: dict[str, Trial] = {}
-        self.by_source: dict[str, Trial] = {}
-        self.stale: dict[str, list[Trial]] = {}
-        self.seen_rows = 0
-        self.unlearned: list[Trial] = []
-        self.knobs: dict[str, Knob] = {}
-        self.counted: set[str] = set()
+        self.ranking = Ranking()
+        self.facts = Knowledge(self.store, template.fingerprint(), threads, self.ranking)
         # What is going on
         self.slots: list[_Slot] = []
         self.queue: list[tuple[Candidate, Search, Made, float]] = []
@@ -147,7 +134,6 @@ class _Run:
         self.skipped: dict[str, Trial] = {}
         self.fruitless = 0
         self.measured = self.failed = self.duplicates = self.rejected = self.saved = 0
-        self.ranking = Ranking()
         self.started = time.monotonic()
         self.interrupted = False
         self.rest: Search | None = None
@@ -166,9 +152,9 @@ class _Run:
         showing = False
         try:
             self._who()
-            self._refresh()
-            if len(self.counted) < self.trials:
-                self.progress.begin(len(self.counted), self.trials)
+            self.facts.refresh()
+            if len(self.facts.counted) < self.trials:
+                self.progress.begin(len(self.facts.counted), self.trials)
                 showing = True
                 self._start_builders()
                 while self._step():
@@ -196,12 +182,12 @@ class _Run:
     def _who(self) -> None:
         """Which machines measure."""
         if self.executor is None:
-            self.machines = {(m, c) for m, _, c in [pool.who()]}
+            self.facts.machines = {(m, c) for m, _, c in [pool.who()]}
             self.capacity = 1
         else:
             self.capacity = workers_of(self.executor)
             asked = [self.executor.submit(pool.who, n) for n in range(self.capacity)]
-            self.machines = {(m, c) for m, _, c in (f.result() for f in asked)}
+            self.facts.machines = {(m, c) for m, _, c in (f.result() for f in asked)}
 
     def _start_builders(self) -> None:
         cores = available()
@@ -251,7 +237,7 @@ class _Run:
             + sum(len(f) for f in self.followers.values())
             + sum(slot.candidate is not None for slot in self.slots)
         )
-        return self.trials - len(self.counted) - going
+        return self.trials - len(self.facts.counted) - going
 
     # Beginning ---------------------------------------------------------------------------------------------------------------------------
 
@@ -301,7 +287,7 @@ class _Run:
                 self.threads,
                 self.memory,
                 self.scratch if self.executor is None else None,
-                self._best_seconds(),
+                self.facts.best,
                 self.data,
             )
             if self.executor is None:
@@ -347,7 +333,7 @@ class _Run:
                 slot.deadline.restart(self.timeout)
         elif kind == "ask":
             value = search.answer(candidate, message[1])
-            slot.child.send(("stop",) if candidate.key in self.known else ("answer", value))
+            slot.child.send(("stop",) if candidate.key in self.facts.known else ("answer", value))
         elif kind == "predicted":
             candidate.guess = message[1]
             slot.settled = not self._promising(candidate, search)
@@ -367,7 +353,7 @@ class _Run:
         elif kind == "rejected":
             self.rejected += 1
             self.fruitless += 1
-            self._learn(candidate)
+            self.facts.learn(candidate, self.search)
             search.tell(candidate, None)
             self._free(slot)
         elif kind == "failed":
@@ -418,9 +404,9 @@ class _Run:
 
     def _promising(self, candidate: Candidate, search: Search) -> bool:
         """Whether code is to be generated for a candidate. If not, everything about it is settled here."""
-        self._refresh()
-        self._learn(candidate)
-        if candidate.key in self.known:
+        self.facts.refresh()
+        self.facts.learn(candidate, self.search)
+        if candidate.key in self.facts.known:
             self._repeated(candidate, search)
             return False
         if candidate.key in self.active:
@@ -428,8 +414,8 @@ class _Run:
             search.forget(candidate)
             return False
         guess = candidate.guess
-        if self.rank and candidate.forced is None and candidate.key not in self.stale:
-            if self.ranking.hopeless(guess, self._best_seconds()):
+        if self.rank and candidate.forced is None and candidate.key not in self.facts.stale:
+            if self.ranking.hopeless(guess, self.facts.best):
                 self.saved += 1
                 self.skipped[candidate.key] = self._blank(candidate, None)
                 search.tell(candidate, self.ranking.expected(guess))
@@ -439,18 +425,17 @@ class _Run:
 
     def _worth(self, candidate: Candidate, search: Search, made: Made, spent: float) -> bool:
         """Whether a candidate is to be compiled and measured. If not, everything about it is settled here."""
-        for row in self.stale.get(candidate.key, ()):
+        for row in self.facts.stale.get(candidate.key, ()):
             if row.source == made.source:  # the template's text has changed, and its kernel has not
-                self.known[candidate.key] = row
-                self.counted.add(candidate.key)
+                self.facts.take(row)
                 self._repeated(candidate, search)
                 return False
         if candidate.key in self.active:
             self.fruitless += 1
             search.forget(candidate)
             return False
-        if made.source in self.by_source:
-            self._duplicate(candidate, search, made, spent, self.by_source[made.source])
+        if made.source in self.facts.by_source:
+            self._duplicate(candidate, search, made, spent, self.facts.by_source[made.source])
             return False
         if made.source in self.followers:
             self.followers[made.source].append((candidate, search, made, spent))
@@ -459,15 +444,12 @@ class _Run:
         self.followers[made.source] = []
         return True
 
-    def _best_seconds(self) -> float | None:
-        return min((r.seconds for r in self.known.values() if r.seconds is not None), default=None)
-
     # Settling ----------------------------------------------------------------------------------------------------------------------------
 
     def _repeated(self, candidate: Candidate, search: Search) -> None:
         self.fruitless += 1
-        self._learn(candidate)
-        search.tell(candidate, self.known[candidate.key].seconds)
+        self.facts.learn(candidate, self.search)
+        search.tell(candidate, self.facts.known[candidate.key].seconds)
 
     def _landed(self, future: Future[Any]) -> None:
         candidate, search, made, spent = self.flying.pop(future)
@@ -482,7 +464,7 @@ class _Run:
             dict(candidate.config),
             template=self.template.reference,
             args=self.args_text,
-            fingerprint=self.fingerprint,
+            fingerprint=self.facts.fingerprint,
             version=__version__,
         )
         if candidate.guess is not None:
@@ -495,8 +477,8 @@ class _Run:
         self, candidate: Candidate, search: Search, made: Made | None, spent: float, found: Mapping[str, Any]
     ) -> None:
         """Write what came of a candidate, and of those with the same source."""
-        self._learn(candidate)
-        machine, compiler = next(iter(self.machines))
+        self.facts.learn(candidate, self.search)
+        machine, compiler = next(iter(self.facts.machines))
         fields = {"machine": machine, "compiler": compiler, **found}
         row = replace(
             self._blank(candidate, made),
@@ -511,13 +493,11 @@ class _Run:
             self.failed += 1
         else:
             self.measured += 1
-            if row.predicted and row.seconds:
-                self.ranking.pairs.append((row.predicted, row.seconds))
         if row.source:
-            self.by_source.setdefault(row.source, row)
+            self.facts.by_source.setdefault(row.source, row)
             for follower in self.followers.pop(row.source, ()):
                 self._duplicate(*follower, row)
-        self.progress.update(len(self.counted), self._best_seconds(), self.failed, self.saved + self.duplicates)
+        self.progress.update(len(self.facts.counted), self.facts.best, self.failed, self.saved + self.duplicates)
 
     def _duplicate(self, candidate: Candidate, search: Search, made: Made, spent: float, of: Trial) -> None:
         copied = {
@@ -533,56 +513,15 @@ class _Run:
 
     def _write(self, candidate: Candidate, search: Search, row: Trial) -> None:
         self.store.add(row, candidate.knobs)
-        self.known[row.key] = row
-        if row.kind == "duplicate":  # these are free
-            self.fruitless += 1
-        else:
-            self.counted.add(row.key)
-            self.fruitless = 0
+        self.facts.written(row)
+        self.fruitless = self.fruitless + 1 if row.kind == "duplicate" else 0
         search.tell(candidate, row.seconds)
-
-    # Knowing -----------------------------------------------------------------------------------------------------------------------------
-
-    def _refresh(self) -> None:
-        """Take in what is new in the store, from an earlier run or from another process."""
-        rows = self.store.rows()
-        for row in rows[self.seen_rows :]:
-            if (row.machine, row.compiler) not in self.machines:
-                continue
-            if (
-                row.source
-                and row.version == __version__
-                and (row.threads in (0, 1) or self.threads in (None, row.threads))
-            ):
-                self.by_source.setdefault(row.source, row)
-            if row.template != self.template.reference or row.args != self.args_text:
-                continue
-            if row.fingerprint == self.fingerprint and row.version == __version__:
-                if row.key not in self.known:
-                    self.known[row.key] = row
-                    self.unlearned.append(row)
-                    if row.predicted and row.seconds and row.kind == "measured":
-                        self.ranking.pairs.append((row.predicted, row.seconds))
-                if row.kind != "duplicate":
-                    self.counted.add(row.key)
-            elif row.source:
-                self.stale.setdefault(row.key, []).append(row)
-        self.seen_rows = len(rows)
-
-    def _learn(self, candidate: Candidate) -> None:
-        """The search is told of stored rows as soon as their knobs have been asked for."""
-        self.knobs |= candidate.knobs
-        later = []
-        for row in self.unlearned:
-            if set(row.config) <= set(self.knobs):
-                self.search.learn(row, self.knobs)
-            else:
-                later.append(row)
-        self.unlearned = later
 
     def _result(self) -> Result:
         rows = [
-            replace(r, made_by=self.template) for r in self.store.mine() if (r.machine, r.compiler) in self.machines
+            replace(r, made_by=self.template)
+            for r in self.store.mine()
+            if (r.machine, r.compiler) in self.facts.machines
         ]
         counts = {"failed": self.failed, "duplicates": self.duplicates, "rejected": self.rejected, "saved": self.saved}
         left_out = sorted(self.skipped.values(), key=lambda r: r.predicted or 0.0)
