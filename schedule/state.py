@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, cast
 
 from tedsl.lang.errors import Location
@@ -277,7 +278,12 @@ def cut_axes(stage: StageState) -> dict[str, int] | None:
 
 def reads(stage: StageState) -> tuple[Tensor, ...]:
     """The tensors that a stage reads."""
-    return Stage(stage.name, stage.tensors, stage.parts).reads
+    return _reads(stage.parts)
+
+
+@lru_cache(maxsize=2048)
+def _reads(parts: tuple[Part, ...]) -> tuple[Tensor, ...]:
+    return Stage("", (), parts).reads
 
 
 def stage_state(name: str, tensors: tuple[Tensor, ...], parts: tuple[Part, ...], is_output: bool = False, location: Location | None = None) -> StageState:
