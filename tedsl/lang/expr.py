@@ -341,7 +341,7 @@ def walk(*roots: Expr) -> Iterator[Expr]:
     while stack:
         node = stack.pop()
         if node is None:  # what lies below this one is done
-            yield cast(Expr, stack.pop())
+            yield stack.pop()  # type: ignore[misc]
         elif node not in seen:
             seen.add(node)
             if node.children:
