@@ -14,7 +14,7 @@ from tedsl.lang.expr import CHOICES, Apply, Axis, Expr, free_axes, reads_tensors
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import Known, conjuncts, prove, simplify, solve, upper
 
-from .ir import Call, For, If, Stmt, block, constant, expressions, inside, preorder, with_bodies
+from .ir import Call, For, If, Stmt, block, constant, expressions, inside, preorder, substitute_axis, with_bodies
 from .passes import simplify_in
 
 LIMIT = 6000  # statements that cutting may make of one nest
@@ -45,7 +45,23 @@ class _Partition:
         pieces = self.cut(stmt, known) if fixed or depth < DEPTH else None
         if pieces is None:
             return with_bodies(stmt, (self.visit(stmt.body, inside(known, stmt)),))
+        if stmt.kind == "parallel":
+            return self.shared(stmt, pieces, known)
         return block(*(self.loop(p, known, depth + 1) if isinstance(p, For) and p.axis is stmt.axis else self.visit(p, known) for p in pieces))
+
+    def shared(self, stmt: For, pieces: list[Stmt], known: Known) -> Stmt:
+        """The pieces of a parallel loop as alternatives in one loop: one loop after the other would have threads wait for each other."""
+        body: Stmt | None = None
+        for piece in reversed(pieces):
+            assert isinstance(piece, For)
+            here = inside(known, piece)
+            made = self.visit(piece.body, here)
+            if constant(piece.extent) == 1:
+                made = simplify_in(substitute_axis(made, stmt.axis, piece.lo), known) or block()
+            end = simplify(piece.lo + piece.extent, known)
+            body = made if body is None else If(apply("less", stmt.axis, end), made, body, added=False)
+        assert body is not None
+        return replace(stmt, body=body)
 
     def cut(self, stmt: For, known: Known) -> list[Stmt] | None:
         """The pieces of a loop, simplified; None when there is nothing to cut, or no room for it."""
@@ -82,10 +98,12 @@ class _Partition:
                 extent = simplify(apply("maximum", extent, 0), known)
             if constant(extent) == 0:
                 continue
-            kind = stmt.kind if not (stmt.kind == "parallel" and constant(extent) == 1) else "serial"
-            cut = replace(stmt, lo=a, extent=extent, kind=kind)
+            cut = replace(stmt, lo=a, extent=extent)
             if n == 1:
                 cut = replace(cut, body=simplify_in(cut.body, inside(known.with_(conditions=settled), cut)) or block())
+            if stmt.kind == "parallel":  # stays a loop, even of one step
+                pieces.append(replace(cut, body=simplify_in(cut.body, inside(known, cut)) or block()))
+                continue
             piece = simplify_in(cut, known)
             if piece is not None:
                 pieces.append(piece)
