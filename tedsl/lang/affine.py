@@ -91,6 +91,8 @@ class Affine:
     """``sum(coefficient * atom) + constant``; immutable by convention. `terms` has no zero coefficients."""
 
     __slots__ = ("_expr", "_linear", "constant", "terms")
+    _expr: Expr  # found when first asked for, as is the next
+    _linear: bool
 
     def __init__(self, terms: dict[Expr, int], constant: int = 0) -> None:
         self.terms = terms
@@ -170,7 +172,7 @@ class Affine:
         try:
             return self._linear
         except AttributeError:
-            self._linear: bool = all([type(atom) is Axis or type(atom) is Var for atom in self.terms])
+            self._linear = all([type(atom) is Axis or type(atom) is Var for atom in self.terms])
             return self._linear
 
     def content(self) -> int:

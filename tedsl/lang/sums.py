@@ -51,7 +51,7 @@ def _at_values(x: Affine, known: Known) -> Affine:
     result = x
     for atom, c in x.terms.items():
         if type(atom) is Axis:
-            value = known.only_value(atom)  # type: ignore[arg-type]
+            value = known.only_value(atom)
             if value is not None:
                 result = result.without(atom) + c * value
     return result
