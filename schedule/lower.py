@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from tedsl.lang.errors import LoweringError
-from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, rewrite, substitute, walk
+from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, Var, rewrite, substitute, walk
 from tedsl.lang.functions import apply, typed
 from tedsl.lang.integers import Known, constant_bounds, joined, prove, simplify, solve, upper
 from tedsl.lang.integers import conjuncts as conjuncts_of
@@ -325,7 +325,7 @@ class _Nest:
         if where is not None:
             lo, hi, step, remaining = self.filtered(substitute(where, self.mapping(now)), axis, lo, hi, probe)
         extent = simplify(hi - lo, scope.known)
-        if self.lowering.symbolic:
+        if self.lowering.symbolic and any(isinstance(n, Var) for n in walk(extent)):
             extent = whole_blocks(extent)
         elif not prove(extent >= 0, scope.known):
             extent = simplify(apply("maximum", extent, 0), scope.known)
@@ -341,8 +341,6 @@ class _Nest:
 
     def constraints(self, leaves: dict[str, Expr], rest: tuple[str, ...], name: str) -> list[Expr]:
         """What must hold from loop `name` on so that every axis stays in its range: those conditions whose innermost loop it is."""
-        if self.lowering.symbolic:
-            return []
         stage, found = self.stage, []
         for root in stage.roots:
             if root.name in self.fixed or root.name in stage.leaves:
@@ -355,7 +353,8 @@ class _Nest:
                 involved = self.involved(r.parent)
                 if name in involved and not involved & set(rest) and r.parent not in leaves:
                     found.append(local_value(stage, r.parent, leaves, self.sizes) < as_expr(stage.extent(r.parent, self.sizes)))
-        return [c for c in found if isinstance(c, Expr)]
+        symbolic = self.lowering.symbolic  # blocks of symbolic sizes, or in a symbolic number, are taken to fit
+        return [c for c in found if isinstance(c, Expr) and not (symbolic and any(isinstance(n, Var) for n in walk(c)))]
 
     def involved(self, name: str) -> set[str]:
         """The leaves that an axis or loop is made of."""

@@ -23,10 +23,11 @@ from tedsl.lang.errors import TuneError, here
 from tedsl.version import __version__
 
 from . import pool
+from .builders import Builder
 from .cores import available
 from .knowledge import Knowledge
 from .measure import Job
-from .process import START_SECONDS, Child, Deadline, Died
+from .process import Died
 from .progress import Silent, make_progress
 from .ranking import Ranking
 from .report import Result
@@ -77,25 +78,6 @@ def tune(template: Any, args: Any = (), *, trials: int = 100, store: Any = "tuni
     return run.go()
 
 
-class _Slot:
-    """A builder: its process, and the candidate that it is at."""
-
-    def __init__(self, core: int) -> None:
-        self.core = core
-        self.child: Child | None = None
-        self.candidate: Candidate | None = None
-        self.search: Search | None = None
-        self.made: Made | None = None
-        self.settled = False  # what comes of the candidate is known; only its process has to end it
-        self.phase = "start"
-        self.began = 0.0
-        self.deadline = Deadline(START_SECONDS)
-
-    @property
-    def idle(self) -> bool:
-        return self.phase == "idle"
-
-
 class _Run:
     def __init__(self, template: Template, args: Any, trials: int, store: Any, search: str, timeout: float, seed: int | None, executor: Executor | None,
                  threads: int | None, rank: bool, data: Any, sizes: Any, memory: int | None, progress: Silent) -> None:  # fmt: skip
@@ -126,14 +108,14 @@ class _Run:
         self.ranking = Ranking()
         self.facts = Knowledge(self.store, template.fingerprint(), threads, self.ranking)
         # What is going on
-        self.slots: list[_Slot] = []
+        self.builders: list[Builder] = []
         self.queue: list[tuple[Candidate, Search, Made, float]] = []
         self.flying: dict[Future[Any], tuple[Candidate, Search, Made, float]] = {}
         self.followers: dict[str, list[tuple[Candidate, Search, Made, float]]] = {}
         self.active: set[str] = set()
         self.skipped: dict[str, Trial] = {}
         self.fruitless = 0
-        self.measured = self.failed = self.duplicates = self.rejected = self.saved = 0
+        self.measured = self.failed = self.duplicates = self.rejected = 0
         self.started = time.monotonic()
         self.interrupted = False
         self.rest: Search | None = None
@@ -164,9 +146,8 @@ class _Run:
         finally:
             if showing:
                 self.progress.end()
-            for slot in self.slots:
-                if slot.child is not None:
-                    slot.child.kill()
+            for builder in self.builders:
+                builder.child.kill()
             for future in self.flying:
                 future.cancel()
             self.children.end()
@@ -193,40 +174,34 @@ class _Run:
         cores = available()
         if len(cores) > 2:
             cores = cores[:-1]  # the last one is for timing
-        self.slots = [_Slot(core) for core in cores[:MOST_BUILDERS]]
-        for slot in self.slots:
-            self._spawn(slot)
-
-    def _spawn(self, slot: _Slot) -> None:
-        slot.child, slot.candidate, slot.made, slot.settled, slot.phase = Child(), None, None, False, "start"
-        slot.deadline.restart(START_SECONDS)
+        self.builders = [Builder(core) for core in cores[:MOST_BUILDERS]]
 
     def _step(self) -> bool:
         """Start what can be started, wait, and deal with what comes. False when all is done."""
         self._submit()
-        for slot in self.slots:
-            if slot.idle:
-                self._begin(slot)
+        for builder in self.builders:
+            if builder.idle:
+                self._begin(builder)
         if not self._busy:
             return False
-        talking = {slot.child.connection: slot for slot in self.slots if slot.child is not None and not slot.idle}
-        until = min((slot.deadline.left for slot in talking.values()), default=60.0)
+        talking = {builder.child.connection: builder for builder in self.builders if not builder.idle}
+        until = min((builder.deadline.left for builder in talking.values()), default=60.0)
         ready = wait([*talking, self.wake_read], timeout=max(0.0, min(until, 60.0)))
         if self.wake_read in ready:
             os.read(self.wake_read, 4096)
         for connection in ready:
             if connection is not self.wake_read and connection != self.wake_read:
                 self._hear(talking[connection])  # type: ignore[index]
-        for slot in talking.values():
-            if not slot.idle and slot.deadline.left <= 0:
-                self._late(slot)
+        for builder in talking.values():
+            if not builder.idle and builder.deadline.left <= 0:
+                self._late(builder)
         for future in [f for f in self.flying if f.done()]:
             self._landed(future)
         return True
 
     @property
     def _busy(self) -> bool:
-        return bool(self.queue or self.flying or any(not slot.idle for slot in self.slots))
+        return bool(self.queue or self.flying or any(not builder.idle for builder in self.builders))
 
     @property
     def _wanted(self) -> int:
@@ -235,32 +210,23 @@ class _Run:
             len(self.queue)
             + len(self.flying)
             + sum(len(f) for f in self.followers.values())
-            + sum(slot.candidate is not None for slot in self.slots)
+            + sum(builder.candidate is not None for builder in self.builders)
         )
         return self.trials - len(self.facts.counted) - going
 
     # Beginning ---------------------------------------------------------------------------------------------------------------------------
 
-    def _begin(self, slot: _Slot) -> None:
+    def _begin(self, builder: Builder) -> None:
         if self._wanted <= 0 or len(self.queue) >= QUEUE:
             return
         search, candidate = self._next()
         if candidate is None:
             return
-        slot.candidate, slot.search, slot.made, slot.phase, slot.began = (
-            candidate,
-            search,
-            None,
-            "template",
-            time.monotonic(),
-        )
-        slot.deadline.restart(self.timeout)
         try:
-            assert slot.child is not None
-            slot.child.send(("build", slot.core, self.executor is None))
+            builder.begin(candidate, search, self.timeout, self.executor is None)
         except Died:
             search.forget(candidate)
-            self._spawn(slot)
+            builder.start()
 
     def _next(self) -> tuple[Search, Candidate | None]:
         """A candidate of the search; when that repeats itself, one of those that are left."""
@@ -306,99 +272,95 @@ class _Run:
 
     # Hearing -----------------------------------------------------------------------------------------------------------------------------
 
-    def _hear(self, slot: _Slot) -> None:
-        assert slot.child is not None
+    def _hear(self, builder: Builder) -> None:
         try:
-            message = slot.child.receive(0)
+            message = builder.child.receive(0)
         except TimeoutError:
             return
         except Died as e:
-            self._crashed(slot, str(e))
+            self._crashed(builder, str(e))
             return
         kind = message[0]
-        candidate, search = slot.candidate, slot.search
+        candidate, search = builder.candidate, builder.search
         if kind == "ready":
-            if slot.phase == "start":
-                slot.phase = "import"
-                slot.child.send(("template", self.pickled, self.args, self.sizes))
+            if builder.phase == "start":
+                builder.phase = "import"
+                builder.child.send(("template", self.pickled, self.args, self.sizes))
             else:
-                slot.phase = "idle"
+                builder.phase = "idle"
             return
         if kind == "failed" and candidate is None:
             raise TuneError(f"{self.template.name} cannot be tuned: {message[1]}", here())
         assert candidate is not None and search is not None
         if kind == "phase":
-            slot.phase = message[1]
+            builder.phase = message[1]
             if message[1] == "compiler":
-                slot.deadline.restart(self.timeout)
+                builder.deadline.restart(self.timeout)
         elif kind == "ask":
             value = search.answer(candidate, message[1])
-            slot.child.send(("stop",) if candidate.key in self.facts.known else ("answer", value))
+            builder.child.send(("stop",) if candidate.key in self.facts.known else ("answer", value))
         elif kind == "predicted":
             candidate.guess = message[1]
-            slot.settled = not self._promising(candidate, search)
-            slot.child.send(("stop",) if slot.settled else ("go",))
+            builder.reply(self._promising(candidate, search))
         elif kind == "made":
-            slot.made = message[1]
-            slot.settled = not self._worth(candidate, search, message[1], time.monotonic() - slot.began)
-            slot.child.send(("stop",) if slot.settled else ("go",))
+            builder.made = message[1]
+            builder.reply(self._worth(candidate, search, message[1], builder.spent))
         elif kind == "stopped":
-            if not slot.settled:  # while it was asking: the configuration is known
+            if not builder.settled:  # while it was asking: the configuration is known
                 self._repeated(candidate, search)
-            self._free(slot)
+            builder.free()
         elif kind == "compiled":
-            assert slot.made is not None
-            self.queue.append((candidate, search, slot.made, time.monotonic() - slot.began))
-            self._free(slot)
+            assert builder.made is not None
+            self.queue.append((candidate, search, builder.made, builder.spent))
+            builder.free()
         elif kind == "rejected":
             self.rejected += 1
             self.fruitless += 1
             self.facts.learn(candidate, self.search)
             search.tell(candidate, None)
-            self._free(slot)
+            builder.free()
         elif kind == "failed":
-            self._row(candidate, search, slot.made, time.monotonic() - slot.began, {"error": message[1]})
-            self._free(slot)
+            self._row(candidate, search, builder.made, builder.spent, {"error": message[1]})
+            builder.free()
 
-    def _free(self, slot: _Slot) -> None:
-        slot.candidate, slot.search, slot.made, slot.settled, slot.phase = None, None, None, False, "idle"
-
-    def _crashed(self, slot: _Slot, how: str) -> None:
-        if slot.candidate is None or slot.search is None:
+    def _crashed(self, builder: Builder, how: str) -> None:
+        if builder.candidate is None or builder.search is None:
             raise TuneError(
                 f"{self.template.name} cannot be tuned: the process that runs the template died when it was started: {how}",
                 here(),
             )
         self._row(
-            slot.candidate,
-            slot.search,
-            slot.made,
-            time.monotonic() - slot.began,
-            {"error": f"crash: the process of the {slot.phase} died: {how}"},
+            builder.candidate,
+            builder.search,
+            builder.made,
+            builder.spent,
+            {"error": f"crash: the process of the {builder.phase} died: {how}"},
         )
-        assert slot.child is not None
-        slot.child.kill()
-        self._spawn(slot)
+        builder.child.kill()
+        builder.start()
 
-    def _late(self, slot: _Slot) -> None:
-        assert slot.child is not None
-        slot.child.kill()
-        if slot.candidate is None or slot.search is None:
+    def _late(self, builder: Builder) -> None:
+        builder.child.kill()
+        if builder.candidate is None or builder.search is None:
             raise TuneError(
-                f"{self.template.name} cannot be tuned: importing it in another process took longer than {slot.deadline.seconds:g} s",
+                f"{self.template.name} cannot be tuned: importing it in another process took longer than {builder.deadline.seconds:g} s",
                 here(),
             )
         what = (
-            "the compiler" if slot.phase == "compiler" else "lowering" if slot.phase == "lowering" else "the template"
+            "the compiler"
+            if builder.phase == "compiler"
+            else "lowering"
+            if builder.phase == "lowering"
+            else "the template"
         )
         self._row(
-            slot.candidate,
-            slot.search,
-            slot.made,
-            time.monotonic() - slot.began,
-            {"error": f"timeout: {what} took longer than {slot.deadline.seconds:g} s"},
+            builder.candidate,
+            builder.search,
+            builder.made,
+            builder.spent,
+            {"error": f"timeout: {what} took longer than {builder.deadline.seconds:g} s"},
         )
-        self._spawn(slot)
+        builder.start()
 
     # Judging -----------------------------------------------------------------------------------------------------------------------------
 
@@ -416,7 +378,6 @@ class _Run:
         guess = candidate.guess
         if self.rank and candidate.forced is None and candidate.key not in self.facts.stale:
             if self.ranking.hopeless(guess, self.facts.best):
-                self.saved += 1
                 self.skipped[candidate.key] = self._blank(candidate, None)
                 search.tell(candidate, self.ranking.expected(guess))
                 return False
@@ -497,7 +458,7 @@ class _Run:
             self.facts.by_source.setdefault(row.source, row)
             for follower in self.followers.pop(row.source, ()):
                 self._duplicate(*follower, row)
-        self.progress.update(len(self.facts.counted), self.facts.best, self.failed, self.saved + self.duplicates)
+        self.progress.update(len(self.facts.counted), self.facts.best, self.failed, len(self.skipped) + self.duplicates)
 
     def _duplicate(self, candidate: Candidate, search: Search, made: Made, spent: float, of: Trial) -> None:
         copied = {
@@ -523,7 +484,12 @@ class _Run:
             for r in self.store.mine()
             if (r.machine, r.compiler) in self.facts.machines
         ]
-        counts = {"failed": self.failed, "duplicates": self.duplicates, "rejected": self.rejected, "saved": self.saved}
+        counts = {
+            "failed": self.failed,
+            "duplicates": self.duplicates,
+            "rejected": self.rejected,
+            "saved": len(self.skipped),
+        }
         left_out = sorted(self.skipped.values(), key=lambda r: r.predicted or 0.0)
         return Result(
             rows,
