@@ -64,7 +64,6 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
     top = Parser(
         prog="tedsl",
         description="Index expressions and schedules, compiled to C.",
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32),  # names and texts side by side
         epilog="'tedsl COMMAND --help' tells more about a command.",
     )
     top.add_argument("--version", action="version", version=f"tedsl {__version__}")
