@@ -487,7 +487,7 @@ static inline {w} {name}({x} x)
         known: Known = self.g.known
         for index, dim in zip(access.indices, buffer.shape, strict=True):
             low, high = constant_bounds(index, known)
-            if low is None or low < 0 or not (isinstance(dim, int) and high is not None and high < dim) and not prove(index < dim, known):
+            if low is None or low < 0 or (not (isinstance(dim, int) and high is not None and high < dim) and not prove(index < dim, known)):
                 return False
         return True
 
