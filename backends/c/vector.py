@@ -166,7 +166,7 @@ class Vectors:
             return
         stride, offset = self.address(buffer, stmt.indices)
         if buffer in g.locals:
-            g.put(f"{self.variable(buffer, stride, offset)} = {value};")
+            self.assign(buffer, stride, offset, value)
         elif stride == 1:
             if buffer.dtype == "bool":
                 value = f"(({self.of('bool')})({value}) & 1)"
@@ -210,7 +210,29 @@ class Vectors:
             return self.splat(self.g.locals[buffer].scalar(offset), buffer.dtype)
         if stride != 1 or offset.terms:
             raise _Unfit
-        return str(self.g.locals[buffer].vector(offset.constant, self.lanes))
+        name, lanes, part = self.g.locals[buffer].vector(offset.constant, self.lanes)
+        return name if lanes == self.lanes else f"{self.part_helper('part', buffer.dtype, lanes, part)}({name})"
+
+    def assign(self, buffer: Buffer, stride: int, offset: Affine, value: str) -> None:
+        """Store lanes in the local variable in which they are kept."""
+        if stride != 1 or offset.terms:
+            raise _Unfit
+        name, lanes, part = self.g.locals[buffer].vector(offset.constant, self.lanes)
+        if lanes != self.lanes:
+            value = f"{self.part_helper('put', buffer.dtype, lanes, part)}({name}, {value})"
+        self.g.put(f"{name} = {value};")
+
+    def part_helper(self, what: str, dtype: str, lanes: int, part: int) -> str:
+        """A function that takes a part out of a vector, or puts one in."""
+        name = f"te_{what}{part}_{short(dtype)}x{lanes}to{self.lanes}"
+        w, n = self.type(dtype, lanes), self.of(dtype)
+        union = f"union {{ {w} w; {n} n[{lanes // self.lanes}]; }} u = {{x}};"
+        if what == "part":
+            text = f"static inline {n} {name}({w} x) {{ {union} return u.n[{part}]; }}"
+        else:
+            text = f"static inline {w} {name}({w} x, {n} y) {{ {union} u.n[{part}] = y; return u.w; }}"
+        self.g.vector_helpers[name] = text
+        return name
 
     def of(self, dtype: str) -> str:
         """The C type of all lanes of a value."""
@@ -265,6 +287,8 @@ class Vectors:
     def cast(self, e: Cast) -> str:
         if e.dtype == "bool":
             raise _Unfit
+        if e.operand.dtype == "int" and e.dtype in ("int32", "int64") and (steps := self.steps(e)) is not None:
+            return steps
         if e.operand.dtype == "bool":
             size = dtypes.itemsize(e.dtype)
             ones = f"({self.mask(e.operand, size)} & 1)"
@@ -272,6 +296,18 @@ class Vectors:
         if dtypes.is_integer(e.dtype) and dtypes.is_float(e.operand.dtype) and e.dtype in dtypes.UNSIGNED:
             raise _Unfit
         return f"__builtin_convertvector({self.value(e.operand)}, {self.of(e.dtype)})"
+
+    def steps(self, e: Cast) -> str | None:
+        """An index that moves by the same number from lane to lane, in lanes of its own type; None for others."""
+        assert self.axis is not None
+        form = Affine.of(e.operand)
+        stride = form.terms.get(self.axis, 0)
+        rest = form.without(self.axis).plus(Affine.of(self.base), stride)
+        if any(self.varies(atom) for atom in rest.terms):
+            return None
+        kind, ctype = self.of(e.dtype), CTYPES[e.dtype]
+        self.g.scalars.known = self.g.known
+        return f"(({kind}){{{', '.join(str(stride * n) for n in range(self.lanes))}}} + ({ctype})({self.g.scalars.sum(rest)}))"
 
     def apply(self, e: Apply) -> str:
         f, dtype = e.function, dtypes.strong(e.dtype)
@@ -385,6 +421,8 @@ class Vectors:
         """The width in which a condition comes by itself: that of what it compares."""
         for node in walk(e):
             if isinstance(node, Apply) and (node.function in _COMPARE or FUNCTIONS[node.function].kind == "test") and self.varies(node):
+                if None not in map(self.narrow, node.operands):
+                    return 4
                 kind = dtypes.strong(dtypes.promote(*(x.dtype for x in node.operands)))
                 return dtypes.itemsize(kind)
         return 1
@@ -414,12 +452,25 @@ class Vectors:
 
     def compare(self, e: Apply, width: int) -> str:
         a, b = e.operands
+        narrow = self.narrow(a), self.narrow(b)
+        if None not in narrow:
+            a, b = cast("tuple[Expr, Expr]", narrow)
         kind = dtypes.strong(dtypes.promote(a.dtype, b.dtype))
         if kind == "bool":
             text = f"({self.mask(a, width)} ^ {self.mask(b, width)})"
             return text if e.function == "not_equal" else f"~{text}" if e.function == "equal" else self.unfit()
         left, right = self.operand(a), self.operand(b)
         return self.resized(f"({left} {_COMPARE[e.function]} {right})", dtypes.itemsize(kind), width)
+
+    def narrow(self, e: Expr) -> Expr | None:
+        """An integer of 64 bits as one of 32 where its value is the same: it has twice the lanes."""
+        if isinstance(e, Cast) and e.dtype == "int64" and e.operand.dtype == "int32":
+            return e.operand
+        if e.dtype == "int":
+            low, high = constant_bounds(e, self.g.known)
+            if low is not None and high is not None and -(2**31) <= low and high < 2**31:
+                return cast(Expr, Cast("int32", e))
+        return None
 
     def unfit(self) -> str:
         raise _Unfit

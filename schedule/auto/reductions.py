@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+from tedsl.lang import dtypes
+
 from ..schedule import Schedule
 from .facts import LARGE, Facts, View, count
 
 CHAINS = 4  # vectors of partial results, so that additions need not wait for one another
 BLOCKS = 64
+LAST = 4  # partial results that are combined one by one
 
 
 def _by_lanes(s: Schedule, name: str, axis: object, facts: Facts, lanes: int) -> None:
     """Reduce along a contiguous axis in lanes: partial results in registers, then a tree."""
-    handle = s[name]
-    _, inner = handle.split(axis, factor=lanes * CHAINS)
-    partial = s.rfactor(s[name].tensor, inner)
-    p = s[partial]
-    p.set_scope("register")
-    p.compute_at(s[name], _innermost(s, name))
-    lane = p.axis[0]
-    p.reorder(*[a for a in p.loops if a.name != lane.name], lane)
-    p.vectorize(lane)
+    width = lanes * CHAINS
+    _, inner = s[name].split(axis, factor=width)
+    partial = [s[_first(s.rfactor(name, inner))]]
+    while width > LAST:
+        width = lanes if width > lanes else width // 2
+        outer, inner = s[name].split(s[name].reduce_axis[0], factor=width)
+        partial.append(s[_first(s.rfactor(name, inner))])
+        partial[-1].unroll(partial[-1].reduce_axis[0])
+    s[name].unroll(s[name].reduce_axis[0])
+    row = _innermost(s, name)
+    for p in reversed(partial):
+        p.set_scope("register")
+        p.compute_at(s[name], row)
+        lane = p.axis[0]
+        p.reorder(*[a for a in p.loops if a.name != lane.name], lane)
+        p.vectorize(lane)
+
+
+def _first(made: object) -> object:
+    return made[0] if isinstance(made, list) else made
 
 
 def _innermost(s: Schedule, name: str) -> object:
@@ -28,15 +42,23 @@ def _innermost(s: Schedule, name: str) -> object:
     return [leaf for leaf in stage.leaves if not stage.is_reduction_loop(leaf)][-1]
 
 
+def _odd(view: View) -> bool:
+    """Whether a reduction has several results, or a position that does not fit into a lane of its values."""
+    reduction = view.reduction
+    if reduction is None or len(view.stage.tensors) > 1:
+        return True
+    return reduction.reducer.components > 1 and not (reduction.reducer.indexed and dtypes.itemsize(reduction.values[0].dtype) == 4)
+
+
 def rows(s: Schedule, name: str, facts: Facts) -> bool:
     """A reduction of which the last reduced axis is contiguous in memory."""
     stage = s.state.stage(name)
     view = View(stage)
     reduction = view.reduction
-    if reduction is None or not view.simple or reduction.where is not None or len(stage.tensors) > 1 or reduction.reducer.components > 1 or not view.axes:
+    if reduction is None or not view.simple or reduction.where is not None or not view.axes or _odd(view):
         return False
     axis = view.reduce_axes[-1]
-    lanes = facts.lanes(view.dtype)
+    lanes = facts.lanes(reduction.values[0].dtype if reduction.reducer.indexed else view.dtype)
     if count(axis.extent) < 2 * lanes or not any(view.stride(x, axis) == 1 for x in view.accesses) or any(view.stride(x, axis) not in (0, 1) for x in view.accesses):
         return False
     if view.work >= LARGE and stage.attach.kind == "root":
