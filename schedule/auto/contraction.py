@@ -11,7 +11,8 @@ from tedsl.lang.expr import Access, Apply, Axis, walk
 from tedsl.lang.tensor import Tensor
 
 from ..schedule import Schedule
-from .facts import LARGE, Facts, View, count
+from .facts import LARGE, Facts, View, count, seen
+from .fusion import into_reader
 
 UNROLL = 4  # steps of the reduction written out
 BLOCK_BYTES = 384 * 1024  # of rows that stay in the L2 cache while the panels go by
@@ -19,7 +20,7 @@ BLOCK_BYTES = 384 * 1024  # of rows that stay in the L2 cache while the panels g
 
 def contraction(s: Schedule, name: str, facts: Facts) -> bool:
     """A reduction in which at least one operand does not move with the columns, and another not with the rows."""
-    stage = s.state.stage(name)
+    stage = seen(s).stage(name)
     view = View(stage)
     reduction = view.reduction
     if reduction is None or not view.simple or reduction.where is not None or len(stage.tensors) > 1 or reduction.reducer.components > 1 or len(view.axes) < 2:
@@ -63,21 +64,21 @@ def tile_shape(view: View, facts: Facts, row: Axis, column: Axis) -> tuple[int, 
 
 
 def _schedule(s: Schedule, name: str, view: View, facts: Facts, row: Axis, column: Axis, height: int, width: int, moving: list[Access]) -> None:
-    result = s[name]
     reduce_names = [a.name for a in view.reduce_axes]
-    local = s[s.cache_write(view.stage.tensor, "register")]
-    row_outer, column_outer, row_inner, column_inner = result.tile(row, column, height, width)
+    result, local, names = into_reader(s, name)
+    row_outer, column_outer, row_inner, column_inner = result.tile(names[row.name], names[column.name], height, width)
     others = [a for a in view.axes if a is not row and a is not column]
+    outside = [names[a.name] for a in others]
     bytes_of_row = 4
     for a in view.reduce_axes:
         bytes_of_row *= count(a.extent)
     tiles = max(BLOCK_BYTES // max(bytes_of_row * height, 1), 1)
     if count(row.extent) > 2 * tiles * height:
         block, row_outer = result.split(row_outer, factor=tiles)
-        result.reorder(*others, block, column_outer, row_outer, row_inner, column_inner)
+        result.reorder(*outside, block, column_outer, row_outer, row_inner, column_inner)
     else:
         block = None
-        result.reorder(*others, column_outer, row_outer, row_inner, column_inner)
+        result.reorder(*outside, column_outer, row_outer, row_inner, column_inner)
     result.vectorize(column_inner)
     result.unroll(row_inner)
     local.compute_at(result, row_outer)
@@ -93,10 +94,17 @@ def _schedule(s: Schedule, name: str, view: View, facts: Facts, row: Axis, colum
     local.vectorize(column.name)
     local.unroll(row.name)
     if view.work >= LARGE and view.stage.attach.kind == "root":
-        outermost = others[0] if others and count(others[0].extent) > 1 else block if block is not None else column_outer
-        result.parallel(outermost)
+        result.parallel(_outermost(view, others, names, block, column_outer, row_outer))
     for tensor in _packed(view, moving, column, row):
         _pack(s, tensor, local.name, view, column, width)
+
+
+def _outermost(view: View, others: list[Axis], names: dict[str, str], block: object, column_outer: object, row_outer: object) -> object:
+    """The outermost loop with steps enough to share among threads."""
+    first = next((a for a in others if count(a.extent) > 1), None)
+    if first is not None:
+        return names[first.name]
+    return block if block is not None else column_outer
 
 
 def _packed(view: View, moving: list[Access], column: Axis, row: Axis) -> list[Tensor]:
