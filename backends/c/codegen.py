@@ -163,8 +163,12 @@ class _Generator:
 
     def statement(self, stmt: Stmt) -> None:
         if isinstance(stmt, Block):
-            for s in stmt.stmts:
-                self.statement(s)
+            n = 0
+            while n < len(stmt.stmts):
+                done = self.vectors.rows(stmt.stmts[n:]) if isinstance(stmt.stmts[n], For) else 0
+                if not done:
+                    self.statement(stmt.stmts[n])
+                n += done or 1
         elif isinstance(stmt, For):
             self.loop(stmt)
         elif isinstance(stmt, Store):

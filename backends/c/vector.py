@@ -8,7 +8,7 @@ that needs it. A bool vector is a mask: integers of some width, all bits set or 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Var, free_axes, substitute, walk
@@ -32,6 +32,9 @@ def mentions(e: Expr, axis: Axis) -> bool:
     return any(a is axis for a in free_axes(e))
 
 
+STRIDED = 4  # the largest distance between lanes for which whole vectors are read and shuffled
+
+
 class _Unfit(Exception):
     """The body of a loop has something for which there is no vector form."""
 
@@ -46,6 +49,8 @@ class Vectors:
         self.lanes = 1
         self.locals: set[Buffer] = set()  # scalars inside of the loop: one for each lane
         self.depends: dict[Expr, bool] = {}
+        self.ready: dict[Any, str] = {}  # vectors that were read and transposed before the loops that use them
+        self.shuffles: dict[tuple[str, str], str] = {}
 
     # Which loops, which vectors ----------------------------------------------------------------------------------------------------------
 
@@ -281,8 +286,111 @@ class Vectors:
         kind = self.of(buffer.dtype)
         if stride == 1:
             return f"*(const {kind}_u *)&{self.at(buffer, offset)}"
+        ready = self.ready.get((buffer, stride, self.lanes, offset.key()))
+        if ready is not None:
+            return ready
+        if 2 <= abs(stride) <= STRIDED or stride == -1:
+            return self.strided(buffer, stride, offset)
         items = ", ".join(self.at(buffer, offset + lane * stride) for lane in range(self.lanes))
         return f"({kind}){{{items}}}"
+
+    def strided(self, buffer: Buffer, stride: int, offset: Affine) -> str:
+        """Every second, third … element, picked out of whole vectors that together reach from the first to the last and no further."""
+        lanes, step = self.lanes, abs(stride)
+        first = offset if stride > 0 else offset + (lanes - 1) * stride
+        starts = [min(n * lanes, (lanes - 1) * step + 1 - lanes) for n in range(step)]
+        kind = self.of(buffer.dtype)
+        texts = [f"*(const {kind}_u *)&{self.at(buffer, first + s)}" for s in starts]
+        wanted = [(lane if stride > 0 else lanes - 1 - lane) * step for lane in range(lanes)]
+        holder = [next(n for n in reversed(range(step)) if starts[n] <= w) for w in wanted]
+        if step == 1:
+            return f"{self.shuffle(buffer.dtype, tuple(w for w in wanted))}({texts[0]}, {texts[0]})"
+        text = texts[0]
+        for n in range(1, step):  # lanes that are settled already stay where they are
+            picks = tuple(lanes + wanted[m] - starts[n] if holder[m] == n else (wanted[m] if n == 1 and holder[m] == 0 else m) for m in range(lanes))
+            text = f"{self.shuffle(buffer.dtype, picks)}({text}, {texts[n]})"
+        return text
+
+    def shuffle(self, dtype: str, picks: tuple[int, ...]) -> str:
+        """A function of two vectors that takes the lanes `picks` of both, those of the second counted on."""
+        t, i = self.of(dtype), self.of(f"int{8 * dtypes.itemsize(dtype)}")
+        body = ", ".join(map(str, picks))
+        if (dtype, body) in self.shuffles:
+            return self.shuffles[dtype, body]
+        name = f"te_shuffle{len(self.shuffles)}_{short(dtype)}x{len(picks)}"
+        text = (f"static inline {t} {name}({t} a, {t} b)\n{{\n#ifdef __clang__\n    return __builtin_shufflevector(a, b, {body});\n#else\n"
+                f"    return __builtin_shuffle(a, b, ({i}){{{body}}});\n#endif\n}}")  # fmt: skip
+        self.g.vector_helpers[name] = text
+        self.shuffles[dtype, body] = name
+        return name
+
+    # Tiles that are transposed -----------------------------------------------------------------------------------------------------------
+
+    def rows(self, stmts: Sequence[Stmt]) -> int:
+        """Print vectorised loops that follow one another and together read whole vectors (a tile of a transposed matrix): the vectors are read and
+        transposed in registers first. Returns how many of `stmts` were printed; 0 when they are not of this kind.
+        """
+        first = stmts[0]
+        if not isinstance(first, For) or first.kind != "vectorized" or not self.regular(first) or self.axis is not None:
+            return 0
+        chunks = self.chunks(first)
+        lanes = chunks[0][1]
+        group = [s for s in stmts[:lanes] if isinstance(s, For) and s.kind == "vectorized" and self.regular(s) and self.chunks(s) == chunks]
+        if len(chunks) != 1 or not 4 <= lanes <= 16 or len(group) < lanes or any(not isinstance(s.body, Store) for s in group):
+            return 0
+        written = {cast(Store, s.body).buffer for s in group}
+        g, start = self.g, chunks[0][0]
+        found: list[tuple[Buffer, int, Affine]] = []
+        strided = [self.places(s, start, written) for s in group]
+        for buffer, stride, offset in strided[0] or ():
+            if all(any(b is buffer and st == stride and o.same(offset + n) for b, st, o in more or ()) for n, more in enumerate(strided)):
+                found.append((buffer, stride, offset))
+        if not found:
+            return 0
+        g.open()
+        self.lanes = lanes
+        for buffer, stride, offset in found:
+            kind = self.of(buffer.dtype)
+            names = [g.names.of((first, buffer, offset.key(), n), f"{buffer.name}_row{n}") for n in range(lanes)]
+            for n, name in enumerate(names):
+                g.put(f"{kind} {name} = *(const {kind}_u *)&{self.at(buffer, offset + n * stride)};")
+            half = lanes // 2
+            while half:
+                low = tuple(m if not m & half else lanes + m - half for m in range(lanes))
+                high = tuple(m + half if not m & half else lanes + m for m in range(lanes))
+                take_low, take_high = self.shuffle(buffer.dtype, low), self.shuffle(buffer.dtype, high)
+                for n in range(lanes):
+                    if not n & half:
+                        a, b = names[n], names[n + half]
+                        g.put(f"{{ {kind} t = {take_low}({a}, {b}); {b} = {take_high}({a}, {b}); {a} = t; }}")
+                half //= 2
+            for n, name in enumerate(names):
+                self.ready[buffer, stride, lanes, (offset + n).key()] = name
+        for s in group:
+            if not self.loop(s):
+                g.loop(s)
+        self.ready.clear()
+        g.close()
+        return lanes
+
+    def places(self, loop: For, start: int, written: set[Buffer]) -> list[tuple[Buffer, int, Affine]]:
+        """The accesses of a loop's body that jump from lane to lane: buffer, distance, position of the first."""
+        self.axis, self.base, self.lanes, self.depends = loop.axis, Const(start), 1, {}
+        found = []
+        try:
+            for node in walk(cast(Store, loop.body).value):
+                if isinstance(node, Access):
+                    buffer = cast(Buffer, node.tensor)
+                    if buffer in self.g.locals or buffer in written or buffer in self.g.nest.aliasable or not buffer.shape or buffer.dtype in ("bool", "float16"):
+                        continue
+                    stride, offset = self.address(buffer, node.indices)
+                    if abs(stride) > 1:
+                        found.append((buffer, stride, offset))
+        except _Unfit:
+            return []
+        finally:
+            self.axis = None
+        return found
 
     def cast(self, e: Cast) -> str:
         if e.dtype == "bool":

@@ -9,6 +9,7 @@ from ..schedule import Schedule
 from .facts import LARGE, Facts, View, count, seen
 
 UNROLLED = 4  # vectors in a row
+BLOCK = 128  # rows and columns of a transposed matrix that are copied together
 ROWS = 4  # rows that are computed together when they read the same elements
 
 
@@ -25,7 +26,11 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
     handle = s[name]
     outer = view.axes[0]
     if crossed and count(last.extent) >= lanes and count(crossed[0].extent) >= 8:
-        row, _, inner_row, inner = handle.tile(crossed[0], last, 16, lanes)
+        row, column, inner_row, inner = handle.tile(crossed[0], last, lanes, lanes)
+        if count(crossed[0].extent) >= 4 * BLOCK and count(last.extent) >= 4 * BLOCK:  # within a block each page is visited once
+            row, row_inner = handle.split(row, factor=BLOCK // lanes)
+            column, column_inner = handle.split(column, factor=BLOCK // lanes)
+            handle.reorder(row, column, row_inner, column_inner, inner_row, inner)
         handle.vectorize(inner)
         handle.unroll(inner_row)
         outer = row if crossed[0] is view.axes[0] else outer
