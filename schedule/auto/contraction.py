@@ -27,7 +27,7 @@ def contraction(s: Schedule, name: str, facts: Facts) -> bool:
     stage = seen(s).stage(name)
     view = View(stage)
     reduction = view.reduction
-    if reduction is None or not view.simple or reduction.where is not None or len(stage.tensors) > 1 or reduction.reducer.components > 1 or len(view.axes) < 2:
+    if reduction is None or not view.simple or len(stage.tensors) > 1 or reduction.reducer.components > 1 or len(view.axes) < 2:
         return False
     depth = 1
     for a in view.reduce_axes:
@@ -61,6 +61,9 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
     """The register tile for a choice of axes; None when they do not fit."""
     lanes = facts.lanes(view.dtype)
     if count(column.extent) < max(lanes // 2, 2) or count(row.extent) < 2:
+        return None
+    where = view.reduction.where if view.reduction is not None else None
+    if where is not None and any(isinstance(n, Access) or n is column for n in walk(where)):
         return None
     moving = [x for x in view.accesses if view.uses(x, column)]
     still = [x for x in view.accesses if not view.uses(x, column)]
