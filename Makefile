@@ -38,7 +38,7 @@ fuzz: $(VENV)/.ready-test ## the property tests with many more examples (EXAMPLE
 
 bench: $(VENV)/.ready-bench ## measure against NumPy and others
 	@for file in benchmarks/[!_]*.py; do \
-	  echo "== $$file"; $(BIN)/python $$file $(BENCH_ARGS) || exit 1; \
+	  echo "== $$file"; TEDSL_BENCH_DOCS=$(CURDIR)/docs/performance.md $(BIN)/python $$file $(BENCH_ARGS) || exit 1; \
 	done
 
 clean: ## remove what was built (the environment stays)

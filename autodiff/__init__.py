@@ -8,4 +8,14 @@ from .register import register_function
 from .rules import custom_gradient, stop_gradient
 from .show import show
 
-__all__ = ["check_grad", "custom_gradient", "grad", "jacobian", "jvp", "register_function", "show", "stop_gradient", "vjp"]
+__all__ = [
+    "check_grad",
+    "custom_gradient",
+    "grad",
+    "jacobian",
+    "jvp",
+    "register_function",
+    "show",
+    "stop_gradient",
+    "vjp",
+]

@@ -17,6 +17,7 @@ from tedsl.lang.tensor import Tensor
 from .arithmetic import const, guarded
 from .forward import Forward
 from .reverse import Reverse, dependents, forward_program
+from .stored import check_stored, reading_stored
 from .terms import unused
 
 # Structures ----------------------------------------------------------------------------------------------------------------------------------
@@ -58,11 +59,12 @@ def rebuild(like: Any, results: Sequence[Any]) -> Any:
 
 
 def _real(tensor: Tensor, role: str) -> None:
-    tensor.shape  # raises when there is neither shape nor definition
+    _ = tensor.shape  # raises when there is neither shape nor definition
     if not dtypes.is_float(tensor.dtype):
         chain = _whole_source(tensor)
         raise GradientError(
-            f"{role} {tensor.name} is of type {tensor.dtype}, and only real numbers have derivatives{chain}", tensor.location or here()
+            f"{role} {tensor.name} is of type {tensor.dtype}, and only real numbers have derivatives{chain}",
+            tensor.location or here(),
         )
 
 
@@ -127,12 +129,15 @@ def _whole(value: Expr, depends: set[Tensor]) -> str:
 # Reverse mode --------------------------------------------------------------------------------------------------------------------------------
 
 
-def vjp(outputs: Any, wrt: Any, seed: Any = None) -> Any:
+def vjp(outputs: Any, wrt: Any, seed: Any = None, stored: Mapping[Tensor, Tensor] | None = None) -> Any:
     """The adjoints of `wrt`, given those of `outputs`: the seed times the Jacobian.
 
     outputs, wrt: tensors, or lists, tuples or dicts of them. seed: tensors in the structure of `outputs` and of their shapes; it may be left
     out where all outputs have rank 0. Returns tensors in the structure of `wrt`, of the shapes and types of `wrt`: index expressions, which can
     be printed (te.show), scheduled, built and differentiated again.
+
+    What a gradient reads of the forward pass is computed again, unless both are built together. stored: {tensor: input}, forward values that the
+    caller has kept (the states of a recurrence, say): the gradient reads the input instead, and nothing that leads to the tensor is computed.
 
     Raises GradientError for what has no gradient: outputs of integers, tensors that are not read, functions without a derivative.
 
@@ -151,7 +156,8 @@ def vjp(outputs: Any, wrt: Any, seed: Any = None) -> Any:
         for tensor in results:
             if tensor.rank:
                 raise GradientError(
-                    f"{tensor.name} has shape {tensor.shape}; it is no scalar, so te.vjp needs a seed: a tensor of its shape, its adjoint", here()
+                    f"{tensor.name} has shape {tensor.shape}; it is no scalar, so te.vjp needs a seed: a tensor of its shape, its adjoint",
+                    here(),
                 )
         seeds: list[Callable[[tuple[Axis, ...]], Expr]] = [_ones(t) for t in results]
     else:
@@ -160,14 +166,20 @@ def vjp(outputs: Any, wrt: Any, seed: Any = None) -> Any:
             raise GradientError(f"{len(results)} outputs need {len(results)} seeds, got {len(given)}", here())
         for tensor, s in zip(results, given):
             if not _same_shape(tensor, s):
-                raise GradientError(f"the seed {s.name} has shape {s.shape}, but {tensor.name} has shape {tensor.shape}", here())
+                raise GradientError(
+                    f"the seed {s.name} has shape {s.shape}, but {tensor.name} has shape {tensor.shape}", here()
+                )
             _real(s, "the seed")
         seeds = [elements_of(s) for s in given]
     _reachable(results, sources)
-    return rebuild(wrt, adjoints(results, seeds, sources))
+    kept = check_stored(stored)
+    gradients = adjoints(results, seeds, sources)
+    return rebuild(wrt, reading_stored(gradients, kept) if kept else gradients)
 
 
-def adjoints(outputs: Sequence[Tensor], seeds: Sequence[Callable[[tuple[Axis, ...]], Expr]], wrt: Sequence[Tensor]) -> list[Tensor]:
+def adjoints(
+    outputs: Sequence[Tensor], seeds: Sequence[Callable[[tuple[Axis, ...]], Expr]], wrt: Sequence[Tensor]
+) -> list[Tensor]:
     """The adjoints of `wrt`, 0 for one that no output depends on."""
     reverse = Reverse(outputs, seeds, wrt)
     return [reverse.result(t) for t in wrt]
@@ -188,12 +200,16 @@ def _same_shape(a: Tensor, b: Tensor) -> bool:
     def same(p: Any, q: Any) -> bool:
         if isinstance(p, int) and isinstance(q, int):
             return p == q
-        return simplify(apply("subtract", p, q)) is simplify(apply("subtract", p, p)) if isinstance(p, Expr) or isinstance(q, Expr) else False
+        return (
+            simplify(apply("subtract", p, q)) is simplify(apply("subtract", p, p))
+            if isinstance(p, Expr) or isinstance(q, Expr)
+            else False
+        )
 
     return a.rank == b.rank and all(same(p, q) for p, q in zip(a.shape, b.shape))
 
 
-def grad(scalar: Any, wrt: Any) -> Any:
+def grad(scalar: Any, wrt: Any, stored: Mapping[Tensor, Tensor] | None = None) -> Any:
     """The gradient of `scalar`, a tensor of rank 0 (several: of their sum), with respect to `wrt`. See `te.vjp`.
 
     >>> import tedsl as te
@@ -206,7 +222,7 @@ def grad(scalar: Any, wrt: Any) -> Any:
                 f"te.grad is of a scalar, and {tensor.name} has shape {tensor.shape}: sum it ({tensor.name}.sum()), or give each element a seed: "
                 f"te.vjp({tensor.name}, wrt, seed)", here()
             )  # fmt: skip
-    return vjp(scalar, wrt)
+    return vjp(scalar, wrt, stored=stored)
 
 
 def jacobian(outputs: Any, wrt: Any) -> Any:
@@ -261,7 +277,9 @@ def jvp(outputs: Any, tangents: Mapping[Tensor, Tensor]) -> Any:
     dB[i] = V[i] * cos(A[i])
     """
     if not isinstance(tangents, Mapping) or not tangents:
-        raise GradientError(f"te.jvp(Y, {{X: dX}}) needs a dict from tensors to their tangents, not {tangents!r}", here())
+        raise GradientError(
+            f"te.jvp(Y, {{X: dX}}) needs a dict from tensors to their tangents, not {tangents!r}", here()
+        )
     results = flatten(outputs, "the output")
     for tensor in results:
         _real(tensor, "the output")
@@ -269,7 +287,10 @@ def jvp(outputs: Any, tangents: Mapping[Tensor, Tensor]) -> Any:
         if not isinstance(tensor, Tensor) or not isinstance(tangent, Tensor):
             raise GradientError(f"te.jvp: {tensor!r}: {tangent!r} is not a tensor with its tangent, a tensor", here())
         if not _same_shape(tensor, tangent):
-            raise GradientError(f"the tangent {tangent.name} has shape {tangent.shape}, but {tensor.name} has shape {tensor.shape}", here())
+            raise GradientError(
+                f"the tangent {tangent.name} has shape {tangent.shape}, but {tensor.name} has shape {tensor.shape}",
+                here(),
+            )
         _real(tangent, "the tangent")
     _reachable(results, list(tangents))
     forward = Forward(results, tangents)

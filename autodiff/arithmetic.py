@@ -178,15 +178,3 @@ def compare(name: str, a: Expr, b: Expr) -> Expr:
 def opposite(condition: Expr) -> Expr:
     """``~condition``."""
     return negated(condition)
-
-
-def arithmetic_operations(e: Expr) -> int:
-    """How many operations of arithmetic, or calls, `e` takes (comparisons, selects and casts are not counted)."""
-    from tedsl.lang.expr import walk
-
-    free = ("where", "invert", "bitwise_and", "bitwise_or", "bitwise_xor")
-    return sum(
-        1
-        for n in walk(e)
-        if isinstance(n, Apply) and n.function not in free and n.dtype not in ("bool", "int")
-    )

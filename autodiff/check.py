@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tedsl.lang import dtypes
 from tedsl.lang.errors import GradientError, here
-from tedsl.lang.expr import Access, Cast, Const, Expr, Reduce, Var, rewrite, walk
+from tedsl.lang.expr import Access, Cast, Const, Expr, Reduce, Var, walk
 from tedsl.lang.program import inputs_of, program
-from tedsl.lang.scatter import ScatterPart
-from tedsl.lang.tensor import Definition, Part, Tensor
+from tedsl.lang.tensor import Definition, Tensor
 
 from .api import adjoints, elements_of, flatten, vjp
 from .forward import Forward
 from .rules import Rule
+from .stored import rewritten
 
-Values = dict[Tensor, Any]
+Values = dict[Tensor | str, Any]
 
 
 def check_grad(
-    outputs: Any, wrt: Any, order: int = 1, inputs: Mapping[Tensor, Any] | None = None, seed: int = 0, step: float = 1e-5, tolerance: float = 1e-5
+    outputs: Any,
+    wrt: Any,
+    order: int = 1,
+    inputs: Mapping[Tensor, Any] | None = None,
+    seed: int = 0,
+    step: float = 1e-5,
+    tolerance: float = 1e-5,
 ) -> float:
     """Compare the gradients of `outputs` with central differences along a random direction, in float64; returns the largest relative difference.
 
@@ -55,21 +60,31 @@ def check_grad(
 
 
 def _check(
-    outputs: list[Tensor], wrt: list[Tensor], values: Values, sizes: dict[str, int], order: int, rng: np.random.Generator, step: float, tolerance: float
+    outputs: list[Tensor],
+    wrt: list[Tensor],
+    values: Values,
+    sizes: dict[str, int],
+    order: int,
+    rng: np.random.Generator,
+    step: float,
+    tolerance: float,
 ) -> float:
     from tedsl.backends.reference import evaluate
 
     free = [t for t in wrt if t.is_input]
     if len(free) < len(wrt):
         names = ", ".join(t.name for t in wrt if not t.is_input)
-        raise GradientError(f"te.check_grad moves inputs, and {names} is computed: check with respect to what it is computed from", here())
+        raise GradientError(
+            f"te.check_grad moves inputs, and {names} is computed: check with respect to what it is computed from",
+            here(),
+        )
     seeds = [Tensor(f"seed_{t.name}", t.shape, "float64") for t in outputs]
     directions = {t: rng.standard_normal(_shape(t, sizes)) for t in wrt}
     values = {**values, **{s: rng.standard_normal(_shape(s, sizes)) for s in seeds}}
     moves = {t: Tensor(f"move_{t.name}", t.shape, "float64") for t in wrt}
 
     def weighed(moved: float) -> float:
-        at = {**values, **{t: values[t] + moved * d for t, d in directions.items()}}
+        at: Values = values | {t: values[t] + moved * d for t, d in directions.items()}
         found = evaluate(outputs, at)
         return float(sum((np.asarray(y) * values[s]).sum() for y, s in zip(found, seeds)))
 
@@ -81,7 +96,8 @@ def _check(
     if not any(isinstance(t.gradient, Rule) for stage in program(outputs).stages for t in stage.tensors):
         forward = Forward(outputs, moves)
         moved = [forward.result(t) for t in outputs]
-        tangents = evaluate(moved, {**values, **{m: directions[t] for t, m in moves.items()}})
+        given: Values = values | {m: directions[t] for t, m in moves.items()}
+        tangents = evaluate(moved, given)
         pairs["forward mode"] = float(sum((np.asarray(v) * values[s]).sum() for v, s in zip(tangents, seeds)))
     worst = 0.0
     for mode, value in pairs.items():
@@ -144,7 +160,10 @@ def in_float64(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> dict[Tensor,
         return {}
     for t in stages:
         if isinstance(t.gradient, Rule):
-            raise GradientError(f"{t.name} has a gradient of its own (te.custom_gradient); check it with inputs of float64, not {t.dtype}", here())
+            raise GradientError(
+                f"{t.name} has a gradient of its own (te.custom_gradient); check it with inputs of float64, not {t.dtype}",
+                here(),
+            )
     copies: dict[Tensor, Tensor] = {}
 
     def wide(dtype: str) -> str:
@@ -170,12 +189,5 @@ def in_float64(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> dict[Tensor,
         new = Definition(tuple(copies[t] for t in d.tensors), d.location)
         for n, t in enumerate(new.tensors):
             t.definition, t.component = new, n
-        new.parts = tuple(_rewritten(p, rule) for p in d.parts)
+        new.parts = tuple(rewritten(p, rule) for p in d.parts)
     return copies
-
-
-def _rewritten(part: Part, rule: Any) -> Part:
-    new = replace(part, lhs=tuple(rewrite(e, rule) for e in part.lhs), values=tuple(rewrite(e, rule) for e in part.values))
-    if isinstance(new, ScatterPart) and new.where is not None:
-        new = replace(new, where=rewrite(new.where, rule))
-    return new

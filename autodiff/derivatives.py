@@ -20,7 +20,7 @@ from typing import Any
 from tedsl.lang.affine import TRUE
 from tedsl.lang.expr import Apply, Cast, Const, Expr
 
-from .arithmetic import add, both, compare, const, divide, is_const, mul, negative, select, subtract
+from .arithmetic import add, both, compare, const, divide, mul, negative, select, subtract
 
 Row = Callable[..., "tuple[Expr | None, ...]"]
 
@@ -67,7 +67,7 @@ def _power(x: Expr, n: Expr, y: Expr) -> tuple[Expr | None, ...]:
     zero = compare("equal", x, _like(x, 0))
     base = mul(n, _call("power", x, subtract(n, _one(x))))
     base = select(compare("equal", n, _like(x, 0)), _like(x, 0), base)
-    if is_const(x):
+    if isinstance(x, Const):
         return base, mul(y, _like(x, math.log(x.value))) if x.value > 0 else mul(y, _call("log", x))
     return base, select(zero, _like(x, 0), mul(y, _call("log", x)))
 

@@ -49,7 +49,7 @@ class Forward:
                 )  # fmt: skip
             stages.append((stage, new))
         # all tangents of a recurrence first: its equations speak of each other
-        for stage, new in stages:
+        for _, new in stages:
             for t in new:
                 self.tangents[t] = Tensor(f"d{t.name}", t.shape, t.dtype, None, t.location)
         for stage, new in stages:

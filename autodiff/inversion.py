@@ -60,7 +60,12 @@ class _System:
 
     def copy(self) -> _System:
         return _System(
-            list(self.unknowns), list(self.equations), list(self.guards), self.known, dict(self.solved), set(self.quotients)
+            list(self.unknowns),
+            list(self.equations),
+            list(self.guards),
+            self.known,
+            dict(self.solved),
+            set(self.quotients),
         )
 
 
@@ -119,7 +124,7 @@ def _reads(e: Expr) -> bool:
 def _cases(equations: list[Expr]) -> list[tuple[list[Expr], list[Expr]]]:
     """The equations with every minimum, maximum, absolute and where decided, and the conditions under which it is so."""
     pending: list[tuple[list[Expr], list[Expr]]] = [(equations, [])]
-    done = []
+    done: list[tuple[list[Expr], list[Expr]]] = []
     while pending:
         current, guards = pending.pop(0)
         node = next(
@@ -189,7 +194,9 @@ def _take_quotients(system: _System) -> bool:
             if not any(n in unknowns for n in walk(y)) or any(n in unknowns for n in walk(d)) or _reads(atom):
                 continue
             if any(
-                isinstance(m, Apply) and m.function in ("floor_divide", "remainder") and any(n in unknowns for n in walk(m))
+                isinstance(m, Apply)
+                and m.function in ("floor_divide", "remainder")
+                and any(n in unknowns for n in walk(m))
                 for m in walk(y)
             ):
                 continue  # the inner one first
@@ -317,7 +324,9 @@ def _used_elsewhere(system: _System, n: int, axis: Axis) -> bool:
     return any(within(axis, e) for m, e in enumerate(system.equations) if m != n)
 
 
-def _replace(system: _System, n: int, axis: Axis, value: Expr, new: Iterable[Expr] = (), guards: Iterable[Expr] = ()) -> None:
+def _replace(
+    system: _System, n: int, axis: Axis, value: Expr, new: Iterable[Expr] = (), guards: Iterable[Expr] = ()
+) -> None:
     """Equation n says ``axis == value``; `new` are equations that take its place."""
     value = simplify(value, system.known)
     mapping: dict[Expr, Expr] = {axis: value}

@@ -98,7 +98,7 @@ def pull(
                         pass_on(cast(Apply, operand).operands[0], guards, scaled(g, result))
                     elif partial is not None:
                         pass_on(operand, guards, scaled(g, partial))
-    return found
+    return found[::-1]  # in reading order
 
 
 def _is_exponential_quotient(node: Apply) -> bool:

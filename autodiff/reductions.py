@@ -69,9 +69,7 @@ def pull_reduction(
         yield from _pull_folded(tensors[0].name, part, node, axes, by_component, interesting)
 
 
-def push_reduction(
-    tensors: Sequence[Tensor], part: Part, n: int, tangent: Any, interesting: Interesting
-) -> Expr:
+def push_reduction(tensors: Sequence[Tensor], part: Part, n: int, tangent: Any, interesting: Interesting) -> Expr:
     """The tangent of value `n` of `part`, a reduction."""
     node = cast(Reduce, part.values[n])
     if not any(v in active_nodes(v, interesting) for v in node.values):
@@ -96,7 +94,8 @@ def push_reduction(
 
 def _not_real(node: Reduce, location: Location | None) -> GradientError:
     return GradientError(
-        f"`{text(node)}` is of type {node.dtype} and has no derivative; te.stop_gradient says that it is meant as a constant", location
+        f"`{text(node)}` is of type {node.dtype} and has no derivative; te.stop_gradient says that it is meant as a constant",
+        location,
     )
 
 
@@ -146,7 +145,9 @@ def _blank(name: str, shape: tuple[Any, ...], kinds: Sequence[str], location: Lo
     return tensors
 
 
-def _equation(tensors: tuple[Tensor, ...], lhs: tuple[Expr, ...], values: Sequence[Expr], location: Location | None) -> None:
+def _equation(
+    tensors: tuple[Tensor, ...], lhs: tuple[Expr, ...], values: Sequence[Expr], location: Location | None
+) -> None:
     definition = cast(Definition, tensors[0].definition)
     definition.parts = (*definition.parts, Part(lhs, tuple(values), location))
 
@@ -173,7 +174,9 @@ class _Fold:
         return tuple(substitute(e, dict(zip(self.placeholders, self.values))) for e in found)
 
 
-def _fold(name: str, node: Reduce, outer: Sequence[Axis], axis: Axis, values: tuple[Expr, ...], location: Location | None) -> _Fold:
+def _fold(
+    name: str, node: Reduce, outer: Sequence[Axis], axis: Axis, values: tuple[Expr, ...], location: Location | None
+) -> _Fold:
     own, shifted, index = _own(outer)
     kinds = tuple(v.dtype for v in values)
     identity = node.reducer.identity(kinds)

@@ -15,7 +15,12 @@ PARAMETERS = ("x", "y", "z")
 
 
 def register_function(
-    name: str, c: str | None = None, numpy: Callable[..., Any] | None = None, derivative: Any = None, formula: Any = None, arity: int = 1
+    name: str,
+    c: str | None = None,
+    numpy: Callable[..., Any] | None = None,
+    derivative: Any = None,
+    formula: Any = None,
+    arity: int = 1,
 ) -> Callable[..., Any]:
     """Add an elementwise function of real numbers to the language; returns it. In `te.define` it goes by its name.
 
@@ -43,7 +48,9 @@ def register_function(
     if not isinstance(name, str) or not name.isidentifier() or not name.isascii():
         raise DefinitionError(f"te.register_function({name!r}): a function's name is an identifier", here())
     if name in FUNCTIONS and FUNCTIONS[name].c is None:
-        raise DefinitionError(f"te.register_function('{name}'): {name} is one of tedsl's own functions; choose another name", here())
+        raise DefinitionError(
+            f"te.register_function('{name}'): {name} is one of tedsl's own functions; choose another name", here()
+        )
     if arity not in (1, 2, 3):
         raise DefinitionError(f"te.register_function('{name}', arity={arity!r}): 1, 2 or 3 operands", here())
     if formula is not None:
@@ -77,14 +84,19 @@ def _row(name: str, arity: int, derivative: Any, formula: Any) -> Callable[..., 
 
         derivative = partial_derivatives(formula, PARAMETERS[:arity])
     if not callable(derivative):
-        raise GradientError(f"the derivative of {name} is {derivative!r}; it is a function of the operands that returns an expression", here())
+        raise GradientError(
+            f"the derivative of {name} is {derivative!r}; it is a function of the operands that returns an expression",
+            here(),
+        )
 
     def row(*operands: Expr) -> tuple[Expr | None, ...]:
         xs = operands[:-1]
         found = derivative(*xs)
         partials = tuple(found) if isinstance(found, (tuple, list)) else (found,)
         if len(partials) != arity:
-            raise GradientError(f"the derivative of {name} returned {len(partials)} expressions for {arity} operands", here())
+            raise GradientError(
+                f"the derivative of {name} returned {len(partials)} expressions for {arity} operands", here()
+            )
         return tuple(None if p is None else typed(as_expr(p), xs[0].dtype) for p in partials)
 
     return row

@@ -27,6 +27,7 @@ from .local import active_nodes, depends, differentiable, pull
 from .reductions import pull_reduction
 from .rules import Rule, Stop
 from .terms import Term, complete, gather, make, scatter, unused
+from .windows import dense
 
 Lookup = Callable[[Tensor, tuple[Expr, ...]], Expr]
 
@@ -124,7 +125,8 @@ class Reverse:
         self.targets: dict[Tensor, tuple[Axis, ...]] = {}
         self.summands: dict[Tensor, list[Expr]] = {}
         self.finished: dict[Tensor, Expr] = {}
-        self.own: set[Tensor] = set()  # tensors made here, over exactly the axes of an adjoint
+        self.own: dict[Tensor, Tensor] = {}  # tensors made here, over exactly the axes of the adjoint of another
+        self.padded: dict[Any, Tensor] = {}
         self.passed: set[Tensor] = set()  # tensors whose stages have passed their adjoints on
         for tensor, seed in zip(outputs, seeds, strict=True):
             if tensor in self.interesting:
@@ -166,7 +168,7 @@ class Reverse:
             if not _handy(value):
                 axes = self._lhs(tensor)
                 own = make(f"d{tensor.name}", axes, value, tensor.location)
-                self.own.add(own)
+                self.own[own] = tensor
                 value = Access(own, axes)
             self.finished[tensor] = value
         return self.finished[tensor]
@@ -184,11 +186,11 @@ class Reverse:
         value = self.adjoint(tensor)
         if value is None:
             value = const(0, tensor.dtype)
-        if isinstance(value, Access) and value.tensor in self.own and all(a is b for a, b in zip(value.indices, axes)):
+        if isinstance(value, Access) and self.own.get(value.tensor) is tensor:
             value.tensor.name = f"d{tensor.name}"
             return value.tensor
         made = make(f"d{tensor.name}", axes, value, tensor.location)
-        self.own.add(made)
+        self.own[made] = tensor
         self.finished[tensor] = Access(made, axes)
         return made
 
@@ -218,10 +220,11 @@ class Reverse:
                 continue
             adjoints = [at(t, part.lhs) if t in self.interesting else const(0, t.dtype) for t in stage.tensors]
             if isinstance(part.values[0], Reduce):
+                root = adjoints[0] if len(adjoints) == 1 and not stepwise else None
                 for found in pull_reduction(stage.tensors, part, adjoints, self._follows, stepwise):
                     r = found.reading
                     domain = (*part.axes, *found.axes)
-                    self._add(r.access, domain, (*guards, *found.where, *r.guards), r.adjoint, part.location)
+                    self._add(r.access, domain, (*guards, *found.where, *r.guards), r.adjoint, part.location, root)
                 continue
             for tensor, value, g in zip(stage.tensors, part.values, adjoints):
                 reuse: dict[Expr, Expr] = {}
@@ -234,17 +237,21 @@ class Reverse:
         return tensor in self.interesting
 
     def _add(
-        self, access: Access, domain: tuple[Axis, ...], guards: tuple[Expr, ...], g: Expr, location: Location | None
-    ) -> None:
-        """One access read at the points of `domain` where `guards` hold, with adjoint `g`."""
+        self, access: Access, domain: tuple[Axis, ...], guards: tuple[Expr, ...], g: Expr, location: Location | None,
+        root: Expr | None = None,
+    ) -> None:  # fmt: skip
+        """One access read at the points of `domain` where `guards` hold, with adjoint `g`: a multiple of `root`, if that is given."""
         tensor = access.tensor
         targets = (*self.batch, *self.axes_of(tensor, access.indices))
         term = Term((*self.batch, *domain), guards, (*self.batch, *access.indices), g)
-        found = gather(term, targets)
+        window = None
+        if root is not None and not self.batch:
+            window = dense(term, root, targets, f"d{tensor.name}", self.padded, location)
+        found = gather(term, targets) if window is None else [window]
         if found is None:
             shape = tuple(a.extent for a in targets)
             own = scatter(f"d{tensor.name}", term, shape, location)
-            self.own.add(own)
+            self.own[own] = tensor
             found = [Access(own, targets)]
         self.summands.setdefault(tensor, []).extend(e for e in found if not is_zero(e))
         self.summands[tensor] = self.summands[tensor] or [const(0, tensor.dtype)]
@@ -353,7 +360,9 @@ def _steps(group: Group) -> int:
 
 def _handy(value: Expr) -> bool:
     """Whether an adjoint is put in where it is needed instead of being stored."""
-    return isinstance(value, Const) or (isinstance(value, Access) and all(isinstance(e, (Axis, Const)) for e in value.indices))
+    return isinstance(value, Const) or (
+        isinstance(value, Access) and all(isinstance(e, (Axis, Const)) for e in value.indices)
+    )
 
 
 def _name_of(index: Expr) -> str | None:
@@ -371,7 +380,9 @@ def _settled(value: Expr) -> Expr:
 
     def rule(node: Expr) -> Expr | None:
         if isinstance(node, Access):
-            return Access(node.tensor, tuple(e if isinstance(e, (Axis, Const)) else simplify(e, known) for e in node.indices))
+            return Access(
+                node.tensor, tuple(e if isinstance(e, (Axis, Const)) else simplify(e, known) for e in node.indices)
+            )
         if isinstance(node, Apply) and node.function == "where":
             condition, a, b = node.operands
             condition = simplify(condition, known)

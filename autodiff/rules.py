@@ -23,7 +23,9 @@ STOP = Stop()
 class Rule:
     """The adjoints of `inputs` from those of `outputs`, by a function of the user's."""
 
-    def __init__(self, name: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], backward: Callable[..., Any]) -> None:
+    def __init__(
+        self, name: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], backward: Callable[..., Any]
+    ) -> None:
         self.name, self.inputs, self.outputs, self.backward = name, inputs, outputs, backward
 
     def __call__(self, adjoints: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -39,7 +41,8 @@ class Rule:
             if not isinstance(adjoint, Tensor) or adjoint.shape != tensor.shape:
                 what = f"a tensor of shape {adjoint.shape}" if isinstance(adjoint, Tensor) else repr(adjoint)
                 raise GradientError(
-                    f"the gradient of {self.name} returned {what} as the adjoint of {tensor.name}, which has shape {tensor.shape}", here()
+                    f"the gradient of {self.name} returned {what} as the adjoint of {tensor.name}, which has shape {tensor.shape}",
+                    here(),
                 )
         return tuple(a if a.dtype == t.dtype else a.astype(t.dtype) for t, a in zip(self.inputs, results))
 
@@ -97,10 +100,15 @@ def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*tensors: Any) -> Any:
         for t in tensors:
             if not isinstance(t, Tensor):
-                raise GradientError(f"{call.__name__} has a custom gradient, so its arguments are tensors; got {t!r}", here())
+                raise GradientError(
+                    f"{call.__name__} has a custom gradient, so its arguments are tensors; got {t!r}", here()
+                )
         found = function(*tensors)
         if not (isinstance(found, tuple) and len(found) == 2 and callable(found[1])):
-            raise GradientError(f"{call.__name__} with te.custom_gradient has to return a pair: the result, and a function of its adjoint", here())
+            raise GradientError(
+                f"{call.__name__} with te.custom_gradient has to return a pair: the result, and a function of its adjoint",
+                here(),
+            )
         results, backward = found
         several = isinstance(results, (tuple, list))
         outputs = tuple(results) if several else (results,)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, walk
 from tedsl.lang.functions import FUNCTIONS
 from tedsl.lang.printing import display
+from tedsl.lang.program import Stage
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.simplify import conjuncts
 from tedsl.lang.tensor import Definition, Part, Tensor
@@ -45,10 +46,10 @@ def show(outputs: Any, latex: bool = False) -> str:
 
 def _parts(definition: Definition, shown: Sequence[Tensor]) -> tuple[Part, ...]:
     """The equations of a definition; in terms of the reductions in it where these are shown on their own, since a gradient reads them."""
-    stages = definition.lifted or ()
+    stages: tuple[Stage, ...] = definition.lifted or ()
     hidden = {t for stage in stages[:-1] for t in stage.tensors}
     if hidden and hidden <= set(shown):
-        return cast("tuple[Part, ...]", stages[-1].parts)
+        return stages[-1].parts
     return definition.parts
 
 
@@ -163,7 +164,9 @@ class _Text:
         p = function.precedence
         if e.function == "negative":
             inner, precedence = self.visit(e.operands[0])
-            return (f"-{inner}", min(precedence, UNARY)) if precedence >= PRODUCT else (f"-{self.brackets(inner)}", UNARY)
+            return (
+                (f"-{inner}", min(precedence, UNARY)) if precedence >= PRODUCT else (f"-{self.brackets(inner)}", UNARY)
+            )
         if len(e.operands) == 1:
             return f"{function.symbol}{self.wrap(e.operands[0], p)}", p
         a, b = e.operands
@@ -183,7 +186,14 @@ _LATEX_SYMBOLS = {
     "less": "<", "less_equal": r"\le", "greater": ">", "greater_equal": r"\ge", "equal": "=", "not_equal": r"\ne", "bitwise_and": r"\wedge",
     "bitwise_or": r"\vee", "bitwise_xor": r"\oplus", "add": "+", "subtract": "-", "remainder": r"\bmod", "left_shift": r"\ll", "right_shift": r"\gg",
 }  # fmt: skip
-_LATEX_REDUCERS = {"sum": r"\sum", "prod": r"\prod", "max": r"\max", "min": r"\min", "any": r"\bigvee", "all": r"\bigwedge"}
+_LATEX_REDUCERS = {
+    "sum": r"\sum",
+    "prod": r"\prod",
+    "max": r"\max",
+    "min": r"\min",
+    "any": r"\bigvee",
+    "all": r"\bigwedge",
+}
 
 
 class _Latex(_Text):
@@ -236,7 +246,11 @@ class _Latex(_Text):
             conditions = r" \\ ".join([below, *(self.text(c) for c in conjuncts(e.where))])
             below = rf"\substack{{{conditions}}}"
         values = e.values[: e.reducer.arity]
-        body = self.wrap(values[0], SUMMATION + 1) if len(values) == 1 else self.brackets(", ".join(map(self.text, values)))
+        body = (
+            self.wrap(values[0], SUMMATION + 1)
+            if len(values) == 1
+            else self.brackets(", ".join(map(self.text, values)))
+        )
         plain = e.reducer.name.removeprefix("machine_")
         operator = _LATEX_REDUCERS.get(plain, rf"\operatorname*{{{self.symbol(plain)}}}")
         return rf"{operator}_{{{below}}} {body}", SUMMATION
@@ -265,7 +279,9 @@ class _Latex(_Text):
             return rf"\begin{{cases}} {a} & {c} \\ {b} & \text{{otherwise}} \end{{cases}}", ATOM
         if name == "negative":
             inner, precedence = self.visit(ops[0])
-            return (f"-{inner}", min(precedence, UNARY)) if precedence >= PRODUCT else (f"-{self.brackets(inner)}", UNARY)
+            return (
+                (f"-{inner}", min(precedence, UNARY)) if precedence >= PRODUCT else (f"-{self.brackets(inner)}", UNARY)
+            )
         if name == "invert":
             return r"\neg " + self.wrap(ops[0], UNARY), UNARY
         if name in _LATEX_SYMBOLS:

@@ -30,7 +30,9 @@ def partial_derivatives(formula: Any, names: Sequence[str]) -> Callable[..., tup
     formula = formula.subs({sympy.Symbol(n): s for n, s in zip(names, symbols)})
     unknown = formula.free_symbols - set(symbols)
     if unknown:
-        raise GradientError(f"formula={formula} has the symbols {', '.join(map(str, unknown))} beside {', '.join(names)}", here())
+        raise GradientError(
+            f"formula={formula} has the symbols {', '.join(map(str, unknown))} beside {', '.join(names)}", here()
+        )
     found = [sympy.simplify(sympy.diff(formula, s)) for s in symbols]
 
     def partials(*operands: Expr) -> tuple[Expr | None, ...]:
@@ -63,9 +65,16 @@ def from_sympy(e: Any, values: dict[Any, Expr]) -> Any:
         result: Any = None
         for value, condition in reversed(e.args):
             value = from_sympy(value, values)
-            result = value if result is None or condition == True else apply("where", from_sympy(condition, values), value, result)  # noqa: E712
+            result = (
+                value
+                if result is None or condition is sympy.true
+                else apply("where", from_sympy(condition, values), value, result)
+            )
         return result
     name = type(e).__name__
+    if name == "Heaviside":
+        (x,) = arguments[:1]
+        return apply("where", x > 0, 1.0, apply("where", apply("equal", x, 0), 0.5, 0.0))
     if name in _RELATIONS:
         return apply(_RELATIONS[name], *arguments)
     if name in ("Max", "Min"):
@@ -74,7 +83,10 @@ def from_sympy(e: Any, values: dict[Any, Expr]) -> Any:
             total = apply("maximum" if name == "Max" else "minimum", total, a)
         return total
     if name not in _FROM_SYMPY:
-        raise GradientError(f"SymPy's derivative contains {e}, and tedsl has no function {name}: give derivative=, a function of the operands", here())
+        raise GradientError(
+            f"SymPy's derivative contains {e}, and tedsl has no function {name}: give derivative=, a function of the operands",
+            here(),
+        )
     return apply(_FROM_SYMPY[name], *arguments)
 
 
@@ -85,7 +97,11 @@ def to_sympy(e: Expr, symbols: dict[Expr, Any]) -> Any:
     if e in symbols:
         return symbols[e]
     if isinstance(e, Const):
-        return sympy.nsimplify(e.value, [sympy.log(2), sympy.log(10), sympy.pi, 1 / sympy.log(2), 1 / sympy.log(10), 2 / sympy.sqrt(sympy.pi)], tolerance=1e-14)
+        return sympy.nsimplify(
+            e.value,
+            [sympy.log(2), sympy.log(10), sympy.pi, 1 / sympy.log(2), 1 / sympy.log(10), 2 / sympy.sqrt(sympy.pi)],
+            tolerance=1e-14,
+        )
     if isinstance(e, Cast):
         return to_sympy(e.operand, symbols)
     assert isinstance(e, Apply), e

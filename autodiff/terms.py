@@ -72,7 +72,9 @@ def gather(term: Term, targets: Sequence[Axis]) -> list[Expr] | None:
     unknown = {axis: cast(Axis, Axis(f"{axis.name}\0", axis.lo, axis.extent)) for axis in term.domain}
     away = cast("dict[Expr, Expr]", unknown)
     # what is read at the same index as the element itself is read at the target
-    there = {substitute(e, away): t for e, t in zip(term.indices, targets) if not isinstance(e, (Axis, Const, Access, Cast))}
+    there = {
+        substitute(e, away): t for e, t in zip(term.indices, targets) if not isinstance(e, (Axis, Const, Access, Cast))
+    }
     guards = [substitute(g, away) for g in term.guards]
     plain = [g for g in guards if not reads_data(g)]
     data = [g for g in guards if reads_data(g)]
@@ -85,7 +87,7 @@ def gather(term: Term, targets: Sequence[Axis]) -> list[Expr] | None:
     for family in found:
         conditions = [g for g in family.guards if not reads_data(g)]
         chosen = [substitute(g, family.mapping) for g in data] + [g for g in family.guards if reads_data(g)]
-        mapping, axes, conditions = _named(family.free, conditions, targets)
+        mapping, axes, conditions = named(family.free, conditions, targets)
         where = [simplify(substitute(g, mapping)) for g in conditions]
         known = Known({}, where)
 
@@ -93,7 +95,9 @@ def gather(term: Term, targets: Sequence[Axis]) -> list[Expr] | None:
             return tidy(substitute(e, mapping), known)
 
         summand = moved(substitute(value, family.mapping))
-        for condition in reversed(chosen):  # one inside the other: a later one may be readable only where the earlier ones hold
+        for condition in reversed(
+            chosen
+        ):  # one inside the other: a later one may be readable only where the earlier ones hold
             summand = guarded([moved(condition)], summand)
         result.append(total(summand, axes, implied(where)))
     return result
@@ -115,29 +119,31 @@ def tidy(e: Expr, known: Known) -> Expr:
     return rewrite(e, rule)
 
 
-def _named(
+def named(
     free: Sequence[Axis], guards: Sequence[Expr], targets: Sequence[Axis]
 ) -> tuple[dict[Expr, Expr], list[Axis], list[Expr]]:
-    """Names for the axes that are left: their own unless a target has it. Constant bounds on one become its range."""
+    """Names for the axes that are left: their own unless a target has it. Constant bounds and steps of one become its range."""
     taken = {t.name for t in targets}
     mapping: dict[Expr, Expr] = {}
     axes = []
     left = list(guards)
     for axis in free:
-        lo, extent = axis.lo, axis.extent
+        lo, extent, step = axis.lo, axis.extent, 1
         own = [g for g in left if free_axes(g) == (axis,)]
         if own and isinstance(extent, int):
             found = solve(both(own), axis)
-            if found and found.step == 1 and found.rest is None and isinstance(found.lo, Const) and isinstance(found.hi, Const):
-                lo, extent = int(found.lo.value), max(int(found.hi.value - found.lo.value), 0)
+            if found and found.rest is None and isinstance(found.lo, Const) and isinstance(found.hi, Const):
+                lo, step = int(found.lo.value), found.step
+                extent = max(-((lo - int(found.hi.value)) // step), 0)
                 left = [g for g in left if not any(g is o for o in own)]
         name = unused(display(axis.name), taken)
         taken.add(name)
         if extent == 1:
             mapping[axis] = Const(lo) if isinstance(lo, int) else lo
             continue
-        mapping[axis] = Axis(name, lo, extent)
-        axes.append(cast(Axis, mapping[axis]))
+        made = cast(Axis, Axis(name, lo if step == 1 else 0, extent))
+        mapping[axis] = made if step == 1 else lo + step * made
+        axes.append(made)
     return mapping, axes, left
 
 
@@ -156,7 +162,9 @@ def scatter(name: str, term: Term, shape: tuple[Any, ...], location: Location | 
     value, domain, guards = term.value, term.domain, term.guards
     used = {a for e in (*term.indices, *guards) for a in free_axes(e)}
     # in the order in which they index: what lies together in memory is innermost
-    spread = tuple(dict.fromkeys(a for e in (*term.indices, *guards) for a in free_axes(e) if any(a is d for d in domain)))
+    spread = tuple(
+        dict.fromkeys(a for e in (*term.indices, *guards) for a in free_axes(e) if any(a is d for d in domain))
+    )
     domain = (*spread, *(a for a in domain if a not in used))
     if len(spread) < len(domain):
         # points that add to the same element anyway are summed first

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .cost import Cost, cost, reuse
 from .schedule import Schedule, create_schedule, lower
+from .tensorize import Intrinsic, intrinsic
 
-__all__ = ["Cost", "Schedule", "cost", "create_schedule", "lower", "reuse"]
+__all__ = ["Cost", "Intrinsic", "Schedule", "cost", "create_schedule", "intrinsic", "lower", "reuse"]

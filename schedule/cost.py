@@ -19,7 +19,7 @@ from tedsl.lang.simplify import conjuncts, negated
 from tedsl.lang.tensor import Tensor
 
 from .inline import inlined
-from .ir import Allocate, Block, Buffer, For, If, Stmt, Store, expressions, preorder
+from .ir import Allocate, Block, Buffer, Call, For, If, Stmt, Store, expressions, preorder
 from .lower import lower_state
 from .operations import arithmetic
 from .rewrites import StageTensor, source_of
@@ -89,7 +89,11 @@ class Cost:
         machine: `te.machine()`, or anything with `.peak_gflops[dtype]` and `.bandwidth[level]` (bytes/s).
         """
         compute = self.operations / (machine.peak_gflops[dtype] * 1e9)
-        loads = _total(n * self.sizes.get(name, 1) / machine.bandwidth[LEVELS[source]] for name, source, n in self._loads() if LEVELS[source] in machine.bandwidth)
+        loads = _total(
+            n * self.sizes.get(name, 1) / machine.bandwidth[LEVELS[source]]
+            for name, source, n in self._loads()
+            if LEVELS[source] in machine.bandwidth
+        )
         if isinstance(compute, (int, float)) and isinstance(loads, (int, float)):
             return max(compute, loads)
         import sympy
@@ -155,10 +159,15 @@ class _Count:
         self.state = inlined(schedule.state)
         inputs = inputs_of(self.state.outputs)
         self.names = {t: name for name, t in schedule.state.tensors().items()}
-        exprs = [d for t in (*inputs, *(t for s in self.state.stages for t in s.tensors)) for d in t.shape if isinstance(d, Expr)]
+        exprs = [
+            d
+            for t in (*inputs, *(t for s in self.state.stages for t in s.tensors))
+            for d in t.shape
+            if isinstance(d, Expr)
+        ]
         exprs += [e for s in self.state.stages for a in s.roots for e in (a.lo, a.extent) if isinstance(e, Expr)]
         self.symbolic = bool(schedule.factors) or any(isinstance(n, Var) for n in walk(*exprs))
-        kept = {n for n in walk(*exprs) if isinstance(n, Apply) and n.function == "floor_divide"}
+        kept: set[Expr] = {n for n in walk(*exprs) if isinstance(n, Apply) and n.function == "floor_divide"}
         lowered = lower_state(self.state, inputs, symbolic=self.symbolic)
         self.stmt = lowered.stmt
         self.arguments = list(lowered.arguments.values())
@@ -175,7 +184,13 @@ class _Count:
         sizes = {name: itemsize(t.dtype) for t, name in self.names.items()}
         moves = {key: self.trips.tidy(n) for key, n in self.moves.items()}
         registers = self.trips.tidy(footprint.get("register", 0))
-        return Cost(self.trips.tidy(self.operations), moves, registers, {k: self.trips.tidy(v) for k, v in footprint.items()}, sizes)
+        return Cost(
+            self.trips.tidy(self.operations),
+            moves,
+            registers,
+            {k: self.trips.tidy(v) for k, v in footprint.items()},
+            sizes,
+        )
 
     def elements(self, buffer: Buffer) -> Any:
         total: Any = 1
@@ -204,6 +219,9 @@ class _Count:
             self.stores(pending, chain)
         elif isinstance(stmt, Store):
             self.stores([stmt], chain)
+        elif isinstance(stmt, Call):
+            if stmt.instead_of is not None:
+                self.visit(stmt.instead_of, chain)
         elif isinstance(stmt, For):
             self.visit(stmt.body, (*chain, stmt))
         elif isinstance(stmt, If):
@@ -277,7 +295,9 @@ class _Count:
 def _is_copy(to: Tensor | None, buffer: Any) -> bool:
     """Whether a store of one element into another is a copy that a schedule made (rather than an equation of the user's)."""
     source = buffer.tensor
-    return (isinstance(to, StageTensor) and to.source is source) or (isinstance(source, StageTensor) and source.source is to)
+    return (isinstance(to, StageTensor) and to.source is source) or (
+        isinstance(source, StageTensor) and source.source is to
+    )
 
 
 def _of_data(e: Expr) -> bool:
@@ -309,7 +329,12 @@ def reuse(tensor: Tensor) -> dict[str, set[str]]:
                     depends = {a.name for index in node.indices for a in free_axes(index)}
                     name = node.tensor.name
                     found[name] = found.get(name, axes) & (axes - depends)
-            written = {a.name for e in part.lhs for a in ([e] if isinstance(e, Axis) else free_axes(e)) if not isinstance(e, Const)}
-            for t in stage.tensors:
+            written = {
+                a.name
+                for e in part.lhs
+                for a in ([e] if isinstance(e, Axis) else free_axes(e))
+                if not isinstance(e, Const)
+            }
+            for t in (t for t in stage.tensors if t in tensor.definition.tensors):
                 found[t.name] = found.get(t.name, axes) & (axes - written)
     return found

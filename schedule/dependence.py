@@ -76,7 +76,10 @@ def carriers(stage: StageState, dependence: Dependence) -> Iterator[tuple[str, s
                     return "<="
                 return parent if still(r.outer) else "*"
             if isinstance(r, Fuse) and name == r.fused:
-                halves = next((s for s in stage.relations if isinstance(s, Split) and (s.outer, s.inner) == (r.outer, r.inner)), None)
+                halves = next(
+                    (s for s in stage.relations if isinstance(s, Split) and (s.outer, s.inner) == (r.outer, r.inner)),
+                    None,
+                )
                 if halves is not None:
                     return sign(halves.parent)
                 outer, inner = sign(r.outer), sign(r.inner)

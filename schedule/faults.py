@@ -59,12 +59,12 @@ def reads_in(part: Part, tensor: Tensor) -> Iterator[Read]:
     """Every access that an equation makes; a scatter-add's writes are looked at in the same way."""
     yield from reads_of(part.expressions)
     if isinstance(part, ScatterPart):
-        yield Read(cast(Access, Access(tensor, part.lhs)), () if part.where is None else (part.where,))
+        yield Read(Access(tensor, part.lhs), () if part.where is None else (part.where,))
 
 
 def _message(access: Access, d: int) -> str:
     names = " and ".join(dict.fromkeys(n.tensor.name for n in walk(access.indices[d]) if isinstance(n, Access)))
-    tensor = cast(Tensor, access.tensor)
+    tensor = access.tensor
     text = f"an index from {names} is {{0}}, out of range for dimension {d} of {tensor.name}, whose extent is {{1}} (`{access!r}`)"
     return text.replace("{0}", "\0").replace("{1}", "\1").replace("{", "{{").replace("}", "}}").replace("\0", "{0}").replace("\1", "{1}")
 

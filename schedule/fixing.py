@@ -38,13 +38,18 @@ def fixed_schedule(schedule: Schedule, sizes: Mapping[str, int]) -> Schedule:
     for name, value in sizes.items():
         if name not in found:
             known = ", ".join(sorted(found)) or "none"
-            raise ScheduleError(f"{name}={value!r}: the schedule of {', '.join(t.name for t in schedule.outputs)} has no size of that name; its sizes are {known}", here())
+            raise ScheduleError(
+                f"{name}={value!r}: the schedule of {', '.join(t.name for t in schedule.outputs)} has no size of that name; its sizes are {known}",
+                here(),
+            )
         if isinstance(value, bool) or not hasattr(value, "__index__"):
             raise ScheduleError(f"{name}={value!r}: a size is a whole number", here())
         values[name] = int(value)
         for var in found[name]:
             if values[name] < var.minimum or values[name] % var.multiple_of:
-                least = f"at least {var.minimum}" + (f" and a multiple of {var.multiple_of}" if var.multiple_of > 1 else "")
+                least = f"at least {var.minimum}" + (
+                    f" and a multiple of {var.multiple_of}" if var.multiple_of > 1 else ""
+                )
                 raise ScheduleError(f"{name}={value}: the size {name} was declared to be {least}", here())
     outputs = schedule.outputs
     if any(name in values for name in _program_sizes(outputs)):
@@ -59,7 +64,7 @@ def _sizes(schedule: Schedule) -> dict[str, set[Var]]:
     for step in schedule.history:
         for a in (*step.args, *step.kwargs.values()):
             if isinstance(a, dict) and "var" in a:
-                found.setdefault(a["var"], set()).add(cast(Var, Var(a["var"], a.get("min", 0), a.get("multiple_of", 1))))
+                found.setdefault(a["var"], set()).add(Var(a["var"], a.get("min", 0), a.get("multiple_of", 1)))
     return found
 
 
@@ -88,7 +93,7 @@ def _all_tensors(outputs: tuple[Tensor, ...]) -> list[Tensor]:
         if tensor not in found:
             found[tensor] = None
             own = tensor.definition.tensors if tensor.definition is not None else ()
-            stack += [*own, *(cast(Tensor, n.tensor) for p in tensor.parts for n in walk(*p.expressions) if isinstance(n, Access))]
+            stack += [*own, *(n.tensor for p in tensor.parts for n in walk(*p.expressions) if isinstance(n, Access))]
     return list(found)
 
 
@@ -103,7 +108,7 @@ def fixed_tensors(outputs: tuple[Tensor, ...], values: Mapping[str, int]) -> tup
         if isinstance(node, Axis):
             return cast(Expr, Axis(node.name, size(node.lo), size(node.extent)))
         if isinstance(node, Access):
-            return cast(Expr, Access(new[cast(Tensor, node.tensor)], node.indices))
+            return cast(Expr, Access(new[node.tensor], node.indices))
         if isinstance(node, Reduce):
             axes = None if node.axes is None else tuple(fixed(a) for a in node.axes)
             return cast(Expr, Reduce(node.reducer, node.values, axes, node.where, node.accumulator, node.component))
@@ -115,7 +120,10 @@ def fixed_tensors(outputs: tuple[Tensor, ...], values: Mapping[str, int]) -> tup
     def size(d: Any) -> Any:
         return dim(rewrite(d, rule)) if isinstance(d, Expr) else d
 
-    new: dict[Tensor, Tensor] = {t: FixedTensor(t, tuple(map(size, t.shape)), None if t.strides is None else tuple(map(size, t.strides))) for t in old}
+    new: dict[Tensor, Tensor] = {
+        t: FixedTensor(t, tuple(map(size, t.shape)), None if t.strides is None else tuple(map(size, t.strides)))
+        for t in old
+    }
     made: dict[Definition, Definition] = {}
     for tensor in old:
         definition = tensor.definition
@@ -133,7 +141,13 @@ def fixed_tensors(outputs: tuple[Tensor, ...], values: Mapping[str, int]) -> tup
 def _fixed_part(part: Part, fixed: Any) -> Part:
     lhs, values = tuple(map(fixed, part.lhs)), tuple(map(fixed, part.values))
     if isinstance(part, ScatterPart):
-        return replace(part, lhs=lhs, values=values, domain=tuple(map(fixed, part.domain)), where=None if part.where is None else fixed(part.where))
+        return replace(
+            part,
+            lhs=lhs,
+            values=values,
+            domain=tuple(map(fixed, part.domain)),
+            where=None if part.where is None else fixed(part.where),
+        )
     return Part(lhs, values, part.location)
 
 

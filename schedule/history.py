@@ -1,7 +1,7 @@
 """The steps of a schedule: as Python that replays them, as JSON, and back.
 
-    step ::= Step(stage, primitive, args, kwargs, location)      what was asked for, in names and numbers; stage "" for a step of the schedule itself
-    arg  ::= number | text | {"stage": name} | {"var": name, "min": n, "multiple_of": n} | {"intrinsic": …} | [arg …]
+step ::= Step(stage, primitive, args, kwargs, location)      what was asked for, in names and numbers; stage "" for a step of the schedule itself
+arg  ::= number | text | {"stage": name} | {"var": name, "min": n, "multiple_of": n} | {"intrinsic": …} | [arg …]
 """
 
 from __future__ import annotations
@@ -44,9 +44,16 @@ class Step:
     def from_json(cls, value: Any) -> Step:
         """A step from what `to_json` gave. Raises ScheduleError for anything else."""
         try:
-            stage, primitive, args, kwargs = value["stage"], value["primitive"], tuple(value["args"]), dict(value.get("kwargs", {}))
+            stage, primitive, args, kwargs = (
+                value["stage"],
+                value["primitive"],
+                tuple(value["args"]),
+                dict(value.get("kwargs", {})),
+            )
         except (TypeError, KeyError, ValueError):
-            raise ScheduleError(f"{value!r} is no step of a schedule; a step has a stage, a primitive and args", here()) from None
+            raise ScheduleError(
+                f"{value!r} is no step of a schedule; a step has a stage, a primitive and args", here()
+            ) from None
         if not isinstance(stage, str) or not isinstance(primitive, str):
             raise ScheduleError(f"{value!r} is no step of a schedule: its stage and its primitive are names", here())
         return cls(stage, primitive, args, kwargs, value.get("at"))
@@ -99,10 +106,15 @@ def steps_from(given: Any) -> tuple[Step, ...]:
             raise ScheduleError(f"the history to be replayed is no JSON: {e}", here()) from None
     if isinstance(given, dict):
         if given.get("version") != VERSION or not isinstance(given.get("steps"), list):
-            raise ScheduleError(f"the history to be replayed is none of this version of tedsl: it needs version {VERSION} and a list of steps", here())
+            raise ScheduleError(
+                f"the history to be replayed is none of this version of tedsl: it needs version {VERSION} and a list of steps",
+                here(),
+            )
         given = given["steps"]
     if not isinstance(given, (list, tuple)):
-        raise ScheduleError(f"{type(given).__name__} is no history; replay takes s.history or what s.to_json() gave", here())
+        raise ScheduleError(
+            f"{type(given).__name__} is no history; replay takes s.history or what s.to_json() gave", here()
+        )
     return tuple(s if isinstance(s, Step) else Step.from_json(s) for s in given)
 
 
@@ -146,7 +158,7 @@ def _python(value: Any) -> str:
         if "stage" in value:
             return f's["{value["stage"]}"]'
         if "intrinsic" in value:
-            return str(value["intrinsic"]["name"])
+            return f"te.schedule.Intrinsic.from_json({value['intrinsic']!r})"
     if isinstance(value, list):
         return f"[{', '.join(map(_python, value))}]"
     if isinstance(value, str):

@@ -49,6 +49,21 @@ class Buffer:
         return f"{self.name}[{' x '.join(map(str, self.shape))}] {self.dtype} ({self.scope})"
 
 
+def strides_of(buffer: Buffer) -> tuple[Any, ...]:
+    """The distance, in elements, between neighbours in each dimension."""
+    if buffer.strides is not None:
+        return buffer.strides
+    result: list[Any] = []
+    step: Any = 1
+    for d in reversed(range(len(buffer.shape))):
+        if buffer.align is not None and buffer.align[0] == d and result:
+            _, factor, offset = buffer.align
+            step = step + (factor + offset - step % factor) % factor if isinstance(step, int) else (step + factor - 1) // factor * factor + offset
+        result.insert(0, step)
+        step = step * buffer.shape[d]
+    return tuple(result)
+
+
 class Stmt:
     """Base of all statements."""
 
@@ -123,11 +138,14 @@ class Assert(Stmt):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call(Stmt):
-    """`text` with {0}, {1} … for operands: an address (Access) for reads and writes, or a value."""
+    """`text` with {0}, {1} … for operands: an address (Access) for reads and writes, or a value. `header`: what the text needs before the function;
+    `instead_of`: the statements that it does the work of.
+    """
 
     text: str
     operands: tuple[Expr, ...]
-    writes: tuple[bool, ...] = ()
+    header: str = ""
+    instead_of: Stmt | None = None
 
 
 def block(*stmts: Stmt | None) -> Stmt:

@@ -17,7 +17,10 @@ def _marked(state: State, name: str, axis: str, kind: str, primitive: str) -> Re
     legality.is_loop(stage, axis, primitive)
     before = stage.kind(axis)
     if before not in ("serial", kind):
-        raise ScheduleError(f"{primitive} of the axis {axis} of {name}: it is {before} already. Split it and mark one of the two loops", here())
+        raise ScheduleError(
+            f"{primitive} of the axis {axis} of {name}: it is {before} already. Split it and mark one of the two loops",
+            here(),
+        )
     return state.updated(stage.with_kind(axis, kind)), ()
 
 
@@ -50,7 +53,9 @@ def bind(state: State, name: str, axis: str, thread: str) -> Result:
     Checked as `parallel` is.
     """
     if thread not in GPU_AXES:
-        raise ScheduleError(f"bind of the axis {axis} of {name} to {thread!r}: the axes of a GPU are {', '.join(GPU_AXES)}", here())
+        raise ScheduleError(
+            f"bind of the axis {axis} of {name} to {thread!r}: the axes of a GPU are {', '.join(GPU_AXES)}", here()
+        )
     return _marked(state, name, axis, thread, "bind")
 
 
@@ -59,5 +64,10 @@ def pragma(state: State, name: str, axis: str, text: str) -> Result:
     stage = state.stage(name)
     legality.is_loop(stage, axis, "pragma")
     if not isinstance(text, str) or not text.strip() or "\n" in text or "\\" in text:
-        raise ScheduleError(f"pragma of the axis {axis} of {name}: {text!r} is no pragma; it is one line of text, such as 'GCC unroll 4'", here())
+        raise ScheduleError(
+            f"pragma of the axis {axis} of {name}: {text!r} is no pragma; it is one line of text, such as 'GCC unroll 4'",
+            here(),
+        )
+    if (axis, text.strip()) in stage.pragmas:
+        raise ScheduleError(f"pragma of the axis {axis} of {name}: it has the pragma {text.strip()!r} already", here())
     return state.updated(replace(stage, pragmas=(*stage.pragmas, (axis, text.strip())))), ()

@@ -18,13 +18,20 @@ from .state import Fuse, Split, StageState, State, reads, step_depth
 
 def check(state: State, what: str) -> None:
     """Every rule that a state as a whole keeps. `what`: the step that led to it, for the message."""
+    attachments_have_no_cycle(state, what)
     for stage in state.stages:
         reduced_loops_run_in_order(stage, what)
         steps_of_a_recurrence_stay_outermost(state, stage, what)
         recurrences_run_forward(state, stage, what)
+        nothing_stands_between_lanes(state, stage, what)
         one_loop_of_a_kind_in_another(state, stage, what)
-    attachments_have_no_cycle(state, what)
+        pragmas_stand_before_plain_loops(stage, what)
     producers_stand_where_they_are_read(state, what)
+    from .tensorize import matched
+
+    for stage in state.stages:
+        if stage.tensorized:
+            matched(state, stage, what)
 
 
 # Loops -----------------------------------------------------------------------------------------------------------------------------------------
@@ -37,8 +44,14 @@ def is_loop(stage: StageState, axis: str, primitive: str) -> None:
     loops = ", ".join(stage.leaves) or "none"
     now = _now(stage, axis)
     if now:
-        raise ScheduleError(f"{primitive} of the axis {axis} of {stage.name}: it is no loop any more, but was made into {' and '.join(now)}. Use one of these; the loops are {loops}", here())
-    raise ScheduleError(f"{primitive} of the axis {axis} of {stage.name}: there is no such loop. The loops of {stage.name} are {loops}", here())
+        raise ScheduleError(
+            f"{primitive} of the axis {axis} of {stage.name}: it is no loop any more, but was made into {' and '.join(now)}. Use one of these; the loops are {loops}",
+            here(),
+        )
+    raise ScheduleError(
+        f"{primitive} of the axis {axis} of {stage.name}: there is no such loop. The loops of {stage.name} are {loops}",
+        here(),
+    )
 
 
 def _now(stage: StageState, name: str) -> list[str]:
@@ -59,10 +72,16 @@ def is_free_loop(state: State, stage: StageState, axis: str, primitive: str) -> 
     marks += ["the place of a prefetch" for _, leaf, _ in stage.prefetches if leaf == axis]
     marks += ["tensorized" for leaf, _ in stage.tensorized if leaf == axis]
     if marks:
-        raise ScheduleError(f"{primitive} of the axis {axis} of {stage.name}: it is {marks[0]}. Call {primitive} first, and mark the loops that come of it", here())
+        raise ScheduleError(
+            f"{primitive} of the axis {axis} of {stage.name}: it is {marks[0]}. Call {primitive} first, and mark the loops that come of it",
+            here(),
+        )
     for other in state.stages:
         if other.attach.kind == "at" and other.attach.stage == stage.name and other.attach.axis == axis:
-            raise ScheduleError(f"{primitive} of the axis {axis} of {stage.name}: {other.name} is computed at it. Call {primitive} first, then {other.name}'s compute_at at a loop that comes of it", here())
+            raise ScheduleError(
+                f"{primitive} of the axis {axis} of {stage.name}: {other.name} is computed at it. Call {primitive} first, then {other.name}'s compute_at at a loop that comes of it",
+                here(),
+            )
 
 
 def is_factor(value: Any, what: str, name: str) -> None:
@@ -87,12 +106,21 @@ def are_neighbours(stage: StageState, axes: tuple[str, ...]) -> None:
     if places != list(range(places[0], places[0] + len(places))):
         if sorted(places) == list(range(min(places), min(places) + len(places))):
             order = ", ".join(stage.leaves[min(places) : max(places) + 1])
-            raise ScheduleError(f"fuse of {shown} of {stage.name}: the loops stand in the order {loops}. Give them as fuse({order}), or reorder them first", here())
-        raise ScheduleError(f"fuse of {shown} of {stage.name}: they are not neighbours; the loops stand in the order {loops}. Bring them together first: reorder(…, {shown}, …)", here())
+            raise ScheduleError(
+                f"fuse of {shown} of {stage.name}: the loops stand in the order {loops}. Give them as fuse({order}), or reorder them first",
+                here(),
+            )
+        raise ScheduleError(
+            f"fuse of {shown} of {stage.name}: they are not neighbours; the loops stand in the order {loops}. Bring them together first: reorder(…, {shown}, …)",
+            here(),
+        )
     kinds = {stage.is_reduction_loop(a) for a in axes}
     if len(kinds) == 2:
         reduced = ", ".join(a for a in axes if stage.is_reduction_loop(a))
-        raise ScheduleError(f"fuse of {shown} of {stage.name}: {reduced} is reduced over and the others are not. Fuse the loops of one sort only", here())
+        raise ScheduleError(
+            f"fuse of {shown} of {stage.name}: {reduced} is reduced over and the others are not. Fuse the loops of one sort only",
+            here(),
+        )
 
 
 def reduced_loops_run_in_order(stage: StageState, what: str) -> None:
@@ -102,7 +130,10 @@ def reduced_loops_run_in_order(stage: StageState, what: str) -> None:
             continue
         how = {"vectorized": "vectorize", "parallel": "parallel"}.get(kind, "bind")
         if any(isinstance(p, ScatterPart) for p in stage.parts):
-            raise ScheduleError(f"{what}: {leaf} cannot run {_kind(kind)}, because the steps of {stage.name} add to elements that depend on data, and two of them may meet. Mark a loop of what it reads instead", here())
+            raise ScheduleError(
+                f"{what}: {leaf} cannot run {_kind(kind)}, because the steps of {stage.name} add to elements that depend on data, and two of them may meet. Mark a loop of what it reads instead",
+                here(),
+            )
         if stage.is_reduction_loop(leaf):
             raise ScheduleError(
                 f"{what}: {leaf} is reduced over in {stage.name}, and its steps all add to one element, so they cannot run {_kind(kind)}. Mark a loop that is not reduced over "
@@ -113,19 +144,51 @@ def _kind(kind: str) -> str:
     return {"vectorized": "as vector lanes", "parallel": "in parallel"}.get(kind, f"on {kind}")
 
 
+def nothing_stands_between_lanes(state: State, stage: StageState, what: str) -> None:
+    """The steps of a vectorised loop run at once, so no other stage is computed in one of them."""
+    for parent, leaf in loops_around(state, stage):
+        if parent.kind(leaf) == "vectorized":
+            raise ScheduleError(
+                f"{what}: {stage.name} is computed inside of {leaf} of {parent.name}, which would be vectorized, and nothing can be computed between its lanes. Compute {stage.name} further out first",
+                here(),
+            )
+
+
 def one_loop_of_a_kind_in_another(state: State, stage: StageState, what: str) -> None:
     """There is one set of threads and one set of lanes: a parallel loop stands in no other, and in a vectorised loop stands neither."""
-    marked = [(stage.name, leaf, stage.kind(leaf)) for leaf in stage.leaves if stage.kind(leaf) in ("parallel", "vectorized")]
+    marked = [
+        (stage.name, leaf, stage.kind(leaf)) for leaf in stage.leaves if stage.kind(leaf) in ("parallel", "vectorized")
+    ]
     if not marked:
         return
-    around = [(s.name, leaf, s.kind(leaf)) for s, leaf in loops_around(state, stage) if s.kind(leaf) in ("parallel", "vectorized")]
+    around = [
+        (s.name, leaf, s.kind(leaf))
+        for s, leaf in loops_around(state, stage)
+        if s.kind(leaf) in ("parallel", "vectorized")
+    ]
     nest = [*around, *marked]
     for n, (inner, leaf, kind) in enumerate(nest):
         for outer, other, outer_kind in nest[:n]:
             if outer_kind == "vectorized":
-                raise ScheduleError(f"{what}: the loop {leaf} of {inner} would run {_kind(kind)} inside of {other} of {outer}, which is vectorized. Vectorize the innermost loop, and reorder it there first", here())
+                raise ScheduleError(
+                    f"{what}: the loop {leaf} of {inner} would run {_kind(kind)} inside of {other} of {outer}, which is vectorized. Vectorize the innermost loop, and reorder it there first",
+                    here(),
+                )
             if outer_kind == kind == "parallel":
-                raise ScheduleError(f"{what}: the loop {leaf} of {inner} would be parallel inside of {other} of {outer}, which is parallel too. Fuse the two loops and make the result parallel, or leave the inner one serial", here())
+                raise ScheduleError(
+                    f"{what}: the loop {leaf} of {inner} would be parallel inside of {other} of {outer}, which is parallel too. Fuse the two loops and make the result parallel, or leave the inner one serial",
+                    here(),
+                )
+
+
+def pragmas_stand_before_plain_loops(stage: StageState, what: str) -> None:
+    """A pragma is for the `for` statement behind it: a parallel loop has one of OpenMP's there, and vectors and unrolled steps have no such statement."""
+    for leaf, text in stage.pragmas:
+        if stage.kind(leaf) != "serial":
+            raise ScheduleError(
+                f"{what}: {leaf} of {stage.name} would be {stage.kind(leaf)} and have the pragma {text!r}, which needs a plain loop behind it. Leave one of the two out, or split the loop and mark its halves",
+                here(),
+            )
 
 
 # Recurrences -----------------------------------------------------------------------------------------------------------------------------------
@@ -148,7 +211,10 @@ def steps_of_a_recurrence_stay_outermost(state: State, stage: StageState, what: 
         shown = ", ".join(axes)
         together = state.group(stage.name)
         names = ", ".join(together[0]) if together and len(together[0]) > 1 else f"the equations of {stage.name}"
-        raise ScheduleError(f"{what}: {names} take turns along {shown}, so {'this loop stays' if len(axes) == 1 else 'these loops stay'} whole and outermost. Split or reorder the other loops ({', '.join(n for n in stage.leaves if n not in axes) or 'there are none'})", here())
+        raise ScheduleError(
+            f"{what}: {names} take turns along {shown}, so {'this loop stays' if len(axes) == 1 else 'these loops stay'} whole and outermost. Split or reorder the other loops ({', '.join(n for n in stage.leaves if not stage.origin(n) & set(axes)) or 'there are none'})",
+            here(),
+        )
 
 
 def recurrences_run_forward(state: State, stage: StageState, what: str) -> None:
@@ -159,9 +225,15 @@ def recurrences_run_forward(state: State, stage: StageState, what: str) -> None:
         for leaf, sign in carriers(stage, dependence):
             kind = stage.kind(leaf)
             if kind not in ("serial", "unrolled") and sign != "=":
-                raise ScheduleError(f"{what}: the steps of {leaf} of {stage.name} cannot run {_kind(kind)}, because `{dependence.read!r}` reads what an earlier one computes. {_free_loops(state, stage)}", here())
+                raise ScheduleError(
+                    f"{what}: the steps of {leaf} of {stage.name} cannot run {_kind(kind)}, because `{dependence.read!r}` reads what an earlier one computes. {_free_loops(state, stage)}",
+                    here(),
+                )
             if sign == "*":
-                raise ScheduleError(f"{what}: with the loops in the order {', '.join(stage.leaves)}, `{dependence.read!r}` would be read before it is computed. Keep the loops along which {stage.name} steps outside of {leaf}", here())
+                raise ScheduleError(
+                    f"{what}: with the loops in the order {', '.join(stage.leaves)}, `{dependence.read!r}` would be read before it is computed. Keep the loops along which {stage.name} steps outside of {leaf}",
+                    here(),
+                )
     group = state.group(stage.name)
     if group and len(group[0]) > 1:
         tensors = tuple(t for n in group[0] for t in state.stage(n).tensors)
@@ -170,7 +242,10 @@ def recurrences_run_forward(state: State, stage: StageState, what: str) -> None:
                 for leaf, sign in zip(stepped(state, stage), dependence.signs, strict=False):
                     kind = stage.kind(leaf)
                     if kind not in ("serial", "unrolled") and sign != "=":
-                        raise ScheduleError(f"{what}: the steps of {leaf} of {stage.name} cannot run {_kind(kind)}, because `{dependence.read!r}` reads what an earlier one computes. {_free_loops(state, stage)}", here())
+                        raise ScheduleError(
+                            f"{what}: the steps of {leaf} of {stage.name} cannot run {_kind(kind)}, because `{dependence.read!r}` reads what an earlier one computes. {_free_loops(state, stage)}",
+                            here(),
+                        )
                     if sign == "<":
                         break
 
@@ -180,7 +255,11 @@ def _free_loops(state: State, stage: StageState) -> str:
     found = []
     for leaf in stage.leaves:
         signs = [[s for n, s in carriers(stage, d) if n == leaf] for d in dependences(stage.parts, stage.tensors)]
-        if not stage.is_reduction_loop(leaf) and leaf not in stepped(state, stage) and all(s in ([], ["="]) for s in signs):
+        if (
+            not stage.is_reduction_loop(leaf)
+            and leaf not in stepped(state, stage)
+            and all(s in ([], ["="]) for s in signs)
+        ):
             found.append(leaf)
     return f"The loops that can are {', '.join(found)}" if found else "It has no loop that can"
 
@@ -223,10 +302,16 @@ def attachments_have_no_cycle(state: State, what: str) -> None:
         while now.attach.kind == "at":
             now = state.stage(now.attach.stage)
             if now.name in chain:
-                raise ScheduleError(f"{what}: {' is computed at '.join((*chain, now.name))}, which leaves it nowhere. Compute one of them at the root (compute_root)", here())
+                raise ScheduleError(
+                    f"{what}: {' is computed at '.join((*chain, now.name))}, which leaves it nowhere. Compute one of them at the root (compute_root)",
+                    here(),
+                )
             chain.append(now.name)
         if len(chain) > 1 and now.attach.kind == "inline":
-            raise ScheduleError(f"{what}: {chain[-2]} is computed at a loop of {now.name}, which is inlined and has no loops. Compute {chain[-2]} at a reader of {now.name}, or {now.name} at the root", here())
+            raise ScheduleError(
+                f"{what}: {chain[-2]} is computed at a loop of {now.name}, which is inlined and has no loops. Compute {chain[-2]} at a reader of {now.name}, or {now.name} at the root",
+                here(),
+            )
 
 
 def producers_stand_where_they_are_read(state: State, what: str) -> None:
@@ -237,13 +322,20 @@ def producers_stand_where_they_are_read(state: State, what: str) -> None:
         parent = state.stage(stage.attach.stage)
         axis = stage.attach.axis
         if axis not in parent.leaves:
-            raise ScheduleError(f"{what}: {stage.name} is computed at the loop {axis} of {parent.name}, which would be gone. Compute {stage.name} elsewhere first (compute_root)", here())
+            raise ScheduleError(
+                f"{what}: {stage.name} is computed at the loop {axis} of {parent.name}, which would be gone. Compute {stage.name} elsewhere first (compute_root)",
+                here(),
+            )
         found = readers(state, stage)
         if not found:
-            raise ScheduleError(f"{what}: nothing reads {stage.name}, so it cannot be computed at {axis} of {parent.name}", here())
+            raise ScheduleError(
+                f"{what}: nothing reads {stage.name}, so it cannot be computed at {axis} of {parent.name}", here()
+            )
         for reader in found:
             if not _inside(state, reader, parent, axis):
-                where = "at the root" if reader.attach.kind != "at" else f"at {reader.attach.axis} of {reader.attach.stage}"
+                where = (
+                    "at the root" if reader.attach.kind != "at" else f"at {reader.attach.axis} of {reader.attach.stage}"
+                )
                 raise ScheduleError(
                     f"{what}: {reader.name} reads {stage.name}, and is computed {where}, outside of the loop {axis} of {parent.name} at which {stage.name} is computed. "
                     f"Compute {stage.name} at the root, or {reader.name} inside of that loop first (s[{reader.name!r}].compute_at(s[{parent.name!r}], …), or compute_inline)", here())  # fmt: skip
@@ -263,26 +355,42 @@ def _inside(state: State, reader: StageState, parent: StageState, axis: str) -> 
 def is_one_equation(state: State, stage: StageState, what: str, instead: str) -> None:
     """Only a stage of one equation that does not read itself can be moved about as one block of elements."""
     if any(isinstance(p, ScatterPart) for p in stage.parts):
-        raise ScheduleError(f"{what}: {stage.name} adds to elements that depend on data, and is computed as a whole. {instead}", here())
+        raise ScheduleError(
+            f"{what}: {stage.name} adds to elements that depend on data, and is computed as a whole. {instead}", here()
+        )
     if len(stage.parts) > 1:
-        raise ScheduleError(f"{what}: {stage.name} has {len(stage.parts)} equations, which take turns, and is computed as a whole. {instead}", here())
+        raise ScheduleError(
+            f"{what}: {stage.name} has {len(stage.parts)} equations, which take turns, and is computed as a whole. {instead}",
+            here(),
+        )
     group = state.group(stage.name)
     if any(t in reads(stage) for t in stage.tensors) or (group and len(group[0]) > 1):
-        raise ScheduleError(f"{what}: {stage.name} reads its own earlier steps, and is computed as a whole. {instead}", here())
+        raise ScheduleError(
+            f"{what}: {stage.name} reads its own earlier steps, and is computed as a whole. {instead}", here()
+        )
 
 
 def can_be_computed_at(state: State, stage: StageState, parent: StageState, axis: str) -> None:
     """A result is computed as a whole, because its caller gets all of it; and only parts of a stage that stand for themselves can be moved."""
     what = f"compute_at of {stage.name} at {axis} of {parent.name}"
     if stage.is_output:
-        raise ScheduleError(f"{what}: {stage.name} is a result, of which all elements are stored. Compute a copy there: s.cache_write({stage.name}, …), then compute_at of that", here())
+        raise ScheduleError(
+            f"{what}: {stage.name} is a result, of which all elements are stored. Compute a copy there: s.cache_write({stage.name}, …), then compute_at of that",
+            here(),
+        )
     if parent.name == stage.name:
-        raise ScheduleError(f"{what}: a stage cannot be computed inside of itself. Give a stage that reads {stage.name} ({', '.join(r.name for r in readers(state, stage)) or 'there is none'})", here())
+        raise ScheduleError(
+            f"{what}: a stage cannot be computed inside of itself. Give a stage that reads {stage.name} ({', '.join(r.name for r in readers(state, stage)) or 'there is none'})",
+            here(),
+        )
     is_loop(parent, axis, f"compute_at of {stage.name} at")
     is_one_equation(state, stage, what, "Leave it at the root")
     is_one_equation(state, parent, what, f"Leave {stage.name} at the root, or inline it")
     if parent.kind(axis) == "vectorized":
-        raise ScheduleError(f"{what}: the loop {axis} is vectorized, and nothing can be computed between its lanes. Compute {stage.name} at a loop further out", here())
+        raise ScheduleError(
+            f"{what}: the loop {axis} is vectorized, and nothing can be computed between its lanes. Compute {stage.name} at a loop further out",
+            here(),
+        )
 
 
 def can_be_inlined(state: State, stage: StageState) -> None:
@@ -292,7 +400,10 @@ def can_be_inlined(state: State, stage: StageState) -> None:
         raise ScheduleError(f"{what}: it is a result, which is stored. Leave it at the root", here())
     is_one_equation(state, stage, what, "Leave it at the root")
     if stage.reduction is not None:
-        raise ScheduleError(f"{what}: it is a reduction ({stage.reduction.reducer.name}), whose loops cannot stand inside an expression. Compute it at a loop of its reader: s[{stage.name!r}].compute_at(s[reader], axis)", here())
+        raise ScheduleError(
+            f"{what}: it is a reduction ({stage.reduction.reducer.name}), whose loops cannot stand inside an expression. Compute it at a loop of its reader: s[{stage.name!r}].compute_at(s[reader], axis)",
+            here(),
+        )
 
 
 def is_register_or_memory(scope: str, what: str, scopes: tuple[str, ...]) -> None:
@@ -301,18 +412,27 @@ def is_register_or_memory(scope: str, what: str, scopes: tuple[str, ...]) -> Non
         raise ScheduleError(f"{what}: there is no scope {scope!r}; one of {', '.join(map(repr, scopes))}", here())
 
 
-
 def can_be_prefetched(state: State, stage: StageState, tensor: str, axis: str, offset: object) -> None:
     """What a later step reads can be asked for when its place is known now: the indices depend on loops, not on data."""
     what = f"prefetch of {tensor} in {stage.name}"
     if isinstance(offset, bool) or not isinstance(offset, int) or offset < 1:
-        raise ScheduleError(f"{what}: the offset is {offset!r}; it is a whole number of steps of {axis}, at least 1", here())
+        raise ScheduleError(
+            f"{what}: the offset is {offset!r}; it is a whole number of steps of {axis}, at least 1", here()
+        )
     source = state.tensors()[tensor]
     found = [n for p in stage.parts for n in walk(*p.expressions) if isinstance(n, Access) and n.tensor is source]
     if not found:
-        raise ScheduleError(f"{what}: {stage.name} does not read it; it reads {', '.join(t.name for t in reads(stage)) or 'nothing'}", here())
+        raise ScheduleError(
+            f"{what}: {stage.name} does not read it; it reads {', '.join(t.name for t in reads(stage)) or 'nothing'}",
+            here(),
+        )
     if len(stage.parts) > 1:
-        raise ScheduleError(f"{what}: {stage.name} has several equations, which take turns. Prefetch in a stage of one equation", here())
+        raise ScheduleError(
+            f"{what}: {stage.name} has several equations, which take turns. Prefetch in a stage of one equation", here()
+        )
     for access in found:
         if any(isinstance(n, Access) for index in access.indices for n in walk(index)):
-            raise ScheduleError(f"{what}: `{access!r}` is read at a place that depends on data, which is not known before its step. Prefetch the tensor that holds the index", here())
+            raise ScheduleError(
+                f"{what}: `{access!r}` is read at a place that depends on data, which is not known before its step. Prefetch the tensor that holds the index",
+                here(),
+            )

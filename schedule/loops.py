@@ -26,8 +26,14 @@ def split(state: State, name: str, axis: str, factor: Dim | None = None, nparts:
     legality.is_free_loop(state, stage, axis, "split")
     if (factor is None) == (nparts is None):
         given = "neither" if factor is None else "both"
-        raise ScheduleError(f"split of the axis {axis} of {name} takes either factor= or nparts=, and got {given}", here())
-    legality.is_factor(factor if factor is not None else nparts, f"split of the axis {axis} of {name}", "factor" if factor is not None else "nparts")
+        raise ScheduleError(
+            f"split of the axis {axis} of {name} takes either factor= or nparts=, and got {given}", here()
+        )
+    legality.is_factor(
+        factor if factor is not None else nparts,
+        f"split of the axis {axis} of {name}",
+        "factor" if factor is not None else "nparts",
+    )
     used = stage.names
     outer, inner = unique(f"{axis}_o", used), unique(f"{axis}_i", used)
     at = stage.leaves.index(axis)
@@ -64,7 +70,9 @@ def fuse(state: State, name: str, *axes: str) -> Result:
     """
     stage = state.stage(name)
     if not axes:
-        raise ScheduleError(f"fuse of {name} needs at least one axis; its loops are {', '.join(stage.leaves) or 'none'}", here())
+        raise ScheduleError(
+            f"fuse of {name} needs at least one axis; its loops are {', '.join(stage.leaves) or 'none'}", here()
+        )
     for axis in axes:
         legality.is_free_loop(state, stage, axis, "fuse")
     legality.are_neighbours(stage, axes)

@@ -18,6 +18,7 @@ from tedsl.lang.integers import conjuncts as conjuncts_of
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Dim, Part, Tensor
 
+from .calls import intrinsic_call, prefetches
 from .faults import Checks, assertion, early_checks
 from .ir import Allocate, Buffer, For, If, Stmt, Store, block
 from .regions import Frame, Interval, as_expr, local_value, region
@@ -54,7 +55,7 @@ class _Scope:
         return _Scope(self.known.with_(ranges=ranges), self.names | {axis.name})
 
     def axis(self, name: str) -> Axis:
-        return cast(Axis, Axis(unique(name, set(self.names))))
+        return Axis(unique(name, set(self.names)))
 
 
 Body = Callable[[dict[str, Expr], _Scope, "Expr | None"], Stmt]
@@ -178,7 +179,7 @@ class _Lowering:
             return block(*(self.equation(stage, parts, values, scope) for stage, parts in actives if parts))
         points = sorted({cast(int, p.lhs[d].value) for _, parts in actives for p in parts if isinstance(p.lhs[d], Const)})  # type: ignore[attr-defined]
         extent = actives[0][0].tensor.shape[d]
-        stmts: list[Stmt] = []
+        stmts: list[Stmt | None] = []
         start = 0
         for point in [*points, None]:
             end: Dim = extent if point is None else point
@@ -197,15 +198,14 @@ class _Lowering:
         """The steps start … end - 1 along dimension d."""
         if isinstance(end, int) and end <= start:
             return None
-        keep = (lambda e: _covers(e, point)) if point is not None else (lambda e: isinstance(e, Axis))
-        chosen = [(s, tuple(p for p in parts if keep(p.lhs[d]))) for s, parts in actives]
+        chosen = [(s, tuple(p for p in parts if (isinstance(p.lhs[d], Axis) if point is None else _covers(p.lhs[d], point)))) for s, parts in actives]
         if not any(parts for _, parts in chosen):
             return None
         # lifted stages (their range begins later) say where the equations that they serve begin
         lows = [cast(Axis, p.lhs[d]).lo for _, parts in chosen for p in parts if isinstance(p.lhs[d], Axis)]
         if point is None and lows and all(isinstance(lo, int) for lo in lows):
             start = max(start, min(cast("list[int]", lows)))
-        leading = next(cast(Axis, p.lhs[d]) if isinstance(p.lhs[d], Axis) else cast(Axis, s.axes[0]) for s, parts in chosen for p in parts)
+        leading = next(e if isinstance(e := p.lhs[d], Axis) else s.axes[0] for s, parts in chosen for p in parts)
         axis = scope.axis(leading.name)
         extent = as_expr(dim(as_expr(end) - start) if isinstance(end, int) else dim(apply("maximum", end - start, 0)))
         lo = Const(start)
@@ -245,6 +245,7 @@ class _Nest:
         self.leaves = tuple(leaf for leaf in stage.leaves if leaf not in fixed)
         self.reduction = part.values[0] if isinstance(part.values[0], Reduce) else None
         self.sizes: dict[str, Dim] = {}
+        self.calls = stage.tensorized[0][0] if stage.tensorized else None  # the loop from which on an intrinsic takes over
 
     def build(self, scope: _Scope) -> Stmt:
         for root in self.stage.roots:
@@ -267,6 +268,8 @@ class _Nest:
             return self.reduce(n, leaves, scope)
         if n == len(self.leaves):
             return self.store(leaves, scope)
+        if self.leaves[n] == self.calls:
+            return intrinsic_call(self, leaves, scope, lambda: self.open(n, leaves, scope), None)
         return self.loop(self.leaves[n], self.leaves[n + 1 :], leaves, scope, lambda now, inner, _: self.open(n + 1, now, inner))
 
     def loop(self, name: str, rest: tuple[str, ...], leaves: dict[str, Expr], scope: _Scope, body: Body, where: Expr | None = None, attach: bool = True) -> Stmt:
@@ -301,7 +304,7 @@ class _Nest:
             extent = simplify((extent + (step - 1)) // step, scope.known)
         inner = scope.opened(axis, lo, extent, step)
         producers = self.attached.get(name, []) if attach else []
-        made = self.produce(producers, now, inner, lambda i: body(now, i, remaining))
+        made = self.produce(producers, now, inner, lambda i: block(*(prefetches(self, name, now, i, step) if attach and self.stage.prefetches else ()), body(now, i, remaining)))
         if guards:
             made = If(simplify(joined(guards), inner.known), made)
         pragmas = tuple(text for leaf, text in self.stage.pragmas if leaf == name)
@@ -338,7 +341,8 @@ class _Nest:
 
     def filtered(self, where: Expr, axis: Axis, lo: Expr, hi: Expr, known: Known) -> tuple[Expr, Expr, int, Expr | None]:
         """Bounds and step of a loop over those values at which the affine part of `where` holds, and what remains of it."""
-        mine, others = [], []
+        mine: list[Expr] = []
+        others: list[Expr] = []
         for part in conjuncts_of(where):
             (mine if any(n is axis for n in walk(part)) and not any(isinstance(n, Access) for n in walk(part)) else others).append(part)
         if mine:
@@ -365,6 +369,10 @@ class _Nest:
     def target(self, tensor: Tensor, mapping: Mapping[Expr, Expr], scope: _Scope) -> tuple[Buffer, tuple[Expr, ...]]:
         buffer, indices = self.lowering.place(tensor, tuple(mapping.get(e, e) for e in self.part.lhs))
         return buffer, tuple(simplify(i, scope.known) for i in indices)
+
+    def at_target(self, component: int, leaves: dict[str, Expr], scope: _Scope) -> tuple[Buffer, tuple[Expr, ...]]:
+        """Where the element is that the loops are at."""
+        return self.target(self.stage.tensors[component], self.mapping(leaves), scope)
 
     def store(self, leaves: dict[str, Expr], scope: _Scope) -> Stmt:
         mapping = self.mapping(leaves)
@@ -401,7 +409,7 @@ class _Nest:
             for c, kind in enumerate(kinds):
                 if c not in wanted or local:
                     name = unique(f"{self.stage.name}.acc" if len(kinds) == 1 else f"{self.stage.name}.acc{c}", self.lowering.used)
-                    places[c] = Buffer(name, sizes, kind, "register", "temporary")
+                    places[c] = Buffer(name, sizes, kind, "cache" if sizes else "register", "temporary")
 
         def cell(c: int, now: dict[str, Expr], inner: _Scope) -> tuple[Buffer, tuple[Expr, ...]]:
             if c in places:
@@ -418,6 +426,7 @@ class _Nest:
             return block(*stmts)
 
         body = self.nested(data, leaves, scope, start)
+        self.cell = cell
         update = self.update(n, leaves, scope, reduction.where, lambda now, inner: self.combine(now, inner, kinds, cell))
         finish: list[Stmt] = []
         if local:
@@ -442,6 +451,8 @@ class _Nest:
             made = body(leaves, scope)
             return made if where is None else self.under(substitute(where, self.mapping(leaves)), made)
         name, rest = self.leaves[n], self.leaves[n + 1 :]
+        if name == self.calls:
+            return intrinsic_call(self, leaves, scope, lambda: self.update(n, leaves, scope, where, body), self.cell)
         settled = [p for p in conjuncts_of(where) if self.ready(p, {*leaves, name})] if where is not None and self.stage.root(name) is not None else []
         if not settled:
             return self.loop(name, rest, leaves, scope, lambda now, inner, _: self.update(n + 1, now, inner, where, body))

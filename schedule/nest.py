@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from .inline import inlined
 from .ir import Allocate, Buffer, For, If, Stmt, expressions, preorder
 from .lower import lower_state
 from .passes import passes
+from .registers import check_registers
 from .show import nest_text
 from .state import State
 
@@ -116,6 +117,7 @@ def make_nest(state: State, args: Sequence[Tensor] | None, several: bool, check_
     stmt = lowered.stmt
     for _, rule in passes():
         stmt = rule(stmt)
+    check_registers(stmt)
     ins = tuple(lowered.arguments[t] for t in inputs)
     outs = tuple(lowered.arguments[t] for t in state.outputs)
     places = inplace(state, inputs, outs)
@@ -139,6 +141,8 @@ def arguments(outputs: tuple[Tensor, ...], args: Sequence[Tensor] | None) -> tup
     if args is None:
         return needed
     stands = {t.source: t for t in (*needed, *outputs) if isinstance(t, FixedTensor)}
+    if isinstance(args, Tensor) or not isinstance(args, Iterable):
+        raise DefinitionError(f"args is {args!r}; it is a list of tensors: the inputs in call order, then the outputs", here())
     listed = [stands.get(t, t) if isinstance(t, Tensor) else t for t in args]
     for t in listed:
         if not isinstance(t, Tensor):

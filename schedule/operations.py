@@ -194,7 +194,8 @@ def _line(axis: Axis, conditions: list[Expr]) -> Expr | None:
 def _grid(axes: Sequence[Axis]) -> dict[Expr, Any]:
     rank = len(axes)
     return {
-        a: np.arange(a.lo, a.lo + a.extent).reshape([-1 if d == n else 1 for d in range(rank)]) for n, a in enumerate(axes)
+        a: np.arange(a.lo, a.lo + a.extent).reshape([-1 if d == n else 1 for d in range(rank)])
+        for n, a in enumerate(axes)
     }
 
 

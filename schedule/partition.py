@@ -14,10 +14,11 @@ from tedsl.lang.expr import Access, Apply, Axis, Expr, walk
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import Known, conjuncts, prove, simplify, solve, upper
 
-from .ir import For, If, Stmt, block, constant, expressions, inside, preorder, with_bodies
+from .ir import Call, For, If, Stmt, block, constant, expressions, inside, preorder, with_bodies
 from .passes import simplify_in
 
 LIMIT = 6000  # statements that cutting may make of one nest
+DEPTH = 3  # how often pieces of a loop are cut again when its bounds are no numbers: they need not become simpler
 
 
 def partition_pass(root: Stmt) -> Stmt:
@@ -39,11 +40,12 @@ class _Partition:
             return with_bodies(stmt, (then, *(self.visit(b, known) for b in stmt.body_parts[1:])))
         return with_bodies(stmt, tuple(self.visit(b, known) for b in stmt.body_parts))
 
-    def loop(self, stmt: For, known: Known) -> Stmt:
-        pieces = self.cut(stmt, known)
+    def loop(self, stmt: For, known: Known, depth: int = 0) -> Stmt:
+        fixed = constant(stmt.lo) is not None and constant(stmt.extent) is not None
+        pieces = self.cut(stmt, known) if fixed or depth < DEPTH else None
         if pieces is None:
             return with_bodies(stmt, (self.visit(stmt.body, inside(known, stmt)),))
-        return block(*(self.visit(p, known) for p in pieces))
+        return block(*(self.loop(p, known, depth + 1) if isinstance(p, For) and p.axis is stmt.axis else self.visit(p, known) for p in pieces))
 
     def cut(self, stmt: For, known: Known) -> list[Stmt] | None:
         """The pieces of a loop, simplified; None when there is nothing to cut, or no room for it."""
@@ -54,6 +56,7 @@ class _Partition:
         lo: Expr = stmt.lo
         end = simplify(stmt.lo + stmt.extent, known)
         first, last = lo, end
+        settled: list[Expr] = []  # what holds in the main part, by construction
         for condition, below in _conditions(stmt.body, inner):
             span = _always(condition, stmt.axis, below, inner)
             if span is None:
@@ -65,19 +68,25 @@ class _Partition:
             if prove(next_first >= next_last, known):  # no common main part: keep the one that is there
                 continue
             first, last = next_first, next_last
+            settled += [apply("greater_equal", stmt.axis, span[0]), apply("less", stmt.axis, span[1])]
         if first is lo and last is end:
             return None
+        if not prove(first <= last, known):  # the part behind an empty main part begins where the part before it ends
+            last = simplify(apply("maximum", first, last), known)
         # a piece that may turn out empty has an extent of at least 0
         bounds = [lo, first, last, end]
         pieces: list[Stmt] = []
-        for a, b in zip(bounds, bounds[1:], strict=False):
+        for n, (a, b) in enumerate(zip(bounds, bounds[1:], strict=False)):
             extent = simplify(b - a, known)
             if not prove(extent >= 0, known):
                 extent = simplify(apply("maximum", extent, 0), known)
             if constant(extent) == 0:
                 continue
             kind = stmt.kind if not (stmt.kind == "parallel" and constant(extent) == 1) else "serial"
-            piece = simplify_in(replace(stmt, lo=a, extent=extent, kind=kind), known)
+            cut = replace(stmt, lo=a, extent=extent, kind=kind)
+            if n == 1:
+                cut = replace(cut, body=simplify_in(cut.body, inside(known.with_(conditions=settled), cut)) or block())
+            piece = simplify_in(cut, known)
             if piece is not None:
                 pieces.append(piece)
         if len(pieces) < 2:
@@ -101,13 +110,14 @@ def _conditions(body: Stmt, known: Known) -> list[tuple[Expr, Known]]:
                 a, b = node.operands
                 if (constant(b) is not None) == (node.function == "minimum"):
                     a, b = b, a
-                relation = "less_equal" if node.function == "minimum" else "greater_equal"
-                found.extend([(apply(relation, a, b), here), (apply(relation, b, a), here)])
+                # one of the two holds: were both to hold where they are equal, that one step would be the main part
+                relation = ("less_equal", "less") if node.function == "minimum" else ("greater_equal", "greater")
+                found.extend([(apply(relation[0], a, b), here), (apply(relation[1], b, a), here)])
             elif isinstance(node, Apply) and node.function == "where":
                 found.extend((c, here) for c in _affine(node.operands[0]))
 
     def visit(stmt: Stmt, here: Known) -> None:
-        for e in expressions(stmt):
+        for e in expressions(stmt) if not isinstance(stmt, Call) else ():  # a prefetch is not worth a cut
             collect(e, here)
         if isinstance(stmt, If):
             found.extend((c, here) for c in _affine(stmt.condition))

@@ -50,7 +50,10 @@ def set_scope(state: State, name: str, scope: str) -> Result:
     stage = state.stage(name)
     legality.is_register_or_memory(scope, f"set_scope of {name}", SCOPES)
     if stage.is_output and scope != "global":
-        raise ScheduleError(f"set_scope of {name}: it is a result, and its caller says where it is stored. Compute it in that scope with s.cache_write({name}, {scope!r})", here())
+        raise ScheduleError(
+            f"set_scope of {name}: it is a result, and its caller says where it is stored. Compute it in that scope with s.cache_write({name}, {scope!r})",
+            here(),
+        )
     return state.updated(replace(stage, scope=scope)), ()
 
 
@@ -63,15 +66,23 @@ def layout(state: State, name: str, *axes: str) -> Result:
     """
     stage = state.stage(name)
     if stage.is_output:
-        raise ScheduleError(f"layout of {name}: it is a result, and its caller says how it lies in memory. Compute it in that layout with s.cache_write({name}, 'global')", here())
+        raise ScheduleError(
+            f"layout of {name}: it is a result, and its caller says how it lies in memory. Compute it in that layout with s.cache_write({name}, 'global')",
+            here(),
+        )
     legality.is_one_equation(state, stage, f"layout of {name}", "Lay out a copy of it: s.cache_read")
     for axis in axes:
         legality.is_loop(stage, axis, "layout")
         if stage.is_reduction_loop(axis):
-            raise ScheduleError(f"layout of {name}: {axis} is reduced over, so no element belongs to it. Leave it out", here())
+            raise ScheduleError(
+                f"layout of {name}: {axis} is reduced over, so no element belongs to it. Leave it out", here()
+            )
     wanted = [leaf for leaf in stage.leaves if not stage.is_reduction_loop(leaf)]
     if sorted(axes) != sorted(wanted):
-        raise ScheduleError(f"layout of {name} got the loops {', '.join(axes) or 'none'}; give each of {', '.join(wanted) or 'none'} once, in the order in which they shall lie in memory", here())
+        raise ScheduleError(
+            f"layout of {name} got the loops {', '.join(axes) or 'none'}; give each of {', '.join(wanted) or 'none'} once, in the order in which they shall lie in memory",
+            here(),
+        )
     return state.updated(replace(stage, layout=tuple(axes))), ()
 
 
@@ -80,14 +91,25 @@ def storage_align(state: State, name: str, axis: str, factor: int, offset: int =
     stage = state.stage(name)
     what = f"storage_align of {name}"
     if stage.is_output:
-        raise ScheduleError(f"{what}: it is a result, and its caller says how it lies in memory. Align a copy of it: s.cache_write({name}, 'global')", here())
+        raise ScheduleError(
+            f"{what}: it is a result, and its caller says how it lies in memory. Align a copy of it: s.cache_write({name}, 'global')",
+            here(),
+        )
     if stage.layout is not None:
-        raise ScheduleError(f"{what}: it has a layout of its own. Split its axes so that the rows of that layout have the length you want", here())
+        raise ScheduleError(
+            f"{what}: it has a layout of its own. Split its axes so that the rows of that layout have the length you want",
+            here(),
+        )
     if axis not in [a.name for a in stage.axes]:
-        raise ScheduleError(f"{what}: {axis} is no axis of it; its axes are {', '.join(a.name for a in stage.axes) or 'none'}", here())
+        raise ScheduleError(
+            f"{what}: {axis} is no axis of it; its axes are {', '.join(a.name for a in stage.axes) or 'none'}", here()
+        )
     legality.is_factor(factor, what, "factor")
     if not isinstance(factor, int) or isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:
-        raise ScheduleError(f"{what}: factor={factor!r}, offset={offset!r}; both are whole numbers, the factor at least 1, the offset at least 0", here())
+        raise ScheduleError(
+            f"{what}: factor={factor!r}, offset={offset!r}; both are whole numbers, the factor at least 1, the offset at least 0",
+            here(),
+        )
     return state.updated(replace(stage, align=(axis, factor, offset))), ()
 
 
@@ -95,7 +117,10 @@ def double_buffer(state: State, name: str) -> Result:
     """Two buffers take turns, so that one is filled while the other is read. Checked: the stage is computed at a loop, whose steps take turns."""
     stage = state.stage(name)
     if stage.attach.kind != "at":
-        raise ScheduleError(f"double_buffer of {name}: it is not computed at a loop, so there are no steps that take turns. Call s[{name!r}].compute_at(…) first", here())
+        raise ScheduleError(
+            f"double_buffer of {name}: it is not computed at a loop, so there are no steps that take turns. Call s[{name!r}].compute_at(…) first",
+            here(),
+        )
     return state.updated(replace(stage, double_buffer=True)), ()
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from tedsl.lang.definition import reads_of
 from tedsl.lang.errors import LoweringError
@@ -47,11 +47,11 @@ def local_value(stage: StageState, name: str, leaves: Mapping[str, Expr], sizes:
     for r in stage.relations:
         if isinstance(r, Split) and r.parent == name:
             factor = as_expr(stage.factor(r, dict(sizes)))
-            return local_value(stage, r.outer, leaves, sizes) * factor + local_value(stage, r.inner, leaves, sizes)  # type: ignore[no-any-return]
+            return local_value(stage, r.outer, leaves, sizes) * factor + local_value(stage, r.inner, leaves, sizes)
         if isinstance(r, Fuse) and name in (r.outer, r.inner):
             fused = local_value(stage, r.fused, leaves, sizes)
             inner = as_expr(stage.extent(r.inner, dict(sizes)))
-            return fused // inner if name == r.outer else fused % inner  # type: ignore[no-any-return]
+            return fused // inner if name == r.outer else fused % inner
     raise KeyError(name)
 
 
@@ -62,10 +62,10 @@ def intervals(frame: Frame, known: Known) -> dict[str, Interval]:
     ranges: dict[Axis, tuple[int | Expr, int | Expr]] = {}
     for leaf in stage.leaves:
         if leaf not in leaves:
-            axis = cast(Axis, Axis(f"{stage.name}:{leaf}"))
+            axis = Axis(f"{stage.name}:{leaf}")
             leaves[leaf] = axis
             ranges[axis] = (0, stage.extent(leaf, dict(frame.sizes)))
-    result = {}
+    result: dict[str, Interval] = {}
     inner = known.with_(ranges=ranges) if ranges else known
     for root in stage.roots:
         lo, extent = frame.bounds[root.name]
@@ -118,7 +118,7 @@ def _reads(stage: StageState) -> set[Any]:
 
 
 def _add_reads(found: list[tuple[Expr, Expr] | None], producer: StageState, reader: StageState, spans: Mapping[str, Interval], known: Known) -> None:
-    places = {root.name: cast(Axis, Axis(f"{reader.name}.{root.name}")) for root in reader.roots}
+    places = {root.name: Axis(f"{reader.name}.{root.name}") for root in reader.roots}
     inner = known.with_(ranges={p: spans[name] for name, p in places.items() if name in spans})
     for part in reader.parts:
         mapping: dict[Expr, Expr] = {}

@@ -59,7 +59,9 @@ def with_reads(part: Part, mapping: dict[Tensor, Tensor]) -> Part:
     values = tuple(replace_reads(v, mapping) for v in part.values)
     if isinstance(part, ScatterPart):
         lhs = tuple(replace_reads(e, mapping) for e in part.lhs)
-        return replace(part, values=values, lhs=lhs, where=None if part.where is None else replace_reads(part.where, mapping))
+        return replace(
+            part, values=values, lhs=lhs, where=None if part.where is None else replace_reads(part.where, mapping)
+        )
     return Part(part.lhs, values, part.location)
 
 
@@ -74,15 +76,22 @@ def cache_read(state: State, tensor: str, scope: str, readers: list[str]) -> Res
     source = state.tensors()[tensor]
     legality.is_register_or_memory(scope, what, SCOPES)
     if not readers:
-        raise ScheduleError(f"{what}: it needs at least one reader; {tensor} is read by {_reader_names(state, source)}", here())
+        raise ScheduleError(
+            f"{what}: it needs at least one reader; {tensor} is read by {_reader_names(state, source)}", here()
+        )
     writer = state.writer(source)
     group = state.group(writer.name) if writer is not None else None
     for name in readers:
         if source not in reads(state.stage(name)):
-            raise ScheduleError(f"{what}: {name} does not read it; {tensor} is read by {_reader_names(state, source)}", here())
+            raise ScheduleError(
+                f"{what}: {name} does not read it; {tensor} is read by {_reader_names(state, source)}", here()
+            )
         if writer is not None and (name == writer.name or (group and name in group[0])):
-            raise ScheduleError(f"{what}: {name} computes it step by step while it reads it, so there is no time at which a copy could be made. Cache it for other readers only", here())
-    lhs = tuple(cast(Axis, Axis(n, 0, d)) for n, d in zip(_axis_names(state, source, readers), source.shape, strict=True))
+            raise ScheduleError(
+                f"{what}: {name} computes it step by step while it reads it, so there is no time at which a copy could be made. Cache it for other readers only",
+                here(),
+            )
+    lhs = tuple(Axis(n, 0, d) for n, d in zip(_axis_names(state, source, readers), source.shape, strict=True))
     name = unique(f"{_base(state, tensor)}.{scope}", _names(state))
     copy = StageTensor(name, source.shape, source.dtype, source)
     part = Part(lhs, (cast(Expr, Access(source, lhs)),), here())
@@ -141,7 +150,10 @@ def cache_write(state: State, tensors: str | list[str], scope: str) -> Result:
     for name in listed:
         stage = state.writer(state.tensors()[name])
         if stage is None:
-            raise ScheduleError(f"cache_write of {name}: it is an input, which nothing computes. A copy for its readers is s.cache_read({name}, {scope!r}, readers)", here())
+            raise ScheduleError(
+                f"cache_write of {name}: it is an input, which nothing computes. A copy for its readers is s.cache_read({name}, {scope!r}, readers)",
+                here(),
+            )
         if not isinstance(stage.tensor, StageTensor) or stage.name not in made:
             made[stage.name] = None
     created = []
@@ -150,7 +162,10 @@ def cache_write(state: State, tensors: str | list[str], scope: str) -> Result:
         own = [n for n, t in state.tensors().items() if any(t is x for x in stage.tensors)]
         left_out = [n for n in own if n not in listed]
         if left_out:
-            raise ScheduleError(f"cache_write of {', '.join(n for n in own if n in listed)}: {name} computes {', '.join(own)} together. Give all of them: s.cache_write([{', '.join(own)}], {scope!r})", here())
+            raise ScheduleError(
+                f"cache_write of {', '.join(n for n in own if n in listed)}: {name} computes {', '.join(own)} together. Give all of them: s.cache_write([{', '.join(own)}], {scope!r})",
+                here(),
+            )
         state, new = _written(state, stage, scope)
         created.append(new)
     return state, tuple(created)
@@ -180,14 +195,32 @@ def _written(state: State, stage: StageState, scope: str) -> tuple[State, str]:
 def _reduction_is_untouched(state: State, stage: StageState, what: str) -> None:
     """The loops of a reduction go to the new stage as they were defined; what was done to them before would be lost."""
     reduced = {a.name for a in stage.reduce_axes}
-    cut = [r.parent if isinstance(r, Split) else r.outer for r in stage.relations if stage.origin(r.parent if isinstance(r, Split) else r.outer) & reduced]
-    marked = [leaf for leaf, kind in stage.kinds if leaf in stage.leaves and kind != "serial" and stage.is_reduction_loop(leaf)]
+    cut = [
+        r.parent if isinstance(r, Split) else r.outer
+        for r in stage.relations
+        if stage.origin(r.parent if isinstance(r, Split) else r.outer) & reduced
+    ]
+    marked = [
+        leaf
+        for leaf, kind in stage.kinds
+        if leaf in stage.leaves and kind != "serial" and stage.is_reduction_loop(leaf)
+    ]
     marked += [leaf for leaf, _ in (*stage.pragmas, *stage.tensorized) if stage.is_reduction_loop(leaf)]
     if cut or marked:
-        raise ScheduleError(f"{what}: the loop {(cut or marked)[0]}, which is reduced over, was scheduled already, and goes to the new stage as it was defined. Call cache_write first, and schedule the reduction there", here())
+        raise ScheduleError(
+            f"{what}: the loop {(cut or marked)[0]}, which is reduced over, was scheduled already, and goes to the new stage as it was defined. Call cache_write first, and schedule the reduction there",
+            here(),
+        )
     for other in state.stages:
-        if other.attach.kind == "at" and other.attach.stage == stage.name and stage.is_reduction_loop(other.attach.axis):
-            raise ScheduleError(f"{what}: {other.name} is computed at the loop {other.attach.axis}, which goes to the new stage. Call cache_write first, then compute {other.name} there", here())
+        if (
+            other.attach.kind == "at"
+            and other.attach.stage == stage.name
+            and stage.is_reduction_loop(other.attach.axis)
+        ):
+            raise ScheduleError(
+                f"{what}: {other.name} is computed at the loop {other.attach.axis}, which goes to the new stage. Call cache_write first, then compute {other.name} there",
+                here(),
+            )
 
 
 def written(state: State, names: list[str]) -> list[Tensor]:
@@ -199,7 +232,7 @@ def written(state: State, names: list[str]) -> list[Tensor]:
         assert stage is not None
         value = stage.parts[0].values[next(n for n, t in enumerate(stage.tensors) if t is tensors[name])]
         assert isinstance(value, Access)
-        found.append(cast(Tensor, value.tensor))
+        found.append(value.tensor)
     return found
 
 
@@ -224,14 +257,20 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
         raise ScheduleError(f"{what}: {axis} is not reduced over. Give one of {loops}", here())
     rank = stage.tensor.rank
     if isinstance(factor_axis, bool) or not isinstance(factor_axis, int) or not -rank - 1 <= factor_axis <= rank:
-        raise ScheduleError(f"{what}: factor_axis is {factor_axis!r}; it is the place of the new axis among the {rank} of {name}, from 0 to {rank}", here())
+        raise ScheduleError(
+            f"{what}: factor_axis is {factor_axis!r}; it is the place of the new axis among the {rank} of {name}, from 0 to {rank}",
+            here(),
+        )
     place = factor_axis if factor_axis >= 0 else rank + 1 + factor_axis
     for other in state.stages:
         if other.attach.kind == "at" and other.attach.stage == name and stage.is_reduction_loop(other.attach.axis):
-            raise ScheduleError(f"{what}: {other.name} is computed at the loop {other.attach.axis}, which goes to the new stage. Call rfactor first, then compute {other.name} there", here())
+            raise ScheduleError(
+                f"{what}: {other.name} is computed at the loop {other.attach.axis}, which goes to the new stage. Call rfactor first, then compute {other.name} there",
+                here(),
+            )
     part = stage.parts[0]
     reduced = [leaf for leaf in stage.leaves if stage.is_reduction_loop(leaf)]
-    axes = {leaf: cast(Axis, Axis(leaf, 0, stage.extent(leaf))) for leaf in reduced}
+    axes = {leaf: Axis(leaf, 0, stage.extent(leaf)) for leaf in reduced}
     mapping, guards = _unfolded(stage, axes)
     values = tuple(substitute(v, mapping) for v in reduction.values)
     if reduction.reducer.indexed:
@@ -242,24 +281,38 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
     given_kinds = reduction.reducer.result_dtypes(tuple(v.dtype for v in reduction.values), reduction.accumulator)
     kinds = reduction.reducer.result_dtypes(tuple(v.dtype for v in values), reduction.accumulator)
     condition = joined(where) if where else None
+    partial: tuple[Any, ...]
     if rest:
-        partial = tuple(Reduce(reduction.reducer, values, rest, condition, reduction.accumulator, c) for c in range(len(kinds)))
+        partial = tuple(
+            Reduce(reduction.reducer, values, rest, condition, reduction.accumulator, c) for c in range(len(kinds))
+        )
     else:
         identity = reduction.reducer.identity(kinds)
-        partial = tuple(typed(v, k) if condition is None else apply("where", condition, typed(v, k), e) for v, k, e in zip(values, kinds, identity, strict=True))
+        partial = tuple(
+            typed(v, k) if condition is None else apply("where", condition, typed(v, k), e)
+            for v, k, e in zip(values, kinds, identity, strict=True)
+        )
     lhs = (*part.lhs[:place], axes[axis], *part.lhs[place:])
     shape = (*stage.tensor.shape[:place], cast(Any, axes[axis].extent), *stage.tensor.shape[place:])
     used = _names(state)
     base = _base(state, name)
-    tensors = tuple(StageTensor(unique(f"{base}.rf" if len(kinds) == 1 else f"{base}.rf{c}", used), shape, k, stage.tensor) for c, k in enumerate(kinds))
+    tensors = tuple(
+        StageTensor(unique(f"{base}.rf" if len(kinds) == 1 else f"{base}.rf{c}", used), shape, k, stage.tensor)
+        for c, k in enumerate(kinds)
+    )
     new_part = Part(lhs, cast("tuple[Expr, ...]", partial), part.location)
     for n, t in enumerate(tensors):
         t.define(tensors, new_part, n)
     new = replace(stage_state(tensors[0].name, tensors, (new_part,)), attach=stage.attach)
     inner = tuple(typed(Access(t, lhs), k) for t, k in zip(tensors, given_kinds, strict=True))
-    combined = tuple(Reduce(reduction.reducer, inner, (axes[axis],), None, reduction.accumulator, cast(Reduce, v).component) for v in part.values)
+    combined = tuple(
+        Reduce(reduction.reducer, inner, (axes[axis],), None, reduction.accumulator, cast(Reduce, v).component)
+        for v in part.values
+    )
     gone = {a.name for a in stage.reduce_axes}
-    relations = tuple(r for r in stage.relations if not stage.origin(r.parent if isinstance(r, Split) else r.outer) & gone)
+    relations = tuple(
+        r for r in stage.relations if not stage.origin(r.parent if isinstance(r, Split) else r.outer) & gone
+    )
     leaves = tuple(leaf for leaf in stage.leaves if leaf == axis or leaf not in reduced)
     old = replace(
         stage, parts=(Part(part.lhs, combined, part.location),), leaves=leaves, relations=relations,
@@ -302,8 +355,10 @@ def _unfolded(stage: StageState, axes: dict[str, Axis]) -> tuple[dict[Expr, Expr
         mapping[root] = value if isinstance(root.lo, int) and root.lo == 0 else simplify(value + root.lo)
     for r in stage.relations:
         # a factor that is a size is taken to divide, until it is fixed
-        if isinstance(r, Split) and stage.is_reduction_loop(r.outer) and not isinstance(r.factor if r.factor is not None else r.nparts, Expr):
+        if (
+            isinstance(r, Split)
+            and stage.is_reduction_loop(r.outer)
+            and not isinstance(r.factor if r.factor is not None else r.nparts, Expr)
+        ):
             guard(r.parent, stage.extent(r.parent))
     return mapping, guards
-
-

@@ -6,19 +6,19 @@ are names, so they work on copies and replays.
 
 from __future__ import annotations
 
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from tedsl.lang.errors import ScheduleError, here
-from tedsl.lang.expr import Axis, Expr, Var
-from tedsl.lang.tensor import Dim, Tensor
+from tedsl.lang.expr import Axis
+from tedsl.lang.tensor import Tensor
 
-from . import kinds, loops, places, rewrites
+from . import kinds, loops, places, rewrites, tensorize
+from .handles import Loop, StageHandle
 from .history import History, Step, decoded, encoded, steps_from
 from .legality import check
 from .nest import Nest, make_nest
-from .state import StageState, State, initial
+from .state import State, initial
 
 PRIMITIVES = {
     "split": loops.split, "tile": loops.tile, "fuse": loops.fuse, "reorder": loops.reorder,
@@ -26,21 +26,9 @@ PRIMITIVES = {
     "compute_at": places.compute_at, "compute_inline": places.compute_inline, "compute_root": places.compute_root, "set_scope": places.set_scope,
     "layout": places.layout, "storage_align": places.storage_align, "double_buffer": places.double_buffer, "prefetch": places.prefetch,
     "cache_read": rewrites.cache_read, "cache_write": rewrites.cache_write, "rfactor": rewrites.rfactor,
+    "tensorize": tensorize.tensorize,
 }  # fmt: skip
 OF_THE_SCHEDULE = ("cache_read", "cache_write", "rfactor")  # the others belong to a stage
-
-
-class Loop(Axis):
-    """A loop of a stage, as primitives return it. It is only a name (and equal to every axis of that name); `extent` is that of the schedule when it
-    was asked for, `stage` the name of the stage.
-    """
-
-    __slots__ = ()
-
-    def __new__(cls, name: str, lo: Any = 0, extent: Any = None, stage: str = "") -> Expr:
-        return Expr.__new__(cls, name, lo, extent, stage)
-
-    stage = property(lambda self: self.args[3])
 
 
 class Schedule:
@@ -84,12 +72,20 @@ class Schedule:
             if writer is not None:
                 return writer.name
             if any(t is key for _, t in self.state.inputs):
-                raise ScheduleError(f"{key.name} is an input and has no loops. Its readers have; a copy of it has loops of its own: s.cache_read({key.name}, scope, readers)", here())
+                raise ScheduleError(
+                    f"{key.name} is an input and has no loops. Its readers have; a copy of it has loops of its own: s.cache_read({key.name}, scope, readers)",
+                    here(),
+                )
             if not isinstance(key, rewrites.StageTensor):
-                raise ScheduleError(f"{key!r} is no part of this schedule, whose stages are {', '.join(names)}. Make the schedule of a tensor that needs it", here())
+                raise ScheduleError(
+                    f"{key!r} is no part of this schedule, whose stages are {', '.join(names)}. Make the schedule of a tensor that needs it",
+                    here(),
+                )
             key = key.name
         elif not isinstance(key, str):
-            raise ScheduleError(f"{key!r} names no stage; a stage is given by its tensor, its name or its handle", here())
+            raise ScheduleError(
+                f"{key!r} names no stage; a stage is given by its tensor, its name or its handle", here()
+            )
         if key in names:
             return cast(str, key)
         for s in self.state.stages:
@@ -99,7 +95,14 @@ class Schedule:
 
     def _standing(self, tensor: Tensor) -> Tensor:
         """The tensor of this schedule that stands for `tensor` when sizes have been fixed; itself otherwise."""
-        return next((t for t in self.state.tensors().values() if getattr(t, "source", None) is tensor and not isinstance(t, rewrites.StageTensor)), tensor)
+        return next(
+            (
+                t
+                for t in self.state.tensors().values()
+                if getattr(t, "source", None) is tensor and not isinstance(t, rewrites.StageTensor)
+            ),
+            tensor,
+        )
 
     def _same_program(self, handle: StageHandle) -> None:
         other = handle.schedule
@@ -107,7 +110,10 @@ class Schedule:
             return
         if [s.name for s in initial(other.outputs).stages] == [s.name for s in initial(self.outputs).stages]:
             return  # a copy that travelled
-        raise ScheduleError(f"the stage {handle.name} belongs to the schedule of {', '.join(t.name for t in other.outputs)}, and this is one of {', '.join(t.name for t in self.outputs)}. Take the stage from this schedule", here())
+        raise ScheduleError(
+            f"the stage {handle.name} belongs to the schedule of {', '.join(t.name for t in other.outputs)}, and this is one of {', '.join(t.name for t in self.outputs)}. Take the stage from this schedule",
+            here(),
+        )
 
     def _tensor(self, key: Any) -> str:
         """The name of the tensor that `key` means: an input or what a stage computes."""
@@ -131,16 +137,29 @@ class Schedule:
         if isinstance(key, Loop) and key.stage != stage:
             mine = self.state.stage(stage)
             if mine.root(key.name) is None and not stage.startswith(key.stage + "."):
-                raise ScheduleError(f"{primitive} of {stage} got the loop {key.name} of {key.stage}; the loops of {stage} are {', '.join(mine.leaves) or 'none'}", here())
+                raise ScheduleError(
+                    f"{primitive} of {stage} got the loop {key.name} of {key.stage}; the loops of {stage} are {', '.join(mine.leaves) or 'none'}",
+                    here(),
+                )
         if isinstance(key, Axis):
             return cast(str, key.name)
         if isinstance(key, str):
             return key
-        raise ScheduleError(f"{primitive} of {stage} got {key!r}; an axis is given by itself, by its name, or as a primitive returned it", here())
+        raise ScheduleError(
+            f"{primitive} of {stage} got {key!r}; an axis is given by itself, by its name, or as a primitive returned it",
+            here(),
+        )
 
     # Steps -------------------------------------------------------------------------------------------------------------------------------
 
-    def _apply(self, stage: str, primitive: str, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None, location: Any = None) -> tuple[str, ...]:
+    def _apply(
+        self,
+        stage: str,
+        primitive: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any] | None = None,
+        location: Any = None,
+    ) -> tuple[str, ...]:
         """Carry out a step given in names and numbers. Raises ScheduleError, and leaves the schedule as it was, when it may not be done."""
         rule = PRIMITIVES.get(primitive)
         if rule is None:
@@ -151,9 +170,8 @@ class Schedule:
         if primitive not in OF_THE_SCHEDULE:
             values.insert(0, self._stage(stage))
         state, made = cast(Any, rule)(self.state, *values, **known)
-        what = f"{primitive}{f' of {stage}' if stage else ''}"
-        check(state, what)
         step = Step(stage, primitive, tuple(args), dict(kwargs), location or here(), made)
+        check(state, str(step))
         self._past = (*self._past, (self.state, step))
         self.state = state
         return cast("tuple[str, ...]", made)
@@ -194,7 +212,9 @@ class Schedule:
             except (ScheduleError, TypeError, KeyError, ValueError) as e:
                 self.state, self._past = before
                 message = e.message if isinstance(e, ScheduleError) else f"{type(e).__name__}: {e}"
-                raise ScheduleError(f"step {n + 1} of {len(steps)} of the history, {step}, does not fit this program: {message}", here()) from None
+                raise ScheduleError(
+                    f"step {n + 1} of {len(steps)} of the history, {step}, does not fit this program: {message}", here()
+                ) from None
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -268,180 +288,25 @@ def _restored(outputs: tuple[Tensor, ...], several: bool, history: str) -> Sched
     return Schedule(outputs, several).replay(history)
 
 
-class StageHandle:
-    """A stage of a schedule. Its primitives change the schedule; loops are given as primitives returned them, by their names, or as the axes of the
-    definition.
-    """
-
-    __slots__ = ("name", "schedule")
-
-    def __init__(self, schedule: Schedule, name: str) -> None:
-        self.schedule, self.name = schedule, name
-
-    @property
-    def state(self) -> StageState:
-        try:
-            return self.schedule.state.stage(self.name)
-        except KeyError:
-            raise ScheduleError(f"the schedule has no stage {self.name} any more: the step that made it was undone", here()) from None
-
-    @property
-    def tensor(self) -> Tensor:
-        return self.state.tensor
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        return self.state.tensors
-
-    @property
-    def axis(self) -> tuple[Loop, ...]:
-        """The axes of the left side."""
-        return tuple(self._made(a.name, a.lo) for a in self.state.axes)
-
-    @property
-    def reduce_axis(self) -> tuple[Loop, ...]:
-        """The axes that are reduced over."""
-        return tuple(self._made(a.name, a.lo) for a in self.state.reduce_axes)
-
-    @property
-    def loops(self) -> tuple[Loop, ...]:
-        """The loops as they stand, outermost first."""
-        return tuple(self._made(leaf) for leaf in self.state.leaves)
-
-    leaf_iter_vars = loops
-
-    @property
-    def scope(self) -> str:
-        return self.state.scope
-
-    def _made(self, name: str, lo: Any = 0) -> Loop:
-        return cast(Loop, Loop(name, lo, self.state.extent(name), self.name))
-
-    def _do(self, primitive: str, *args: Any, **kwargs: Any) -> tuple[Loop, ...]:
-        self.state  # raises when the stage is gone
-        return tuple(self._made(n) for n in self.schedule._apply(self.name, primitive, [encoded(a) for a in args], {k: encoded(v) for k, v in kwargs.items() if v is not None}))
-
-    def _axis(self, key: Any, primitive: str) -> str:
-        self.state
-        return self.schedule._loop(self.name, key, primitive)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, StageHandle) and other.schedule is self.schedule and other.name == self.name
-
-    def __hash__(self) -> int:
-        return hash((id(self.schedule), self.name))
-
-    def __repr__(self) -> str:
-        return f"<stage {self.name}: {', '.join(self.state.leaves) or 'no loops'}>"
-
-    # Loops -------------------------------------------------------------------------------------------------------------------------------
-
-    def split(self, axis: Any, factor: Dim | None = None, nparts: Dim | None = None) -> tuple[Loop, Loop]:
-        """One loop becomes two: blocks of `factor` steps, or `nparts` blocks. Returns outer, inner.
-
-        for i in 0..n    →    for i_o in 0..ceil(n / factor): for i_i in 0..factor
-
-        The factor is a whole number or a size (`te.var`), and need not divide: the last block is shorter. Raises ScheduleError when the axis is no
-        loop (any more), or is marked already.
-
-        >>> import tedsl as te
-        >>> i = te.axes("i")
-        >>> A, B = te.tensor("A", (10,)), te.tensor("B"); B[i] = 2 * A[i]
-        >>> s = te.create_schedule(B)
-        >>> s[B].split(i, factor=4)
-        (i_o, i_i)
-        """
-        return cast("tuple[Loop, Loop]", self._do("split", self._axis(axis, "split"), factor=factor, nparts=nparts))
-
-    def tile(self, x: Any, y: Any, x_factor: Dim, y_factor: Dim) -> tuple[Loop, Loop, Loop, Loop]:
-        """Two loops become four, the outer ones first: split both, then reorder. Returns outer x, outer y, inner x, inner y."""
-        return cast("tuple[Loop, Loop, Loop, Loop]", self._do("tile", self._axis(x, "tile"), self._axis(y, "tile"), x_factor, y_factor))
-
-    def fuse(self, *axes: Any) -> Loop:
-        """Neighbouring loops, outermost first, become one. Returns it. Raises ScheduleError when they are not neighbours in this order, or when some
-        are reduced over and others are not.
-        """
-        return self._do("fuse", *(self._axis(a, "fuse") for a in axes))[0]
-
-    def reorder(self, *axes: Any) -> None:
-        """The given loops take, in the given order, the places that they have now; the others stay. Raises ScheduleError when a recurrence would
-        read a step before it is computed, or a stage computed at one of the loops would be read outside of it.
-        """
-        self._do("reorder", *(self._axis(a, "reorder") for a in axes))
-
-    # Kinds -------------------------------------------------------------------------------------------------------------------------------
-
-    def vectorize(self, axis: Any) -> None:
-        """The loop's steps become lanes of vector instructions. Raises ScheduleError for a loop that is reduced over (see `rfactor`), or whose steps
-        depend on each other.
-        """
-        self._do("vectorize", self._axis(axis, "vectorize"))
-
-    def unroll(self, axis: Any) -> None:
-        """The loop's steps are written out one after the other."""
-        self._do("unroll", self._axis(axis, "unroll"))
-
-    def parallel(self, axis: Any) -> None:
-        """The loop's steps are shared among threads. Raises ScheduleError for a loop that is reduced over (see `rfactor`), whose steps depend on each
-        other, or that stands in a parallel loop.
-        """
-        self._do("parallel", self._axis(axis, "parallel"))
-
-    def bind(self, axis: Any, thread: str) -> None:
-        """The loop runs on an axis of a GPU: "blockIdx.x" … "threadIdx.z". For target="cuda"."""
-        self._do("bind", self._axis(axis, "bind"), thread)
-
-    def pragma(self, axis: Any, text: str) -> None:
-        """`#pragma text` before the loop in the C source."""
-        self._do("pragma", self._axis(axis, "pragma"), text)
-
-    # Places ------------------------------------------------------------------------------------------------------------------------------
-
-    def compute_at(self, parent: Any, axis: Any) -> None:
-        """Compute the stage inside of the loop `axis` of `parent`, just what is read there. Raises ScheduleError when something outside of that loop
-        reads it, or it is a result or a recurrence.
-        """
-        at = self.schedule._stage(parent)
-        self._do("compute_at", {"stage": at}, self.schedule._loop(at, axis, "compute_at"))
-
-    def compute_inline(self) -> None:
-        """The stage's expression takes the place of every read of it. Raises ScheduleError for reductions, recurrences and results."""
-        self._do("compute_inline")
-
-    def compute_root(self) -> None:
-        """Compute the stage in loops of its own (the default)."""
-        self._do("compute_root")
-
-    def set_scope(self, scope: str) -> None:
-        """Store the stage in "global", "cache", "register" or "shared" memory."""
-        self._do("set_scope", scope)
-
-    def layout(self, *axes: Any) -> None:
-        """Store the stage in the order of its own loops: each that is not reduced over, once."""
-        self._do("layout", *(self._axis(a, "layout") for a in axes))
-
-    def storage_align(self, axis: Any, factor: int, offset: int = 0) -> None:
-        """Begin rows along `axis` at multiples of `factor` elements, plus `offset`."""
-        self._do("storage_align", self._axis(axis, "storage_align"), factor, offset)
-
-    def double_buffer(self) -> None:
-        """Let two buffers take turns, one filled while the other is read."""
-        self._do("double_buffer")
-
-    def prefetch(self, tensor: Any, axis: Any, offset: int) -> None:
-        """Ask memory, in each step of `axis`, for what is read of `tensor` `offset` steps later."""
-        self._do("prefetch", self.schedule._tensor(tensor), self._axis(axis, "prefetch"), offset)
-
-
 def as_outputs(target: Any) -> tuple[tuple[Tensor, ...], bool]:
     """What a user gives as a program: a tensor, or a sequence of tensors (then the results come as a tuple)."""
     several = isinstance(target, (list, tuple))
     outputs = tuple(target) if several else (target,)
     for t in outputs:
         if not isinstance(t, Tensor):
-            raise ScheduleError(f"{t!r} is no tensor", here())
+            raise ScheduleError(
+                f"{t!r} is no tensor; a program is a tensor, or a list of the tensors that it computes", here()
+            )
+        if t.is_input and t.shape is not None:
+            raise ScheduleError(
+                f"{t.name} is an input: it has a shape and no definition, so there is nothing to compute; define it ({t.name}[i, …] = …)",
+                here(),
+            )
     if not outputs:
         raise ScheduleError("a program needs at least one result", here())
+    twice = [t.name for n, t in enumerate(outputs) if t in outputs[:n]]
+    if twice:
+        raise ScheduleError(f"{twice[0]} is listed twice; a program computes each of its results once", here())
     return outputs, several
 
 

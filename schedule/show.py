@@ -42,14 +42,23 @@ def lines_of(stmt: Stmt, depth: int = 0) -> Iterator[Line]:
         step = "" if stmt.step == 1 else f" step {stmt.step}"
         for text in stmt.pragmas:
             yield Line(depth, f"#pragma {text}")
-        yield Line(depth, f"for {stmt.axis!r} in {start}0..{stmt.extent!r}{step}", "" if stmt.kind == "serial" else stmt.kind, "loop")
+        yield Line(
+            depth,
+            f"for {stmt.axis!r} in {start}0..{stmt.extent!r}{step}",
+            "" if stmt.kind == "serial" else stmt.kind,
+            "loop",
+        )
         yield from lines_of(stmt.body, depth + 1)
     elif isinstance(stmt, Store):
         yield Line(depth, f"{stmt.buffer.name}[{', '.join(map(repr, stmt.indices))}] = {stmt.value!r}")
     elif isinstance(stmt, Allocate):
         b = stmt.buffer
         more = f", rows aligned to {b.align[1]}{f' + {b.align[2]}' if b.align[2] else ''}" if b.align else ""
-        yield Line(depth, f"{b.name}: {b.dtype}[{', '.join(map(repr, b.shape))}] in {b.scope}{more}{', double' if b.double else ''}", sort="buffer")
+        yield Line(
+            depth,
+            f"{b.name}: {b.dtype}[{', '.join(map(repr, b.shape))}] in {b.scope}{more}{', double' if b.double else ''}",
+            sort="buffer",
+        )
         yield from lines_of(stmt.body, depth)
     elif isinstance(stmt, If):
         yield Line(depth, f"if {stmt.condition!r}", sort="if")

@@ -141,7 +141,7 @@ class Trips:
     def _narrow(self, condition: Expr, chain: tuple[Link, ...], loops: list[tuple[Axis, Any, Any, int]]) -> None:
         """Bound the innermost loop of which a condition says something; one that says nothing of a loop's range is taken to hold."""
         for n in range(len(loops) - 1, -1, -1):
-            axis, _, extent, step = loops[n]
+            axis, _, _, step = loops[n]
             loop = next(link for link in chain if isinstance(link, For) and link.axis is axis)
             if step != 1 or not any(a is axis for a in walk(condition)):
                 continue
@@ -193,11 +193,16 @@ def _points(chain: Sequence[Link], dims: dict[Axis, int], rank: int, fixed: dict
     return int(weight.sum())
 
 
-def _one_by_one(chain: Sequence[Link], dims: dict[Axis, int], rank: int, n: int, at: dict[Expr, Any], weight: Any) -> int:
+def _one_by_one(
+    chain: Sequence[Link], dims: dict[Axis, int], rank: int, n: int, at: dict[Expr, Any], weight: Any
+) -> int:
     """The rest of a chain for each point of the grid so far, where the whole grid would be too large."""
     total = 0
     shape = weight.shape
     for point in np.argwhere(weight):
-        here = {a: np.broadcast_to(v, np.broadcast_shapes(np.shape(v), shape))[tuple(point)].reshape((1,) * rank) for a, v in at.items()}
+        here = {
+            a: np.broadcast_to(v, np.broadcast_shapes(np.shape(v), shape))[tuple(point)].reshape((1,) * rank)
+            for a, v in at.items()
+        }
         total += int(weight[tuple(point)]) * _points(chain[n:], dims, rank, here)
     return total

@@ -112,6 +112,7 @@ _LAZY = {
     "emit": "tedsl.build",
     "evaluate": "tedsl.backends.reference",
     "grad": "tedsl.autodiff",
+    "intrinsic": "tedsl.schedule",
     "jacobian": "tedsl.autodiff",
     "jvp": "tedsl.autodiff",
     "load_results": "tedsl.tune",

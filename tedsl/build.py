@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .lang.errors import BuildError, here
+from .lang.errors import BuildError, here, locating
 from .lang.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .backends.c.module import CModule
     from .schedule.schedule import Schedule
 
-TARGETS = ("c", "cuda")
+TARGETS = ("c",)
 
 
 def build(what: Any, args: Sequence[Tensor] | None = None, target: str = "c", name: str | None = None, check_indices: bool = True, isa: str | None = None,
@@ -21,7 +21,7 @@ def build(what: Any, args: Sequence[Tensor] | None = None, target: str = "c", na
     """A kernel: a function of arrays that computes a tensor.
 
     what: a tensor, a list of tensors (one kernel with several results, shared work done once), or a schedule. args: the inputs in call order, if
-    not the reading order; outputs come last. target: "c", or "cuda". name: the C function's. check_indices: whether data-dependent indices are
+    not the reading order; outputs come last. target: "c". name: the C function's. check_indices: whether data-dependent indices are
     checked in every call. isa: "sse2", "avx2" or "avx512" for less than the machine has. tuned: a store of tuning results to take the schedule from.
     sizes: numbers for symbolic sizes and tile factors (`te.build(s, n=1024, v1=4)`).
 
@@ -38,39 +38,34 @@ def build(what: Any, args: Sequence[Tensor] | None = None, target: str = "c", na
            [3., 3.]], dtype=float32)
     """
     _check_target(target)
-    s = scheduled(what, target, tuned, sizes)
-    if target == "cuda":
-        from .backends.cuda import build as build_cuda
-
-        return build_cuda(s, args, name)
+    s = scheduled(what, tuned, sizes)
     from .backends.c.kernel import build_module
 
-    return build_module(c_module(s, args, name, check_indices, isa))
+    with locating():
+        return build_module(c_module(s, args, name, check_indices, isa))
 
 
 def emit(what: Any, args: Sequence[Tensor] | None = None, target: str = "c", name: str | None = None, **sizes: int) -> str:
-    """The source of a kernel, without compiling it: C, or CUDA C (which needs neither a GPU nor CUDA here). Arguments as for `te.build`."""
+    """The C source of a kernel, without compiling it. Arguments as for `te.build`."""
     _check_target(target)
-    s = scheduled(what, target, None, sizes)
-    if target == "cuda":
-        from .backends.cuda import emit as emit_cuda
-
-        return emit_cuda(s, args, name)
+    s = scheduled(what, None, sizes)
     return c_module(s, args, name).source
 
 
 def c_module(s: Schedule, args: Sequence[Tensor] | None, name: str | None = None, check_indices: bool = True, isa: str | None = None) -> CModule:
     """The C module of a schedule."""
+    if name is not None and not isinstance(name, str):
+        raise BuildError(f"name={name!r}: the name of a kernel is a string", here())
     from .backends.c.codegen import generate
     from .schedule.nest import make_nest
 
     return generate(make_nest(s.state, args, s.several, check_indices), name or s.outputs[0].name, isa)
 
 
-def scheduled(what: Any, target: str, tuned: Any, sizes: dict[str, int]) -> Schedule:
+def scheduled(what: Any, tuned: Any, sizes: dict[str, int]) -> Schedule:
     """The schedule to build: the user's, the best stored one, or an automatic one; with numbers for `sizes`."""
     from .schedule.auto import auto_schedule
-    from .schedule.schedule import Schedule, create_schedule
+    from .schedule.schedule import Schedule
 
     if isinstance(what, Schedule):
         s = what
@@ -78,8 +73,6 @@ def scheduled(what: Any, target: str, tuned: Any, sizes: dict[str, int]) -> Sche
         from .tune import best_schedule
 
         s = best_schedule(what, tuned) or auto_schedule(what)
-    elif target == "cuda":
-        s = create_schedule(what)
     else:
         s = auto_schedule(what)
     return s.fixed(**sizes) if sizes else s
@@ -87,4 +80,4 @@ def scheduled(what: Any, target: str, tuned: Any, sizes: dict[str, int]) -> Sche
 
 def _check_target(target: str) -> None:
     if target not in TARGETS:
-        raise BuildError(f"unknown target {target!r}; there are {' and '.join(map(repr, TARGETS))}", here())
+        raise BuildError(f"the target {target!r} is not part of this version of tedsl; there is {' and '.join(map(repr, TARGETS))}", here())

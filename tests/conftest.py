@@ -6,7 +6,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,26 @@ settings.register_profile("tedsl", _common, derandomize=True)
 # `make fuzz`: as many examples as asked for, drawn from a seed. Tests marked fuzz leave max_examples to the profile.
 settings.register_profile("fuzz", _common, max_examples=int(os.environ.get("TEDSL_FUZZ_EXAMPLES", "1000")))
 settings.load_profile("tedsl")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write what is generated now to tests/golden")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Assert that a text is the one kept in tests/golden under the name of the test; with --update-golden, keep it."""
+    name = request.node.name.removeprefix("test_").replace("[", "-").rstrip("]")
+
+    def compare(text: str, suffix: str) -> None:
+        path = Path(__file__).parent / "golden" / f"{name}{suffix}"
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        assert path.exists(), f"{path.name} is not there yet: run with --update-golden, and read what it holds"
+        assert text == path.read_text(), f"other than {path.name}; if it should be, run with --update-golden and read it"
+
+    return compare
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -32,9 +33,13 @@ def main() -> int:
     parser.add_argument("--half", action="store_true", help="float16 as well")
     parser.add_argument("--schedules", action="store_true", help="compile by random legal schedules")
     parser.add_argument("--quick", action="store_true", help="compile with -O1, which takes half as long")
+    parser.add_argument("--sanitize", action="store_true", help="under AddressSanitizer and UndefinedBehaviourSanitizer")
+    parser.add_argument("--probe", choices=["bounds", "overflow"], help="run a wrong kernel, for the sanitizers to find")
     parser.add_argument("--limit", type=int, default=60, help="seconds that one program may take")
     parser.add_argument("--show", type=int, default=3, help="how many failures of a kind to show in full")
     options = parser.parse_args()
+    if options.sanitize:
+        _preload()
     with tempfile.TemporaryDirectory(prefix="tedsl-fuzz-") as scratch:
         os.environ["TEDSL_CACHE_DIR"] = scratch
         return fuzz(options)
@@ -48,8 +53,14 @@ def fuzz(options: argparse.Namespace) -> int:
 
     from tedsl.backends.c import toolchain
 
-    if options.quick:
+    if options.sanitize:  # what the sanitizers' functions are is told when the process starts, not when a kernel is linked
+        plain = (flag for flag in toolchain.COMMON if flag != "-O3")
+        toolchain.COMMON = (*plain, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+        toolchain.SYMBOLS = ()
+    elif options.quick:
         toolchain.COMMON = tuple("-O1" if flag == "-O3" else flag for flag in toolchain.COMMON)
+    if options.probe:
+        return _probe(options.probe)
     signal.signal(signal.SIGALRM, _too_long)
     started = time.monotonic()
     kinds: dict[str, list[int]] = {}
@@ -58,6 +69,8 @@ def fuzz(options: argparse.Namespace) -> int:
         if time.monotonic() - started > options.seconds:
             break
         program = schedule = None
+        if options.sanitize:  # what they find ends the process
+            print(f"seed {seed}", file=sys.stderr, flush=True)
         signal.alarm(options.limit)
         try:
             program = generate(Seeded(seed), half=options.half)
@@ -84,6 +97,34 @@ def fuzz(options: argparse.Namespace) -> int:
     for kind, seeds in sorted(kinds.items(), key=lambda item: -len(item[1])):
         print(f"{len(seeds):6} {kind}: seeds {seeds[:10]}")
     return 1 if kinds else 0
+
+
+def _preload() -> None:
+    """Start again with AddressSanitizer's library loaded first, which Python was not linked with."""
+    if os.environ.get("TEDSL_FUZZ_PRELOADED"):
+        return
+    found = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+    library = os.path.realpath(found.stdout.strip())
+    if not os.path.exists(library):
+        sys.exit("gcc has no libasan.so")
+    options = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1", "CC": "gcc"}
+    environment = {**os.environ, **options, "LD_PRELOAD": library, "TEDSL_FUZZ_PRELOADED": "1"}
+    os.execve(sys.executable, [sys.executable, *sys.argv], environment)
+
+
+def _probe(kind: str) -> int:
+    """A kernel that reads behind its input, or adds beyond the largest int32: unnoticed, unless sanitizers look."""
+    import numpy as np
+    from c_modules import source
+
+    from tedsl.backends.c.kernel import build_module
+    from tedsl.backends.c.module import Argument, CModule
+
+    read = "X[8]" if kind == "bounds" else "X[0] + X[1]"
+    args = (Argument("X", "int32", (8,), "input"), Argument("R", "int32", (1,), "output"))
+    code = f"const int32_t *X = buffers[0]; *(int32_t *)buffers[1] = {read}; return 0;"
+    build_module(CModule("wrong", source("wrong", code), args))(np.full(8, 2**31 - 1, "int32"))
+    return 0
 
 
 def _too_long(number: int, frame: object) -> None:

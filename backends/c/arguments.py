@@ -22,6 +22,7 @@ from tedsl.lang.errors import (
     CallValueError,
     CompactionWarning,
     InternalError,
+    located,
 )
 
 INT64_MAX = 2**63 - 1
@@ -125,7 +126,7 @@ class Arguments:
     # -- messages
 
     def _fail(self, error: Any, text: str) -> NoReturn:
-        raise error(f"{self.name}: {text}")
+        raise located(error, f"{self.name}: {text}")
 
     def shape_text(self, shape: Sequence[Any]) -> str:
         """A shape as a reader would write it, with the sizes by name."""
@@ -241,6 +242,8 @@ class Arguments:
             return np.asarray(memoryview(value))
         except (TypeError, ValueError, BufferError):
             pass
+        if hasattr(type(value), "is_input"):  # one of tedsl's tensors
+            self._fail(CallTypeError, f"{where} is {value!r}, which stands for an array; pass the array itself")
         if shape or not isinstance(value, (int, float, complex)):
             fix = f"pass np.asarray({where.split()[0]}, dtype={kind!r})" if value is not None else "pass an array"
             have = f"a {type(value).__name__}, no array (NumPy, buffer protocol or __dlpack__)"
@@ -331,7 +334,10 @@ class Arguments:
             CompactionWarning,
             stacklevel=stacklevel,
         )
-        copy = self.allocate(argument, dtype, values)
+        try:
+            copy = self.allocate(argument, dtype, values)
+        except MemoryError:
+            self._fail(CallMemoryError, f"not enough memory for a copy of {name}, which {reason}; {remedy}")
         copy[...] = array
         return copy
 
@@ -366,12 +372,14 @@ class Arguments:
         name, kind = argument[:2]
         where = f"{name} (in out=)"
         if not array.flags.writeable:
-            self._fail(CallValueError, f"{where} is read-only")
+            self._fail(
+                CallValueError, f"{where} is read-only; pass an array that may be written to, results are not copied"
+            )
         if not array.dtype.isnative:
             order = f"the byte order of another machine ({array.dtype.str})"
-            self._fail(CallTypeError, f"{where} has {order}, expected {kind}")
+            self._fail(CallTypeError, f"{where} has {order}, expected {kind}; pass np.empty({name}.shape, {kind!r})")
         if not array.flags.aligned:
-            self._fail(CallValueError, f"{where} is not aligned to its elements")
+            self._fail(CallValueError, f"{where} is not aligned to its elements; pass np.empty({name}.shape, {kind!r})")
         if not self._is_laid_out(argument, array, values):
             text = self._layout_text(argument, array, values)
             self._fail(CallValueError, f"{where} {text}; pass an array that is, results are not copied")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from tedsl.lang import dtypes
-from tedsl.lang.errors import LoweringError
+from tedsl.lang.errors import LoweringError, ScheduleError, here
 from tedsl.lang.expr import Access, Axis, Const, Expr, Var, walk
 from tedsl.lang.integers import Affine, Known, simplify
 from tedsl.lang.tensor import Dim
-from tedsl.schedule.ir import Allocate, Assert, Block, Buffer, Call, For, If, Stmt, Store, expressions, inside, preorder
+from tedsl.schedule.ir import Allocate, Assert, Block, Buffer, Call, For, If, Stmt, Store, expressions, inside, preorder, strides_of
 from tedsl.schedule.nest import Nest
 
 from . import vector_math
@@ -18,6 +18,7 @@ from .module import Argument, CModule, Fault, Size, SizeCheck, SizeVar
 from .names import Names, comment, legal
 from .registers import NotPromoted, promoted
 from .scalar import ATOM, CTYPES, Scalars
+from .turn import turned
 from .vector import Vectors
 
 STACK_BYTES = 32 * 1024  # a temporary of constant size up to this lives on the stack
@@ -26,6 +27,9 @@ RESTRICT = "restrict"
 
 def generate(nest: Nest, name: str, isa: str | None = None) -> CModule:
     """The C module of a lowered program. `isa` limits the vector width and instructions (None: this machine's)."""
+    bound = next((s for s in preorder(nest.stmt) if isinstance(s, For) and "." in s.kind), None)
+    if bound is not None:
+        raise ScheduleError(f"the loop {bound.axis!r} is bound to {bound.kind}, an axis of a GPU: build the schedule with target=\"cuda\", or take the bind back", here())
     return _Generator(nest, name, isa).module()
 
 
@@ -37,7 +41,7 @@ class _Generator:
         self.vector_bytes = vector_bytes(isa)
         self.names = Names()
         self.entry = legal(name)
-        self.names.taken |= {"fault", "threads", "buffers", "sizes", "te_failed"}
+        self.names.taken.add("te_failed")
         self.sizes = tuple(sorted({v for v in nest.sizes}, key=lambda v: v.name))
         self.scalars = Scalars(self.load, self.leaf)
         self.vectors = Vectors(self)
@@ -95,13 +99,14 @@ class _Generator:
             if key not in buffers and key not in used and own not in text:
                 unused.append(f"(void){own};")
         math = vector_math.source(sorted(self.scalars.functions)) if self.scalars.functions else ""
+        headers = dict.fromkeys(s.header for s in preorder(nest.stmt) if isinstance(s, Call) and s.header)
         types = [vector_math.typedef(d, n) for d, n in sorted(self.typedefs)]
         indent = ",\n" + " " * (len(self.entry) + 9)
         casts = [f"buffers[{n}]" for n in range(len(nest.inputs) + len(nest.outputs))] + [f"sizes[{n}]" for n in range(len(self.sizes))]
         call_unused = ([] if nest.inputs or nest.outputs else ["(void)buffers;"]) + ([] if self.sizes else ["(void)sizes;"])
         return "\n".join([
             *head, "#include <math.h>", "#include <stdint.h>", "#include <stdlib.h>", "#include <string.h>", "",
-            *([math] if math else []), *types, *self.scalars.helpers.values(), *self.vector_helpers.values(), "",
+            *([math] if math else []), *types, *self.scalars.helpers.values(), *self.vector_helpers.values(), *headers, "",
             f"int64_t {self.entry}({indent.join(parameters)})", "{",
             *([f"    {' '.join(unused)}"] if unused else []), *(["    int64_t te_failed = 0;"] if failed else []),
             *body, f"    return {'te_failed' if failed else '0'};", "}", "",
@@ -163,12 +168,8 @@ class _Generator:
 
     def statement(self, stmt: Stmt) -> None:
         if isinstance(stmt, Block):
-            n = 0
-            while n < len(stmt.stmts):
-                done = self.vectors.rows(stmt.stmts[n:]) if isinstance(stmt.stmts[n], For) else 0
-                if not done:
-                    self.statement(stmt.stmts[n])
-                n += done or 1
+            for s in stmt.stmts:
+                self.statement(s)
         elif isinstance(stmt, For):
             self.loop(stmt)
         elif isinstance(stmt, Store):
@@ -220,8 +221,11 @@ class _Generator:
         self.put(text if text.rstrip().endswith((";", "}")) else f"{text};")
 
     def loop(self, stmt: For) -> None:
-        if stmt.kind == "vectorized" and self.vectors.loop(stmt):
+        if (stmt.kind == "vectorized" and self.vectors.loop(stmt)) or turned(stmt, self):
             return
+        self.plain_loop(stmt)
+
+    def plain_loop(self, stmt: For) -> None:
         name = self.leaf(stmt.axis)
         for pragma in stmt.pragmas:
             self.put(f"#pragma {pragma}")
@@ -320,21 +324,6 @@ class _Generator:
             total = simplify(total)
             return int(total.value) if isinstance(total, Const) else total
         return int(total)
-
-
-def strides_of(buffer: Buffer) -> tuple[Any, ...]:
-    """The distance, in elements, between neighbours in each dimension."""
-    if buffer.strides is not None:
-        return buffer.strides
-    result: list[Any] = []
-    step: Any = 1
-    for d in reversed(range(len(buffer.shape))):
-        if buffer.align is not None and buffer.align[0] == d and result:
-            _, factor, offset = buffer.align
-            step = step + (factor + offset - step % factor) % factor if isinstance(step, int) else (step + factor - 1) // factor * factor + offset
-        result.insert(0, step)
-        step = step * buffer.shape[d]
-    return tuple(result)
 
 
 def size_of(value: Any, index: dict[str, int]) -> Size:

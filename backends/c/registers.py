@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tedsl.lang.integers import Affine
 from tedsl.schedule.ir import Allocate, Buffer, For, Stmt, Store, expressions, loads
@@ -50,7 +50,7 @@ class Locals:
     def declarations(self) -> list[str]:
         lines = []
         for lanes in sorted({n for _, n in self.names}, reverse=True):
-            own = [name for (_, n), name in self.names.items() if n == lanes]
+            own = [name for (_, n), name in self.names.items() if n == lanes and not name.endswith("]")]
             for start in range(0, len(own), 8):
                 lines.append(f"{self.types[lanes]} {', '.join(own[start : start + 8])};")
         return lines
@@ -63,6 +63,8 @@ def promoted(stmt: Allocate, generator: _Generator) -> Locals | None:
     buffer = stmt.buffer
     places: set[tuple[int, int]] = set()
     if not _collect(stmt.body, buffer, None, generator, places) or len(places) > LIMIT:
+        return None
+    if any(lanes > 1 for _, lanes in places) and not generator.vectors.has(buffer.dtype):
         return None
     wide: dict[int, tuple[int, int]] = {}
     kept = []
@@ -84,7 +86,7 @@ def _collect(stmt: Stmt, buffer: Buffer, lane: For | None, generator: _Generator
     """Note the place of every access to `buffer` below `stmt`; False when one has none."""
     if isinstance(stmt, For) and stmt.kind == "vectorized" and generator.vectors.regular(stmt):
         lane = stmt
-    found = [a.indices for e in expressions(stmt) for a in loads(e) if a.tensor is buffer]
+    found = [a.indices for e in expressions(stmt) for a in loads(e) if cast(object, a.tensor) is buffer]
     if isinstance(stmt, Store) and stmt.buffer is buffer:
         found.append(stmt.indices)
     for indices in found:

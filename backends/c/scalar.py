@@ -14,8 +14,9 @@ from tedsl.lang.integers import Affine, Known, prove
 
 from . import vector_math
 
-CTYPES = {"bool": "_Bool", "float16": "_Float16", "float32": "float", "float64": "double"} | {d: f"{d}_t" for d in dtypes.INTEGERS}
-_SHORT = {"bool": "b8", "float16": "f16", "float32": "f32", "float64": "f64"}
+# bfloat16 is the upper half of a float32: kept as an integer, computed with in float32
+CTYPES = {"bool": "_Bool", "bfloat16": "uint16_t", "float16": "_Float16", "float32": "float", "float64": "double"} | {d: f"{d}_t" for d in dtypes.INTEGERS}
+_SHORT = {"bool": "b8", "bfloat16": "bf16", "float16": "f16", "float32": "f32", "float64": "f64"}
 _INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^", "less": "<",
           "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!="}  # fmt: skip
 _PRECEDENCE = {"*": 10, "/": 10, "%": 10, "+": 9, "-": 9, "<": 7, "<=": 7, ">": 7, ">=": 7, "==": 6, "!=": 6, "&": 5, "^": 4, "|": 3, "?": 1}
@@ -35,6 +36,8 @@ def literal(value: bool | int | float, dtype: str) -> tuple[str, int]:
     """A constant in C, and its precedence."""
     if dtype == "bool":
         return ("1" if value else "0"), ATOM
+    if dtype == "bfloat16":
+        return f"0x{bfloat16_bits(float(value)):04x}", ATOM
     if dtypes.is_float(dtype):
         v = float(value)
         if math.isnan(v):
@@ -57,6 +60,15 @@ def literal(value: bool | int | float, dtype: str) -> tuple[str, int]:
     if dtype in dtypes.UNSIGNED and v >= 2**31:
         return f"{v}u", ATOM
     return str(v), (ATOM if v >= 0 else UNARY)
+
+
+def bfloat16_bits(value: float) -> int:
+    """The upper half of a float32, rounded to the nearest, ties to even."""
+    with np.errstate(over="ignore"):
+        bits = int(np.float32(value).view(np.uint32))
+    if math.isnan(value):
+        return 0x7FC0
+    return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
 
 
 class Scalars:
@@ -103,6 +115,13 @@ class Scalars:
         return text if not form.constant else f"{text} {'-' if form.constant < 0 else '+'} {abs(form.constant)}"
 
     def cast(self, e: Cast) -> tuple[str, int]:
+        if e.operand.dtype == "bfloat16" and e.dtype != "bfloat16":
+            wide = self.call("from", "bfloat16", (e.operand,))
+            if e.dtype == "float32":
+                return wide
+            return (f"{wide[0]} != 0", 6) if e.dtype == "bool" else (f"({CTYPES[e.dtype]}){wide[0]}", UNARY)
+        if e.dtype == "bfloat16":
+            return self.call("to", "bfloat16", (e.operand,))
         if e.dtype == "bool":
             return f"{self.wrap(e.operand, 7)} != 0", 6
         if isinstance(e.operand, Const) and not dtypes.is_float(e.dtype) and dtypes.is_float(e.operand.dtype):
@@ -119,6 +138,8 @@ class Scalars:
         if f == "where":
             c, a, b = e.operands
             return f"{self.wrap(c, 2)} ? {self.wrap(a, 2)} : {self.wrap(b, 2)}", 1
+        if dtype == "bfloat16":
+            return self.half(e)
         if f in ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"):
             return self.infix(f, e.operands)
         if dtype == "float16":
@@ -240,11 +261,15 @@ class Scalars:
         return f"pow{'f' if e.dtype == 'float32' else ''}({self.text(base)}, {self.text(exponent)})", ATOM
 
     def half(self, e: Apply) -> tuple[str, int]:
-        """float16: computed in float32 and rounded, as NumPy does."""
+        """float16 and bfloat16: computed in float32 and rounded, as NumPy does."""
         wide = Apply(e.function, tuple(Cast("float32", x) for x in e.operands))
         text, p = self.print(wide)
         if wide.dtype == "bool":
             return text, p
+        if e.operands[-1].dtype == "bfloat16":
+            name = "te_to_bf16"
+            self.helpers[name] = helper_source("to", "bfloat16")
+            return f"{name}({text})", ATOM
         return f"(_Float16)({text})", UNARY
 
     def users(self, e: Apply) -> tuple[str, int]:
@@ -273,6 +298,14 @@ def helper_source(helper: str, dtype: str) -> str:
 
 
 _HELPERS: dict[tuple[str, str], str] = {
+    ("from", "float"): "static inline float @N(uint16_t x) { uint32_t bits = (uint32_t)x << 16; float y; memcpy(&y, &bits, 4); return y; }",
+    ("to", "float"): """static inline uint16_t @N(float x)
+{   /* rounds to the nearest, ties to even */
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    if (x != x) return (uint16_t)(0x7fc0 | (bits >> 16 & 0x8000));
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}""",
     ("min", "float"): "static inline @T @N(@T a, @T b) { return a <= b || a != a ? a : b; } /* NaN if either is */",
     ("max", "float"): "static inline @T @N(@T a, @T b) { return a >= b || a != a ? a : b; } /* NaN if either is */",
     ("min", "any"): "static inline @T @N(@T a, @T b) { return a < b ? a : b; }",

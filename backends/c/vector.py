@@ -49,8 +49,8 @@ class Vectors:
         self.lanes = 1
         self.locals: set[Buffer] = set()  # scalars inside of the loop: one for each lane
         self.depends: dict[Expr, bool] = {}
-        self.ready: dict[Any, str] = {}  # vectors that were read and transposed before the loops that use them
         self.shuffles: dict[tuple[str, str], str] = {}
+        self.replaced: dict[Access, str] = {}  # reads that are in a variable already
 
     # Which loops, which vectors ----------------------------------------------------------------------------------------------------------
 
@@ -73,6 +73,11 @@ class Vectors:
             found.append((start, lanes))
             start += lanes
         return found
+
+    @staticmethod
+    def has(dtype: str) -> bool:
+        """Whether there are vectors of a type: 16-bit floats are computed with one by one."""
+        return dtype not in ("float16", "bfloat16")
 
     def regular(self, loop: For) -> bool:
         """Whether a loop can be cut into vectors, as far as its bounds go."""
@@ -105,6 +110,18 @@ class Vectors:
             self.statement(loop.body)
         finally:
             self.axis, self.g.known, self.locals = None, known, set()
+
+    def single(self, store: Store, axis: Axis, start: int, lanes: int, known: Known) -> bool:
+        """Print one store as one vector of the lanes from `start` on, if that can be done."""
+        self.axis, self.base, self.lanes, self.depends = axis, Const(start), lanes, {}
+        self.g.known = known.with_(ranges={axis: (start, lanes)})
+        try:
+            self.store(store)
+        except _Unfit:
+            return False
+        finally:
+            self.axis, self.g.known = None, known
+        return True
 
     def place(self, buffer: Buffer, indices: Sequence[Expr], lane: For | None) -> list[tuple[int, int]] | None:
         """The constant places (first element, lanes) of an access to a register buffer, one for each vector of the loop `lane`."""
@@ -166,6 +183,8 @@ class Vectors:
     def store(self, stmt: Store) -> None:
         g, buffer = self.g, stmt.buffer
         value = self.vector(stmt.value)
+        if buffer.dtype == "bool":  # from a mask to what memory holds
+            value = f"(({self.of('bool')})({value}) & 1)"
         if buffer in self.locals:
             g.put(f"{g.names.of((buffer, self.lanes), buffer.name)} = {value};")
             return
@@ -173,14 +192,10 @@ class Vectors:
         if buffer in g.locals:
             self.assign(buffer, stride, offset, value)
         elif stride == 1:
-            if buffer.dtype == "bool":
-                value = f"(({self.of('bool')})({value}) & 1)"
             g.put(f"*({self.of(buffer.dtype)}_u *)&{self.at(buffer, offset)} = {value};")
         elif stride == 0:
             raise _Unfit
         else:
-            if buffer.dtype == "bool":
-                raise _Unfit
             temporary = g.names.of((stmt, "lanes"), "lanes")
             g.put(f"{{ {self.of(buffer.dtype)} {temporary} = {value};")
             for lane in range(self.lanes):
@@ -241,7 +256,7 @@ class Vectors:
 
     def of(self, dtype: str) -> str:
         """The C type of all lanes of a value."""
-        if dtype == "float16":
+        if not self.has(dtype):
             raise _Unfit
         return self.type(dtypes.strong(dtype), self.lanes)
 
@@ -276,6 +291,8 @@ class Vectors:
         raise _Unfit
 
     def read(self, e: Access) -> str:
+        if e in self.replaced:
+            return self.replaced[e]
         buffer = cast(Buffer, e.tensor)
         g = self.g
         if buffer in self.locals:
@@ -286,9 +303,6 @@ class Vectors:
         kind = self.of(buffer.dtype)
         if stride == 1:
             return f"*(const {kind}_u *)&{self.at(buffer, offset)}"
-        ready = self.ready.get((buffer, stride, self.lanes, offset.key()))
-        if ready is not None:
-            return ready
         if 2 <= abs(stride) <= STRIDED or stride == -1:
             return self.strided(buffer, stride, offset)
         items = ", ".join(self.at(buffer, offset + lane * stride) for lane in range(self.lanes))
@@ -323,74 +337,6 @@ class Vectors:
         self.g.vector_helpers[name] = text
         self.shuffles[dtype, body] = name
         return name
-
-    # Tiles that are transposed -----------------------------------------------------------------------------------------------------------
-
-    def rows(self, stmts: Sequence[Stmt]) -> int:
-        """Print vectorised loops that follow one another and together read whole vectors (a tile of a transposed matrix): the vectors are read and
-        transposed in registers first. Returns how many of `stmts` were printed; 0 when they are not of this kind.
-        """
-        first = stmts[0]
-        if not isinstance(first, For) or first.kind != "vectorized" or not self.regular(first) or self.axis is not None:
-            return 0
-        chunks = self.chunks(first)
-        lanes = chunks[0][1]
-        group = [s for s in stmts[:lanes] if isinstance(s, For) and s.kind == "vectorized" and self.regular(s) and self.chunks(s) == chunks]
-        if len(chunks) != 1 or not 4 <= lanes <= 16 or len(group) < lanes or any(not isinstance(s.body, Store) for s in group):
-            return 0
-        written = {cast(Store, s.body).buffer for s in group}
-        g, start = self.g, chunks[0][0]
-        found: list[tuple[Buffer, int, Affine]] = []
-        strided = [self.places(s, start, written) for s in group]
-        for buffer, stride, offset in strided[0] or ():
-            if all(any(b is buffer and st == stride and o.same(offset + n) for b, st, o in more or ()) for n, more in enumerate(strided)):
-                found.append((buffer, stride, offset))
-        if not found:
-            return 0
-        g.open()
-        self.lanes = lanes
-        for buffer, stride, offset in found:
-            kind = self.of(buffer.dtype)
-            names = [g.names.of((first, buffer, offset.key(), n), f"{buffer.name}_row{n}") for n in range(lanes)]
-            for n, name in enumerate(names):
-                g.put(f"{kind} {name} = *(const {kind}_u *)&{self.at(buffer, offset + n * stride)};")
-            half = lanes // 2
-            while half:
-                low = tuple(m if not m & half else lanes + m - half for m in range(lanes))
-                high = tuple(m + half if not m & half else lanes + m for m in range(lanes))
-                take_low, take_high = self.shuffle(buffer.dtype, low), self.shuffle(buffer.dtype, high)
-                for n in range(lanes):
-                    if not n & half:
-                        a, b = names[n], names[n + half]
-                        g.put(f"{{ {kind} t = {take_low}({a}, {b}); {b} = {take_high}({a}, {b}); {a} = t; }}")
-                half //= 2
-            for n, name in enumerate(names):
-                self.ready[buffer, stride, lanes, (offset + n).key()] = name
-        for s in group:
-            if not self.loop(s):
-                g.loop(s)
-        self.ready.clear()
-        g.close()
-        return lanes
-
-    def places(self, loop: For, start: int, written: set[Buffer]) -> list[tuple[Buffer, int, Affine]]:
-        """The accesses of a loop's body that jump from lane to lane: buffer, distance, position of the first."""
-        self.axis, self.base, self.lanes, self.depends = loop.axis, Const(start), 1, {}
-        found = []
-        try:
-            for node in walk(cast(Store, loop.body).value):
-                if isinstance(node, Access):
-                    buffer = cast(Buffer, node.tensor)
-                    if buffer in self.g.locals or buffer in written or buffer in self.g.nest.aliasable or not buffer.shape or buffer.dtype in ("bool", "float16"):
-                        continue
-                    stride, offset = self.address(buffer, node.indices)
-                    if abs(stride) > 1:
-                        found.append((buffer, stride, offset))
-        except _Unfit:
-            return []
-        finally:
-            self.axis = None
-        return found
 
     def cast(self, e: Cast) -> str:
         if e.dtype == "bool":
@@ -433,6 +379,9 @@ class Vectors:
             return f"-{self.operand(e.operands[0])}"
         if f == "invert":
             return f"~{self.operand(e.operands[0])}"
+        if f == "sign" and dtypes.is_integer(dtype):  # a comparison that holds is -1
+            x = self.value(e.operands[0])
+            return f"({self.of(dtype)})(({x} < 0) - ({x} > 0))" if dtype in dtypes.SIGNED else f"({self.of(dtype)})-({x} != 0)"
         if f == "power" and isinstance(e.operands[1], Const) and dtypes.is_float(dtype) and e.operands[1].value in (1, 2, 3, 0.5, -1):
             return self.power(e)
         name = VECTOR_NAMES.get(f, f)
@@ -447,7 +396,7 @@ class Vectors:
         base, exponent = e.operands
         v = cast(Const, exponent).value
         if v == 0.5:
-            return self.apply(cast(Apply, Apply("sqrt", (base,))))
+            return self.apply(Apply("sqrt", (base,)))
         x = self.whole(base)
         if v == 1:
             return x

@@ -12,7 +12,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from tedsl.lang.errors import CallIndexError, CallTypeError
+from tedsl.lang.errors import CallIndexError, CallTypeError, locating
 from tedsl.lang.tensor import Tensor
 
 from .arguments import bind
@@ -45,12 +45,21 @@ def evaluate(T: Any, inputs: Mapping[Tensor | str, Any] | None = None, **sizes: 
     >>> te.evaluate(R, {A: np.ones((2, 3), "float32")})
     array([3., 3.], dtype=float32)
     """
+    with locating():
+        return _evaluate(T, inputs, sizes)
+
+
+def _evaluate(T: Any, inputs: Any, sizes: Mapping[str, int]) -> Any:
     outputs = tuple(T) if isinstance(T, (list, tuple)) else (T,)
     for tensor in outputs:
         if not isinstance(tensor, Tensor):
             raise CallTypeError(
                 f"te.evaluate takes a tensor or a sequence of tensors, not {tensor!r} ({type(tensor).__name__})"
             )
+    if inputs is not None and not isinstance(inputs, Mapping):
+        raise CallTypeError(
+            f"te.evaluate(T, inputs) takes a dict of arrays by tensor, {{A: a, B: b}}, not {type(inputs).__name__}"
+        )
     order = list(groups(outputs))
     needed = dict.fromkeys(t for group in order for d in group for t in reads_of(d) if t.is_input)
     needed |= dict.fromkeys(t for t in outputs if t.is_input)

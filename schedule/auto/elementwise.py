@@ -26,13 +26,12 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
     handle = s[name]
     outer = view.axes[0]
     if crossed and count(last.extent) >= lanes and count(crossed[0].extent) >= 8:
-        row, column, inner_row, inner = handle.tile(crossed[0], last, lanes, lanes)
-        if count(crossed[0].extent) >= 4 * BLOCK and count(last.extent) >= 4 * BLOCK:  # within a block each page is visited once
-            row, row_inner = handle.split(row, factor=BLOCK // lanes)
-            column, column_inner = handle.split(column, factor=BLOCK // lanes)
-            handle.reorder(row, column, row_inner, column_inner, inner_row, inner)
+        block = BLOCK if count(crossed[0].extent) >= 2 * BLOCK and count(last.extent) >= 2 * BLOCK else lanes
+        row, column, inner_row, inner = handle.tile(crossed[0], last, BLOCK, block)
+        if block > lanes:  # within a block each page is visited once
+            vectors, inner = handle.split(inner, factor=lanes)
+            handle.reorder(row, column, vectors, inner_row, inner)
         handle.vectorize(inner)
-        handle.unroll(inner_row)
         outer = row if crossed[0] is view.axes[0] else outer
     elif count(last.extent) >= lanes and (row := _neighbours(view)) is not None:
         row_outer, row_inner = handle.split(row, factor=ROWS)

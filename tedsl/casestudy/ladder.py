@@ -40,12 +40,12 @@ def problem(n: Any) -> tuple[te.Tensor, te.Tensor, te.Tensor]:
 
 
 def vanilla(n: Any, t: Tiles) -> Schedule:
-    A, B, C = problem(n)
+    *_, C = problem(n)
     return te.create_schedule(C)
 
 
 def accumulator(n: Any, t: Tiles) -> Schedule:
-    A, B, C = problem(n)
+    *_, C = problem(n)
     s = te.create_schedule(C)
     Cr = s.cache_write(C, "register")
     s[Cr].compute_at(s[C], "j")
@@ -56,7 +56,7 @@ def register_tile(n: Any, t: Tiles) -> Schedule:
     A, B, C = problem(n)
     s = te.create_schedule(C)
     Cr = s.cache_write(C, "register")
-    io, jo, ii, ji = s[C].tile("i", "j", t.v1, t.v2)
+    _, jo, *_ = s[C].tile("i", "j", t.v1, t.v2)
     s[Cr].compute_at(s[C], jo)
     s[Cr].reorder("k", "i", "j")
     for X in (A, B):
@@ -80,7 +80,7 @@ def both(n: Any, t: Tiles) -> Schedule:
     A, B, C = problem(n)
     s = te.create_schedule(C)
     Cr = s.cache_write(C, "register")
-    io, jo, x, y = tiles_in_tiles(s, C, Cr, t)
+    io, jo = tiles_in_tiles(s, C, Cr, t)
     Ac, Bc = s.cache_read(A, "cache", Cr), s.cache_read(B, "cache", Cr)
     s[Ac].compute_at(s[C], io)
     s[Bc].compute_at(s[C], jo)
@@ -91,10 +91,10 @@ def both(n: Any, t: Tiles) -> Schedule:
 
 
 def vectorised(n: Any, t: Tiles) -> Schedule:
-    A, B, C = problem(n)
+    _, B, C = problem(n)
     s = te.create_schedule(C)
     Cr = s.cache_write(C, "register")
-    io, jo, x, y = tiles_in_tiles(s, C, Cr, t)
+    _, jo = tiles_in_tiles(s, C, Cr, t)
     Bc = s.cache_read(B, "cache", Cr)
     s[Bc].compute_at(s[C], jo)
     s[Bc].layout("k", "j")  # so that neighbours in j are neighbours in memory
@@ -103,7 +103,7 @@ def vectorised(n: Any, t: Tiles) -> Schedule:
 
 
 def packed(n: Any, t: Tiles) -> Schedule:
-    A, B, C = problem(n)
+    _, B, C = problem(n)
     s = te.create_schedule(C)
     Cr = s.cache_write(C, "register")
     tiles_in_tiles(s, C, Cr, t)
@@ -113,10 +113,10 @@ def packed(n: Any, t: Tiles) -> Schedule:
 
 
 def parallel(n: Any, t: Tiles) -> Schedule:
-    A, B, C = problem(n)
+    _, B, C = problem(n)
     s = te.create_schedule(C)
     Cr = s.cache_write(C, "register")
-    io, jo, x, y = tiles_in_tiles(s, C, Cr, t)
+    io, _ = tiles_in_tiles(s, C, Cr, t)
     panels = pack(s, B, Cr, t)
     vectorize(s, C, Cr)
     s[C].parallel(io)
@@ -125,7 +125,7 @@ def parallel(n: Any, t: Tiles) -> Schedule:
 
 
 def best(n: Any, t: Tiles) -> Schedule:
-    A, B, C = problem(n)
+    _, B, C = problem(n)
     s = te.create_schedule(C)
     Cr = s.cache_write(C, "register")
     x, y, ii, ji = s[C].tile("i", "j", t.v1, t.v2)
@@ -145,14 +145,14 @@ def best(n: Any, t: Tiles) -> Schedule:
 # Steps that several rungs share ----------------------------------------------------------------------------------------
 
 
-def tiles_in_tiles(s: Schedule, C: te.Tensor, Cr: te.Tensor, t: Tiles) -> tuple[Any, Any, Any, Any]:
-    """Tiles of v1 x v2 results, computed in `Cr`, inside of tiles of b1 x b2. Returns the four outer loops."""
+def tiles_in_tiles(s: Schedule, C: te.Tensor, Cr: te.Tensor, t: Tiles) -> tuple[Any, Any]:
+    """Tiles of v1 x v2 results, computed in `Cr`, inside of tiles of b1 x b2. Returns the two outermost loops."""
     io, jo, ib, jb = s[C].tile("i", "j", t.b1, t.b2)
     x, y, ii, ji = s[C].tile(ib, jb, t.v1, t.v2)
     s[C].reorder(io, jo, x, y, ii, ji)
     s[Cr].compute_at(s[C], y)
     s[Cr].reorder("k", "i", "j")
-    return io, jo, x, y
+    return io, jo
 
 
 def unroll(s: Schedule, Cr: te.Tensor) -> None:
@@ -180,3 +180,72 @@ def pack(s: Schedule, B: te.Tensor, Cr: te.Tensor, t: Tiles) -> Any:
     s[Bp].reorder(panel, ko, ki, ji)
     s[Bp].vectorize(ji)
     return panel
+
+
+# The rungs, and the tiles for a machine --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A step of the ladder: what it is called, its idea, its schedule, and how often A and B are loaded from where.
+
+    `loads`: (tensor, level) -> the lecture's formula in n, v1, v2, b1 and b2. `tiles`: which sizes it has, and whether
+    its register tile is made of scalars or of vectors.
+    """
+
+    name: str
+    idea: str
+    schedule: Callable[[Any, Tiles], Schedule]
+    loads: dict[tuple[str, str], str]
+    tiles: str = ""
+
+
+PLAIN = {("A", "dram"): "n**3", ("B", "dram"): "n**3"}
+REGISTERS = {("A", "dram"): "n**3/v2", ("B", "dram"): "n**3/v1"}
+CACHES = {("A", "dram"): "n**2", ("B", "dram"): "n**3/b1"}
+BOTH = {**CACHES, ("A", "cache"): "n**3/v2", ("B", "cache"): "n**3/v1"}
+# what is not copied into a cache by the program is expected to stay there between its uses
+PANELS = {("A", "dram"): "n**2", ("B", "dram"): "n**2 + n**3/b1", ("A", "cache"): "n**3/v2", ("B", "cache"): "n**3/v1"}
+
+LADDER = (
+    Rung("vanilla", "three plain loops", vanilla, PLAIN),
+    Rung("register accumulator", "the sum runs in a register of its own and is stored once", accumulator, PLAIN),
+    Rung("register tile", "v1 x v2 sums at once: what is loaded serves several of them", register_tile, REGISTERS, "scalar"),
+    Rung("cache tile", "b1 rows of A and b2 rows of B stay in a cache while they are needed", cache_tile,
+         {**CACHES, ("A", "cache"): "n**3", ("B", "cache"): "n**3"}, "scalar"),
+    Rung("both", "register tiles inside of cache tiles", both, BOTH, "scalar"),
+    Rung("vectorised", "a row of the register tile is a vector; rows of B are turned so that its loads are contiguous", vectorised,
+         {**CACHES, ("A", "dram"): "n**3/b2", ("A", "cache"): "n**3/v2", ("B", "cache"): "n**3/v1"}, "vector"),
+    Rung("packed", "B is stored once, as panels that are read from one end to the other", packed, PANELS, "vector"),
+    Rung("parallel", "threads share the tiles of rows of A, and the packing", parallel, PANELS, "vector"),
+    Rung("best", "a panel of B serves a block of A's rows that stays in L2; equal shares for the threads; k unrolled", best, PANELS, "vector"),
+)  # fmt: skip
+
+
+def choose(rung: Rung, n: int, machine: Machine, itemsize: int = 4) -> Tiles:
+    """The tiles of a rung for a machine, by its registers and caches."""
+    if rung.tiles == "vector":
+        v1, v2 = register_rows(machine), 2 * machine.vector_bytes // itemsize
+    else:
+        v1, v2 = 4, 4
+    row = n * itemsize
+    note = ""
+    fits = machine.l1_bytes // row  # rows that L1 holds: b1 + b2 of the lecture
+    level = "L1"
+    if fits < v1 + v2:
+        fits, level = max(machine.l2_bytes // 2 // row, v1 + v2), "L2"
+        held = f"{v1} rows of A and {v2} of B take {(v1 + v2) * row // 1024} KiB, L1 has {machine.l1_bytes // 1024}"
+        note = f"no b1, b2 satisfy (b1 + b2)*n floats <= L1 ({held}): tiles are for {level}"
+    b2 = max((fits // 3) // v2 * v2, v2)  # B's rows come anew for each b1 rows of A, so b1 is the one to make large
+    b1 = max((fits - b2) // v1 * v1, v1)
+    if rung.name == "best":
+        # k runs to its end inside a register tile, so a block of A's rows and a panel of B stay in L2 together
+        b1 = max((machine.l2_bytes * 3 // 4 // row) // v1 * v1, v1)
+        b1, b2, note = min(b1, 8 * v1), v2, ""
+    return Tiles(v1, v2, b1, b2, machine.cores, note if rung.loads.keys() & {("A", "cache")} else "")
+
+
+def register_rows(machine: Machine) -> int:
+    """Rows of a register tile two vectors wide: as many as leave registers for what is loaded."""
+    registers = 32 if machine.level in ("avx512", "generic") else 16
+    return {32: 12, 16: 6}[registers]

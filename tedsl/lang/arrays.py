@@ -36,7 +36,7 @@ def axis_names(shape: Sequence[Any], *others: Any) -> tuple[Axis, ...]:
     }
     letters = (c for c in "ijklmnopqrstuvwxyz" if c not in taken)
     numbered = (f"i{n}" for n in range(len(shape) + len(taken)) if f"i{n}" not in taken)
-    return tuple(cast(Axis, Axis(next(letters, None) or next(numbered))) for _ in shape)
+    return tuple(Axis(next(letters, None) or next(numbered)) for _ in shape)
 
 
 def same_extent(a: Dim, b: Dim) -> bool:
@@ -244,6 +244,18 @@ def reduce_tensor(
         fresh = dict(zip(over, names))
         left = [fresh.get(d, axes[d]) for d in range(x.rank)]
     return make(kind.name.removeprefix("machine_"), shape, left, value)
+
+
+def mean(x: Tensor, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
+    """The mean of `x` over numbered dimensions, all of them without `axis`; of integers and bool in float64."""
+    wanted = dtype if dtype is not None or dtypes.is_float(x.dtype) else "float64"
+    total = reduce_tensor(REDUCERS["sum"], x, axis, None, wanted, keepdims)
+    over = range(x.rank) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
+    count: Any = 1
+    for a in over:
+        count = count * x.shape[a]
+    axes = axis_names(total.shape, count)
+    return make("mean", total.shape, axes, apply("divide", Access(total, axes), as_expr(count)))
 
 
 def _of_one(kind: Reducer, value: Expr, dtype: Any) -> Expr:

@@ -67,7 +67,7 @@ def compute(shape: Any, fcompute: Callable[..., Any], name: Any = "compute", dty
         raise DefinitionError(
             f"te.compute takes a function of the axes, such as lambda i, j: A[i, j]; got {fcompute!r}", location
         )
-    axes = tuple(cast(Axis, Axis(n)) for n in _axis_names(fcompute, len(dims), location))
+    axes = tuple(Axis(n) for n in _axis_names(fcompute, len(dims), location))
     results = fcompute(*axes)
     values = tuple(results) if isinstance(results, (tuple, list)) else (results,)
     names = _result_names(name, label, len(values), location)

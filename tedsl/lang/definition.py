@@ -22,12 +22,19 @@ from .scoping import bind
 from .tensor import Definition, Dim, Part, Tensor, as_shape
 
 
-def define(tensors: tuple[Tensor, ...], key: tuple[Any, ...], values: tuple[Any, ...], location: Location | None) -> None:
+def define(
+    tensors: tuple[Tensor, ...], key: tuple[Any, ...], values: tuple[Any, ...], location: Location | None
+) -> None:
     """Add one equation to the definition of `tensors` (several: a tuple of expressions of equal range). All or nothing.
 
     Raises DefinitionError for whatever leaves the meaning open: see `tedsl.lang.errors`.
     """
     first = tensors[0]
+    for t in tensors:
+        if t.strides is not None and t.definition is None:
+            raise DefinitionError(
+                f"{t.name} is declared with order= or strides=, which say how an input lies in memory, and is defined here: a result lies as order='C'. Leave them "
+                f"out; another order is another left side, {t.name}[j, i] = …", location)  # fmt: skip
     lhs = _left_side(first, key, location)
     exprs = tuple(_right_side(t, v, location) for t, v in zip(tensors, values, strict=True))
     scope = _Scope(first, lhs, location)
@@ -47,29 +54,52 @@ def define(tensors: tuple[Tensor, ...], key: tuple[Any, ...], values: tuple[Any,
 
 
 def _left_side(tensor: Tensor, key: tuple[Any, ...], location: Location | None) -> tuple[Expr, ...]:
+    for e in key:
+        if not isinstance(e, (str, float, Expr)) and not hasattr(e, "__index__"):
+            raise DefinitionError(
+                f"the left side of {tensor.name} holds {e!r}; it holds distinct axes or whole numbers, as in {tensor.name}[i, j] = …",
+                location,
+            )
     lhs = tuple(Axis(e) if isinstance(e, str) else as_expr(e) for e in key)
     shown = f"{tensor.name}[{', '.join(map(text, lhs))}]"
     for e in lhs:
         if not (isinstance(e, Axis) or (isinstance(e, Const) and e.dtype == "int" and e.value >= 0)):
-            raise DefinitionError(f"the left side {shown} holds `{e!r}`; it holds distinct axes or whole numbers (put the arithmetic on the right side)", location)
+            raise DefinitionError(
+                f"the left side {shown} holds `{e!r}`; it holds distinct axes or whole numbers (put the arithmetic on the right side)",
+                location,
+            )
     names = [e.name for e in lhs if isinstance(e, Axis)]
     if len(set(names)) != len(names):
         twice = next(n for n in names if names.count(n) > 1)
-        raise DefinitionError(f"the left side {shown} names the axis {twice} twice; to fill a diagonal write te.where({twice} == j, …, 0) over {tensor.name}[{twice}, j]", location)
+        raise DefinitionError(
+            f"the left side {shown} names the axis {twice} twice; to fill a diagonal write te.where({twice} == j, …, 0) over {tensor.name}[{twice}, j]",
+            location,
+        )
     if tensor._shape is not None:
         if len(lhs) != tensor.rank:
-            raise DefinitionError(f"{shown} has {len(lhs)} indices, but {tensor.name} was given {tensor.rank} dimensions: {tensor.shape}", location)
+            raise DefinitionError(
+                f"{shown} has {len(lhs)} ind{'ex' if len(lhs) == 1 else 'ices'}, but {tensor.name} was given {tensor.rank} dimension{'s' * (tensor.rank != 1)}: {tensor.shape}",
+                location,
+            )
         for e, dim in zip(lhs, tensor.shape, strict=True):
             if isinstance(e, Const) and isinstance(dim, int) and e.value >= dim:
-                raise DefinitionError(f"{shown}: the index {e.value} is outside of {tensor.name}, whose extent there is {dim}", location)
+                raise DefinitionError(
+                    f"{shown}: the index {e.value} is outside of {tensor.name}, whose extent there is {dim}", location
+                )
     elif any(isinstance(e, Const) for e in lhs):
-        raise DefinitionError(f"{shown} gives single elements, so {tensor.name} needs a shape: te.tensor('{tensor.name}', shape)", location)
+        raise DefinitionError(
+            f"{shown} gives single elements, so {tensor.name} needs a shape: te.tensor('{tensor.name}', shape)",
+            location,
+        )
     return lhs
 
 
 def _right_side(tensor: Tensor, value: Any, location: Location | None) -> Expr:
     if isinstance(value, Tensor) and value.rank:
-        raise DefinitionError(f"the right side of {tensor.name} is the tensor {value.name} of {value.rank} dimensions; index it: {value.name}[{', '.join('ijklmn'[: value.rank])}]", location)
+        raise DefinitionError(
+            f"the right side of {tensor.name} is the tensor {value.name} of {value.rank} dimensions; index it: {value.name}[{', '.join('ijklmn'[: value.rank])}]",
+            location,
+        )
     try:
         expr = as_expr(value)
     except DefinitionError as e:
@@ -117,7 +147,7 @@ class _Scope:
     def fresh(self, axis: Axis) -> Axis:
         """A placeholder for `axis`; its range, when it has one of its own or was given by name, is remembered."""
         self.count += 1
-        placeholder = cast(Axis, Axis(f"{axis.name}\0{self.count}"))
+        placeholder = Axis(f"{axis.name}\0{self.count}")
         if axis.extent is not None:
             self.given[placeholder] = axis.lo, axis.extent
         elif axis.name in self.tensor.extents:
@@ -129,7 +159,9 @@ class _Scope:
         bound = bind(expr, left, self.fresh, self.tensor.name, self.location)
         # an axis with a range (te.reduce_axis) and a plain one of the same name are one axis on the left side
         by_name = {a.name: p for a, p in self.placeholder.items()}
-        mapping: dict[Expr, Expr] = {a: by_name[a.name] for a in free_axes(bound) if a.name in by_name and "\0" not in a.name}
+        mapping: dict[Expr, Expr] = {
+            a: by_name[a.name] for a in free_axes(bound) if a.name in by_name and "\0" not in a.name
+        }
         bound = substitute(bound, mapping)
         loose = [a for a in free_axes(bound) if "\0" not in a.name]
         if loose:
@@ -158,7 +190,10 @@ class _Scope:
             if isinstance(node, Reduce) and node.reducer.checked and node.where is None:
                 empty = [a for a in node.axes or () if ranges[a][1] == 0]
                 if empty and not any(ranges[p][1] == 0 for p in self.placeholder.values()):
-                    raise DefinitionError(f"{node.reducer.name} over the axis {display(empty[0].name)} of extent 0: the {node.reducer.name} of nothing is not defined (as in NumPy)", self.location)
+                    raise DefinitionError(
+                        f"{node.reducer.name} over the axis {display(empty[0].name)} of extent 0: the {node.reducer.name} of nothing is not defined (as in NumPy)",
+                        self.location,
+                    )
 
 
 def reads_of(exprs: tuple[Expr, ...]) -> Iterator[Read]:
@@ -264,7 +299,11 @@ def _typed(tensor: Tensor, expr: Expr, location: Location | None) -> Expr:
     if declared is None:
         declared = dtypes.strong(weak)
     elif dtypes.promote(declared, weak) != declared:
-        hint = "" if tensor._dtype else f" ({tensor.name} was read before it was defined, as {declared}: say dtype= in te.tensor)"
+        hint = (
+            ""
+            if tensor._dtype
+            else f" ({tensor.name} was read before it was defined, as {declared}: say dtype= in te.tensor)"
+        )
         raise DefinitionError(
             f"{tensor.name} is {declared}, but `{text(expr)}` is {dtypes.strong(weak)}: nothing is narrowed in silence. Write te.cast(…, '{declared}'), or give "
             f"{tensor.name} the dtype {dtypes.promote(declared, weak)}{hint}", location)  # fmt: skip
@@ -279,12 +318,21 @@ def _commit(tensors: tuple[Tensor, ...], part: Part, shape: tuple[Dim, ...], loc
     definition = first.definition
     if definition is not None:
         if definition.tensors != tensors:
-            raise DefinitionError(f"{first.name} is defined together with {', '.join(t.name for t in definition.tensors[1:])}; give all of them in each equation", location)
+            raise DefinitionError(
+                f"{first.name} is defined together with {', '.join(t.name for t in definition.tensors[1:])}; give all of them in each equation",
+                location,
+            )
         for earlier in definition.parts:
             if all(isinstance(a, Axis) or a is b for a, b in zip(earlier.lhs, part.lhs, strict=True)):
-                raise DefinitionError(f"{first.name} is defined already: an earlier equation ({text_of(earlier, first)}) leaves nothing to this one ({text_of(part, first)})", location)
+                raise DefinitionError(
+                    f"{first.name} is defined already: an earlier equation ({text_of(earlier, first)}) leaves nothing to this one ({text_of(part, first)})",
+                    location,
+                )
         if definition.lifted is not None:
-            raise DefinitionError(f"{first.name} is in use already (a kernel, a schedule or a gradient was made of it), so it takes no further equations", location)
+            raise DefinitionError(
+                f"{first.name} is in use already (a kernel, a schedule or a gradient was made of it), so it takes no further equations",
+                location,
+            )
     _check_order(first, part, location)
     if definition is None:
         definition = Definition(tensors, location)
@@ -312,7 +360,8 @@ def _check_order(tensor: Tensor, part: Part, location: Location | None) -> None:
 def is_earlier(lhs: tuple[Expr, ...], read: Read, depth: int | None = None) -> bool:
     """Whether `read`'s first `depth` indices surely come before `lhs` in lexicographic order."""
     known = Known({}, read.guards)
-    for own, index in list(zip(lhs, read.access.indices, strict=True))[:depth]:
+    # two tensors of a group may differ in rank; the steps are in common only as far as both go
+    for own, index in list(zip(lhs, read.access.indices, strict=False))[:depth]:
         if prove(apply("less", index, own), known):
             return True
         if not prove(apply("equal", index, own), known):
@@ -323,7 +372,7 @@ def is_earlier(lhs: tuple[Expr, ...], read: Read, depth: int | None = None) -> b
 def _dim(value: Any) -> Dim:
     if isinstance(value, Expr):
         value = simplify(value)
-        return value.value if isinstance(value, Const) else value
+        return int(value.value) if isinstance(value, Const) else value
     return int(value)
 
 

@@ -7,6 +7,7 @@ scalars, axes and sizes, which take the type of whatever they are combined with 
 from __future__ import annotations
 
 import math
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 SIGNED = ("int8", "int16", "int32", "int64")
 UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
 INTEGERS = SIGNED + UNSIGNED
-FLOATS = ("float16", "float32", "float64")
+FLOATS = ("float16", "bfloat16", "float32", "float64")
 DTYPES = ("bool", *INTEGERS, *FLOATS)
 WEAK = ("int", "float")
 
@@ -40,6 +41,8 @@ def canonical(dtype: Any) -> str:
 
     Raises ValueError when it is none of DTYPES.
     """
+    if dtype == "bfloat16":
+        _know_bfloat16()
     if isinstance(dtype, str) and dtype in DTYPES:
         return dtype
     try:
@@ -49,6 +52,14 @@ def canonical(dtype: Any) -> str:
     if name not in DTYPES:
         raise ValueError(f"{dtype!r} is not a dtype of tedsl; choose one of {', '.join(DTYPES)}")
     return name
+
+
+def _know_bfloat16() -> None:
+    """bfloat16 is no dtype of NumPy's own: a package brings it, after whose import NumPy knows the name."""
+    try:
+        import_module("ml_dtypes")
+    except ImportError:
+        raise ValueError("bfloat16 needs the package ml_dtypes, which brings it to NumPy: pip install ml_dtypes") from None
 
 
 def strong(dtype: str) -> str:
@@ -67,6 +78,11 @@ def _promote(a: str, b: str) -> str:
         return "int64" if a == "bool" else a
     if b == "float":
         return a if a in FLOATS else "float64"
+    if "bfloat16" in (a, b):
+        other = b if a == "bfloat16" else a
+        if other in ("bool", "int8", "uint8"):
+            return "bfloat16"
+        return "float32" if other == "float16" else np.promote_types("float32" if other == "int16" or other == "uint16" else "float16", other).name
     return np.promote_types(a, b).name
 
 

@@ -136,6 +136,22 @@ class CallMemoryError(CallError, MemoryError):
     """A call that needs more memory than there is."""
 
 
+def located(kind: type[Error], message: str) -> Error:
+    """An error about the line of the user's program that is running."""
+    return kind(message, here())
+
+
+class locating:
+    """A block whose errors, where they have no location, get the line of the user's program that is running."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Error) and error.location is None:
+            error.location = here()
+
+
 class TuneError(Error):
     """A search that cannot start or go on."""
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .reductions import Reducer
     from .tensor import Tensor
 
+_E = TypeVar("_E", bound="Expr")
 _interned: weakref.WeakValueDictionary[tuple[Any, ...], Expr] = weakref.WeakValueDictionary()
 
 
@@ -79,15 +80,15 @@ class Expr(Operators):
     args: tuple[Any, ...]
     dtype: str
 
-    def __new__(cls, *args: Any) -> Expr:
+    def __new__(cls: type[_E], *args: Any) -> _E:
         key = (cls, *args)
-        node = _interned.get(key)
+        node = cast("_E | None", _interned.get(key))
         if node is None:
             node = object.__new__(cls)
             node.args = args
             node.dtype = node._infer_dtype()
             # setdefault: another thread may have made the same node meanwhile
-            node = _interned.setdefault(key, node)
+            node = cast("_E", _interned.setdefault(key, node))
         return node
 
     def _infer_dtype(self) -> str:
@@ -126,14 +127,14 @@ class Expr(Operators):
         )
 
     def __index__(self) -> int:
-        raise DefinitionError(f"the expression `{self!r}` has no value until the kernel runs; a Python integer is needed here", here())
+        raise DefinitionError(
+            f"the expression `{self!r}` has no value until the kernel runs; a Python integer is needed here", here()
+        )
 
     __int__ = __float__ = __index__
 
     def __iter__(self) -> Iterator[Any]:
         raise DefinitionError(f"the expression `{self!r}` is a single value; it cannot be iterated over", here())
-
-    __array_ufunc__ = None  # so that NumPy scalars and arrays leave the operators to us
 
     def __eq__(self, other: object) -> Any:
         return _binary("equal", self, other)
@@ -147,7 +148,7 @@ class Const(Expr):
 
     __slots__ = ()
 
-    def __new__(cls, value: Any, dtype: str | None = None) -> Expr:
+    def __new__(cls, value: Any, dtype: str | None = None) -> Const:
         if isinstance(value, np.generic):
             dtype = dtype or dtypes.of_scalar(value)
             value = value.item()
@@ -173,7 +174,7 @@ class Axis(Expr):
 
     __slots__ = ()
 
-    def __new__(cls, name: str, lo: Any = 0, extent: Any = None) -> Expr:
+    def __new__(cls, name: str, lo: Any = 0, extent: Any = None) -> Axis:
         return Expr.__new__(cls, name, lo, extent)
 
     def _infer_dtype(self) -> str:
@@ -189,7 +190,7 @@ class Var(Expr):
 
     __slots__ = ()
 
-    def __new__(cls, name: str, minimum: int = 0, multiple_of: int = 1) -> Expr:
+    def __new__(cls, name: str, minimum: int = 0, multiple_of: int = 1) -> Var:
         return Expr.__new__(cls, name, minimum, multiple_of)
 
     def _infer_dtype(self) -> str:
@@ -206,7 +207,7 @@ class Access(Expr):
     __slots__ = ()
 
     def _infer_dtype(self) -> str:
-        return cast(str, self.tensor.dtype)
+        return self.tensor.dtype
 
     tensor = cast("Tensor", property(lambda self: self.args[0]))
     indices = cast("tuple[Expr, ...]", property(lambda self: self.args[1]))
@@ -236,7 +237,9 @@ class Apply(Expr):
             if isinstance(a, Axis) and isinstance(b, Axis):
                 return (a.name == b.name) == (self.function == "equal")
             if not any(isinstance(node, (Axis, Access)) for node in walk(self)):
-                return (a is b or (isinstance(a, Var) and isinstance(b, Var) and a.name == b.name)) == (self.function == "equal")
+                return (a is b or (isinstance(a, Var) and isinstance(b, Var) and a.name == b.name)) == (
+                    self.function == "equal"
+                )
         return super().__bool__()
 
     function = cast(str, property(lambda self: self.args[0]))
@@ -355,21 +358,21 @@ def _substitute(node: Expr, memo: dict[Expr, Expr], axes: set[Expr]) -> Expr:
 def free_axes(root: Expr) -> tuple[Axis, ...]:
     """The axes of `root` that no reduction inside it binds, in the order in which they are met."""
     try:
-        return cast("tuple[Axis, ...]", root._free)
+        return root._free
     except AttributeError:
         pass
     for node in walk(root):
         if hasattr(node, "_free"):
             continue
         if isinstance(node, Axis):
-            node._free = (node,)  # type: ignore[attr-defined]
+            node._free = (node,)
             continue
         found = dict.fromkeys(axis for child in node.children for axis in free_axes(child))
         if isinstance(node, Reduce) and node.axes is not None:
             for axis in node.axes:
                 found.pop(axis, None)
-        node._free = tuple(found)  # type: ignore[attr-defined]
-    return cast("tuple[Axis, ...]", root._free)
+        node._free = tuple(found)
+    return root._free
 
 
 def accesses(*roots: Expr) -> list[Access]:
@@ -396,14 +399,19 @@ def as_expr(value: Any) -> Expr:
             here(),
         )
     if isinstance(value, np.ndarray):
-        raise DefinitionError("a NumPy array is no part of an expression: declare an input with te.tensor(name, shape, dtype) and pass the array in the call", here())
+        raise DefinitionError(
+            "a NumPy array is no part of an expression: declare an input with te.tensor(name, shape, dtype) and pass the array in the call",
+            here(),
+        )
     raise DefinitionError(f"{value!r} ({type(value).__name__}) is neither a number nor an expression", here())
 
 
 def _binary(function: str, a: Any, b: Any) -> Any:
     from .functions import apply
 
-    if isinstance(b, (str, bytes, type(None), tuple, list, dict, set)) or isinstance(a, (str, bytes, type(None), tuple, list, dict, set)):
+    if isinstance(b, (str, bytes, type(None), tuple, list, dict, set)) or isinstance(
+        a, (str, bytes, type(None), tuple, list, dict, set)
+    ):
         return NotImplemented
     return apply(function, a, b)
 
@@ -412,6 +420,32 @@ def _operator(function: str, swap: bool = False) -> Callable[[Any, Any], Any]:
     if swap:
         return lambda self, other: _binary(function, other, self)
     return lambda self, other: _binary(function, self, other)
+
+
+def _array_ufunc(self: Any, ufunc: Any, method: str, *operands: Any, **options: Any) -> Any:
+    """NumPy's functions of expressions and tensors, `np.exp(A)`, and its operators with a NumPy number or array on the left."""
+    from .functions import FUNCTIONS, apply
+
+    name = ufunc.__name__
+    if method != "__call__" or options:
+        given = f"np.{name}.{method}" if method != "__call__" else f"np.{name} with {', '.join(options)}="
+        raise DefinitionError(
+            f"{given} has no meaning for an expression; te.{name if name in FUNCTIONS else 'sum'} and the methods of tensors do",
+            here(),
+        )
+    operands = tuple(
+        e[()] if isinstance(e, np.ndarray) and e.ndim == 0 else e for e in operands
+    )  # NumPy's numbers come as arrays
+    if name == "matmul":
+        from .arrays import matmul
+
+        return matmul(*operands)
+    if name not in FUNCTIONS:
+        raise DefinitionError(
+            f"np.{name} is no function of tedsl; compose it of those that are, or register it with te.register_function",
+            here(),
+        )
+    return apply(name, *operands)
 
 
 _OPERATORS = {
@@ -438,7 +472,8 @@ def install_operators(cls: type) -> None:
 
     for name, function in {"neg": "negative", "abs": "absolute", "invert": "invert"}.items():
         setattr(cls, f"__{name}__", unary(function))
-    setattr(cls, "__pos__", lambda self: self)  # noqa: B010: mypy takes an attribute of a type for the operator of the type
+    setattr(cls, "__array_ufunc__", _array_ufunc)  # noqa: B010
+    setattr(cls, "__pos__", lambda self: self)  # noqa: B010 - mypy takes an attribute of a type for the operator of the type
 
 
 install_operators(Expr)

@@ -197,7 +197,7 @@ class _Lifter:
             held = guards[0]
             for g in guards[1:]:
                 held = held & g
-            held = cast(Expr, self.lift(held, part, (), enclosing))
+            held = self.lift(held, part, (), enclosing)
             node = Reduce(node.reducer, node.values, node.axes, held if node.where is None else held & node.where, *node.args[4:])
         free = set(free_axes(node))
         steps = part.lhs[: self.steps(node, part)]
@@ -210,7 +210,7 @@ class _Lifter:
             mapping[axis] = own if whole else own + axis.lo
             index.append(axis if whole else simplify(axis - axis.lo))
             extent = simplify(axis.lo + axis.extent) if whole and axis.lo and isinstance(axis.extent, Expr) else axis.extent + (axis.lo if whole else 0)
-            shape.append(extent.value if isinstance(extent, Const) else extent)
+            shape.append(int(extent.value) if isinstance(extent, Const) else extent)
         lhs = tuple(free_axes(mapping[a])[0] for a in axes)
         key = (node.args[:5], lhs)
         if key not in self.made:

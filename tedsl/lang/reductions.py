@@ -148,7 +148,7 @@ def reducer(identity: Any, combine: Callable[..., Any], name: str | None = None)
     for v in values:
         if not isinstance(v, (bool, int, float)):
             raise DefinitionError(f"te.reducer: the identity {v!r} is no number", here())
-    label = name or getattr(combine, "__name__", "reduce")
+    label = name or str(getattr(combine, "__name__", "reduce"))
     return Reducer(label if label.isidentifier() else "reduce", len(values), values, combine)
 
 
@@ -193,13 +193,13 @@ def as_axes(axis: Any) -> tuple[Axis, ...] | None:
     if isinstance(axis, str):
         axis = axis.replace(",", " ").split()
     items = axis if isinstance(axis, (tuple, list)) else (axis,)
-    found = tuple(Axis(a) if isinstance(a, str) else a for a in items)
+    found: tuple[Any, ...] = tuple(Axis(a) if isinstance(a, str) else a for a in items)
     for a in found:
         if not isinstance(a, Axis):
             raise DefinitionError(f"axis={a!r}: a reduction over an expression runs over axes, such as axis=k or axis='k'", here())
     if not found or len({a.name for a in found}) != len(found):
         raise DefinitionError(f"axis={axis!r}: give at least one axis, each once", here())
-    return found  # type: ignore[return-value]
+    return found
 
 
 def reduce_expr(kind: Reducer, values: tuple[Any, ...], axis: Any, where: Any, dtype: Any, component: int) -> Expr:

@@ -184,7 +184,7 @@ class System:
     def describe_product(self, atom: Expr) -> None:
         """Products of the bounds of the factors are not negative."""
         parts = factors(atom)
-        if len(parts) > 3:
+        if not 2 <= len(parts) <= 3:  # one: a product of data, of a type of its own
             return
         first, rest = parts[-1], product(parts[:-1])
         a_low, a_high = self.bounds_of(first)

@@ -71,9 +71,14 @@ class Tensor(Operators):
     `T[1:, ::2]` slices as in NumPy. Tensors are compared by identity; two with one name are two tensors.
     """
 
-    __array_ufunc__ = None
-
-    def __init__(self, name: str, shape: tuple[Dim, ...] | None, dtype: str | None, strides: tuple[Dim, ...] | None = None, location: Location | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[Dim, ...] | None,
+        dtype: str | None,
+        strides: tuple[Dim, ...] | None = None,
+        location: Location | None = None,
+    ) -> None:
         self.name = name
         self.strides = strides
         self.location = location
@@ -99,7 +104,10 @@ class Tensor(Operators):
     def shape(self) -> tuple[Dim, ...]:
         """The extents: integers, or expressions in sizes. Raises DefinitionError while there is neither a shape nor a definition."""
         if self._shape is None:
-            raise DefinitionError(f"the tensor {self.name} has neither a shape nor a definition: give it a shape (te.tensor('{self.name}', (4, 3))) or define it ({self.name}[i, j] = …)", self.location)
+            raise DefinitionError(
+                f"the tensor {self.name} has neither a shape nor a definition: give it a shape (te.tensor('{self.name}', (4, 3))) or define it ({self.name}[i, j] = …)",
+                self.location,
+            )
         return self._shape
 
     @property
@@ -154,11 +162,16 @@ class Tensor(Operators):
         if not self.shape:
             raise DefinitionError(f"the tensor {self.name} has no dimensions and so no len()", here())
         if isinstance(self.shape[0], Expr):
-            raise DefinitionError(f"the length of {self.name} is the symbolic size {self.shape[0]!r}; use {self.name}.shape[0]", here())
+            raise DefinitionError(
+                f"the length of {self.name} is the symbolic size {self.shape[0]!r}; use {self.name}.shape[0]", here()
+            )
         return self.shape[0]
 
     def __iter__(self) -> Any:
-        raise DefinitionError(f"the tensor {self.name} cannot be iterated over: its elements are known when the kernel runs. Index it with axes, e.g. {self.name}[i]", here())
+        raise DefinitionError(
+            f"the tensor {self.name} cannot be iterated over: its elements are known when the kernel runs. Index it with axes, e.g. {self.name}[i]",
+            here(),
+        )
 
     def __bool__(self) -> bool:
         raise DefinitionError(f"the truth value of the tensor {self.name} is not known until the kernel runs", here())
@@ -179,7 +192,9 @@ class Tensor(Operators):
     def __getitem__(self, key: Any) -> Any:
         items = key if isinstance(key, tuple) else (key,)
         if any(isinstance(e, slice) or e is None or e is Ellipsis for e in items) or (
-            items and len(items) < self.rank and all(isinstance(e, (int, np.integer)) and not isinstance(e, bool) for e in items)
+            items
+            and len(items) < self.rank
+            and all(isinstance(e, (int, np.integer)) and not isinstance(e, bool) for e in items)
         ):
             from .views import slice_tensor
 
@@ -188,6 +203,20 @@ class Tensor(Operators):
 
     def _access(self, items: tuple[Any, ...]) -> Access:
         shape = self.shape
+        for e in items:
+            if isinstance(e, (Tensor, list, tuple, np.ndarray, bool, np.bool_)) and not (
+                isinstance(e, Tensor) and e.rank == 0
+            ):
+                what = (
+                    repr(e)
+                    if isinstance(e, Tensor)
+                    else f"the array of shape {e.shape}"
+                    if isinstance(e, np.ndarray)
+                    else repr(e)
+                )
+                raise DefinitionError(
+                    f"{self.name} is indexed with {what}: an index is an axis, a whole number or an expression of them. To gather, index with the elements "
+                    f"of a tensor, {self.name}[I[i]]; to choose by a condition, te.where(condition, {self.name}[i], other)", here())  # fmt: skip
         if len(items) != len(shape):
             shown = ", ".join(map(str, items))
             raise DefinitionError(
@@ -203,7 +232,10 @@ class Tensor(Operators):
             value = Axis(value)
         e = as_expr(value)
         if not dtypes.is_integer(e.dtype):
-            raise DefinitionError(f"index {dim} of {self.name} is `{e!r}` of type {e.dtype}; an index is a whole number (te.cast(x, 'int64') rounds towards zero)", here())
+            raise DefinitionError(
+                f"index {dim} of {self.name} is `{e!r}` of type {e.dtype}; an index is a whole number (te.cast(x, 'int64') rounds towards zero)",
+                here(),
+            )
         extent = self.shape[dim]
         if isinstance(e, Const):
             value = e.value
@@ -239,7 +271,38 @@ class Tensor(Operators):
     def transpose(self, *axes: Any) -> Tensor:
         from .views import transpose
 
-        return transpose(self, axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes or None)
+        return transpose(
+            self, axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list, type(None))) else axes or None
+        )
+
+    def swapaxes(self, a: Any, b: Any) -> Tensor:
+        from .views import swapaxes
+
+        return swapaxes(self, a, b)
+
+    def squeeze(self, axis: Any = None) -> Tensor:
+        from .views import squeeze
+
+        return squeeze(self, axis)
+
+    def ravel(self) -> Tensor:
+        return self.reshape(-1)
+
+    flatten = ravel
+
+    def mean(self, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, out: None = None) -> Tensor:
+        """The mean over numbered axes (all of them without `axis`), as in NumPy; of integers in float64."""
+        from .arrays import mean
+
+        _no_out("mean", out)
+        return mean(self, axis, dtype, keepdims)
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        """Every element raised to `min` and lowered to `max`, where they are given."""
+        from .functions import maximum, minimum
+
+        raised = self if min is None else maximum(self, min)
+        return raised if max is None else minimum(raised, max)
 
     def reshape(self, *shape: Any) -> Tensor:
         from .views import reshape
@@ -252,10 +315,17 @@ class Tensor(Operators):
         return convert(self, dtype)
 
 
+def _no_out(name: str, out: Any) -> None:
+    """`np.sum(A)` calls `A.sum(out=None)`; nothing else is possible, since a definition writes to no array."""
+    if out is not None:
+        raise DefinitionError(f"{name}: out= belongs to the call of the kernel", here())
+
+
 def _reduction_method(name: str) -> Callable[..., Any]:
-    def method(self: Tensor, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+    def method(self: Tensor, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, out: None = None) -> Any:
         from .reductions import reduction
 
+        _no_out(name, out)
         return reduction(name, self, axis, None, dtype, keepdims)
 
     method.__name__ = name
@@ -276,7 +346,11 @@ def as_dim(value: Any, what: str) -> Dim:
         if value >= 2**62:
             raise DefinitionError(f"{what} is {value}, more than any memory holds", here())
         return int(value)
-    if isinstance(value, Expr) and dtypes.is_integer(value.dtype) and not any(isinstance(n, (Axis, Access)) for n in walk(value)):
+    if (
+        isinstance(value, Expr)
+        and dtypes.is_integer(value.dtype)
+        and not any(isinstance(n, (Axis, Access)) for n in walk(value))
+    ):
         from .integers import simplify
 
         simple = simplify(value)
@@ -303,7 +377,9 @@ def as_name(name: Any) -> str:
     return name
 
 
-def tensor(name: str, shape: Any = None, dtype: Any = None, order: str = "C", strides: Sequence[Any] | None = None) -> Tensor:
+def tensor(
+    name: str, shape: Any = None, dtype: Any = None, order: str = "C", strides: Sequence[Any] | None = None
+) -> Tensor:
     """A new tensor: an input when it has a shape and is not defined later, else to be defined by `T[i, j] = …`.
 
     name: any text; it need not be unique. shape: whole numbers or sizes (`te.var`). dtype: float32 for an input unless given; the expression's
@@ -325,12 +401,19 @@ def tensor(name: str, shape: Any = None, dtype: Any = None, order: str = "C", st
     except ValueError as e:
         raise DefinitionError(f"the tensor {name}: {e}", here()) from None
     if order not in ("C", "F"):
-        raise DefinitionError(f"the tensor {name}: order={order!r}; 'C' (rows together) or 'F' (columns together)", here())
+        raise DefinitionError(
+            f"the tensor {name}: order={order!r}; 'C' (rows together) or 'F' (columns together)", here()
+        )
     steps: tuple[Dim, ...] | None = None
     if strides is not None:
         if dims is None or len(strides) != len(dims):
             raise DefinitionError(f"the tensor {name}: strides={strides!r} needs a shape of as many dimensions", here())
         steps = tuple(as_dim(s, f"stride {n} of {name} (in elements)") for n, s in enumerate(strides))
+    elif order == "F" and dims is None:
+        raise DefinitionError(
+            f"the tensor {name}: order='F' says how an input lies in memory, and an input has a shape; a result is laid out as order='C'",
+            here(),
+        )
     elif order == "F" and dims is not None:
         found: list[Any] = [1]
         for dim in dims[:-1]:
@@ -353,6 +436,8 @@ def axes(names: str | Sequence[str]) -> Any:
     >>> te.axes("i j")
     (i, j)
     """
+    if not isinstance(names, Sequence):
+        raise DefinitionError(f"te.axes takes names, te.axes('i j k'), not {names!r}", here())
     found = tuple(names.replace(",", " ").split()) if isinstance(names, str) else tuple(names)
     if not found:
         raise DefinitionError("te.axes needs at least one name, e.g. te.axes('i j k')", here())
@@ -371,10 +456,17 @@ def reduce_axis(extent: Any, name: str = "k") -> Axis:
     if isinstance(extent, (tuple, list)):
         if len(extent) != 2:
             raise DefinitionError(f"te.reduce_axis({extent!r}): a range is (low, high)", here())
+        for e in extent:
+            if not isinstance(e, (int, np.integer, Expr)):
+                raise DefinitionError(
+                    f"te.reduce_axis({extent!r}): a range is (low, high), of whole numbers or sizes", here()
+                )
         lo, hi = (e if isinstance(e, Expr) else int(e) for e in extent)
-        length = as_dim(hi - lo if isinstance(lo, Expr) or isinstance(hi, Expr) else max(hi - lo, 0), f"the extent of {name}")
-        return cast(Axis, Axis(name, lo, length))
-    return cast(Axis, Axis(name, 0, as_dim(extent, f"the extent of {name}")))
+        length = as_dim(
+            hi - lo if isinstance(lo, Expr) or isinstance(hi, Expr) else max(hi - lo, 0), f"the extent of {name}"
+        )
+        return Axis(name, lo, length)
+    return Axis(name, 0, as_dim(extent, f"the extent of {name}"))
 
 
 def var(name: str, min: int = 0, multiple_of: int = 1) -> Var:
@@ -385,8 +477,11 @@ def var(name: str, min: int = 0, multiple_of: int = 1) -> Var:
     >>> A = te.tensor("A", (n, 5))
     """
     if not isinstance(min, int) or not isinstance(multiple_of, int) or min < 0 or multiple_of < 1:
-        raise DefinitionError(f"te.var({name!r}, min={min!r}, multiple_of={multiple_of!r}): min is at least 0, multiple_of at least 1", here())
-    return cast(Var, Var(as_name(name), min, multiple_of))
+        raise DefinitionError(
+            f"te.var({name!r}, min={min!r}, multiple_of={multiple_of!r}): min is at least 0, multiple_of at least 1",
+            here(),
+        )
+    return Var(as_name(name), min, multiple_of)
 
 
 def reductions_in(*roots: Expr) -> list[Reduce]:

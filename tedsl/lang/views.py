@@ -26,6 +26,26 @@ def transpose(x: Tensor, axes: Any = None) -> Tensor:
     return make("transpose", [x.shape[d] for d in order], names, Access(x, tuple(index[d] for d in range(x.rank))))
 
 
+def swapaxes(x: Tensor, a: Any, b: Any) -> Tensor:
+    """`x` with two dimensions exchanged."""
+    order = list(range(x.rank))
+    first, second = (dimension("swapaxes", d, x.rank, x.name) for d in (a, b))
+    order[first], order[second] = second, first
+    return transpose(x, order)
+
+
+def squeeze(x: Tensor, axis: Any = None) -> Tensor:
+    """`x` without its dimensions of extent 1, or without those of `axis`, which have to have it."""
+    if axis is None:
+        over = [d for d, n in enumerate(x.shape) if same_extent(n, 1)]
+    else:
+        over = [dimension("squeeze", d, x.rank, x.name) for d in (axis if isinstance(axis, (tuple, list)) else (axis,))]
+    for d in over:
+        if not same_extent(x.shape[d], 1):
+            refuse(f"squeeze: dimension {d} of {x!r} has extent {x.shape[d]}, not 1")
+    return reshape(x, tuple(n for d, n in enumerate(x.shape) if d not in over))
+
+
 def reshape(x: Tensor, shape: Any) -> Tensor:
     """`x` in another shape, rows together (NumPy's order="C"). One extent may be -1. The sizes must surely be equal."""
     items = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)

@@ -26,8 +26,12 @@ def variables(n: int) -> tuple[tuple[Expr, ...], dict[Expr, sympy.Symbol]]:
 
 
 def test_every_function_of_real_numbers_has_a_derivative() -> None:
-    real = {f.name for f in FUNCTIONS.values() if f.kind in ("arithmetic", "additive", "floating", "divide", "signed", "same") and f.c is None}
-    assert real == set(TABLE)
+    real = {
+        f.name
+        for f in FUNCTIONS.values()
+        if f.kind in ("arithmetic", "additive", "floating", "divide", "signed", "same") and f.c is None
+    }
+    assert real == {name for name in TABLE if FUNCTIONS[name].c is None}
 
 
 @pytest.mark.parametrize("name", sorted(set(TABLE) - STEPS - SPLIT))
@@ -45,7 +49,9 @@ def test_against_sympy(name: str) -> None:
             if name == "arccosh":
                 point = {k: v + 1 for k, v in point.items()}
             at = {s: point[s.name] for s in symbols.values()}
-            assert math.isclose(float(got.subs(at).evalf()), float(want.subs(at).doit().evalf()), rel_tol=1e-12, abs_tol=1e-12), (name, got, want)
+            assert math.isclose(
+                float(got.subs(at).evalf()), float(want.subs(at).doit().evalf()), rel_tol=1e-12, abs_tol=1e-12
+            ), (name, got, want)
         if name not in ("minimum", "maximum", "copysign", "hypot", "absolute", "power"):
             assert sympy.simplify(got - want) == 0, (name, got, want)
 
@@ -53,7 +59,13 @@ def test_against_sympy(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(TABLE)))
 def test_against_differences_at_either_sign(name: str) -> None:
     arity = FUNCTIONS[name].arity
-    domain = {"arcsin": (-0.9, 0.9), "arccos": (-0.9, 0.9), "arctanh": (-0.9, 0.9), "arccosh": (1.1, 3), "log1p": (-0.9, 3)}
+    domain = {
+        "arcsin": (-0.9, 0.9),
+        "arccos": (-0.9, 0.9),
+        "arctanh": (-0.9, 0.9),
+        "arccosh": (1.1, 3),
+        "log1p": (-0.9, 3),
+    }
     positive = {"log", "log2", "log10", "sqrt", "rsqrt", "power"}
     low, high = domain.get(name, (0.1, 3) if name in positive else (-3, 3))
     xs = [te.tensor(n, (7,), dtype="float64") for n in "abc"[:arity]]

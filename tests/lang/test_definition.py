@@ -72,7 +72,7 @@ def test_a_bound_name_in_use_outside_is_printed_apart(A: te.Tensor) -> None:
         (lambda A: define((i, i), A[i, i]), "names the axis i twice"),
         (lambda A: define(i + 1, A[i, 0]), "it holds distinct axes or whole numbers"),
         (lambda A: define(0, A[0, 0]), "gives single elements, so T needs a shape"),
-        (lambda A: define((i, j), A[i, j], shape=(4,)), "T[i, j] has 2 indices, but T was given 1 dimensions"),
+        (lambda A: define((i, j), A[i, j], shape=(4,)), "T[i, j] has 2 indices, but T was given 1 dimension:"),
         (lambda A: define(9, A[0, 0], shape=(4,)), "the index 9 is outside of T, whose extent there is 4"),
         (lambda A: define(i, A[i + 1, 0], shape=(4,)), "out of bounds"),
         (lambda A: define(i, A), "the right side of T is the tensor A of 2 dimensions; index it: A[i, j]"),
@@ -282,3 +282,28 @@ def test_refusals_of_tensors_and_axes(make: Callable[[], Any], words: str) -> No
     with pytest.raises(te.DefinitionError) as caught:
         make()
     assert words in str(caught.value) and "test_definition.py" in str(caught.value)
+
+
+def test_a_recurrence_of_tensors_of_different_ranks() -> None:
+    """An LSTM whose gates have a dimension more than its states."""
+    t, j, g, k = te.axes("t j g k")
+    Z, U = te.tensor("Z", (5, 3, 4)), te.tensor("U", (3, 3, 4))
+    gates, cell, state = te.tensor("gates", (5, 3, 4)), te.tensor("cell", (5, 3)), te.tensor("state", (5, 3))
+    gates[0, j, g] = Z[0, j, g]
+    gates[t, j, g] = Z[t, j, g] + te.sum(state[t - 1, k] * U[k, j, g], axis=k)
+    cell[0, j] = te.sigmoid(gates[0, j, 0]) * te.tanh(gates[0, j, 1])
+    cell[t, j] = te.sigmoid(gates[t, j, 2]) * cell[t - 1, j] + te.sigmoid(gates[t, j, 0]) * te.tanh(gates[t, j, 1])
+    state[t, j] = te.sigmoid(gates[t, j, 3]) * te.tanh(cell[t, j])
+    rng = np.random.default_rng(0)
+    z, u = rng.standard_normal((5, 3, 4)).astype("float32"), rng.standard_normal((3, 3, 4)).astype("float32")
+    h, c = np.zeros(3, "float32"), np.zeros(3, "float32")
+    for step in range(5):
+        a = z[step] + np.einsum("k,kjg->jg", h, u)
+        s = 1 / (1 + np.exp(-a))
+        c = s[:, 2] * c + s[:, 0] * np.tanh(a[:, 1])
+        h = s[:, 3] * np.tanh(c)
+    last = te.build([state, cell], [Z, U])(z, u)
+    np.testing.assert_allclose(last[0][-1], h, rtol=1e-5)
+    np.testing.assert_allclose(last[1][-1], c, rtol=1e-5)
+    for compiled, judged in zip(last, te.evaluate([state, cell], {Z: z, U: u}), strict=True):
+        np.testing.assert_allclose(compiled, judged, rtol=1e-5)

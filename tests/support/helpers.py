@@ -62,11 +62,16 @@ def check(T: te.Tensor | Sequence[te.Tensor], inputs: Mapping[te.Tensor, Any], w
 def run(T: Any, inputs: Mapping[te.Tensor, Any], sizes: Mapping[str, int] | None = None, schedule: Any = None) -> Any:
     """The compiled result for inputs given by tensor. Sizes that no input has are fixed in the kernel."""
     order = inputs_in_order(T)
-    dims = [d for t in order for d in t.shape if isinstance(d, Expr)]
+    return te.build(T if schedule is None else schedule, **untold(order, sizes or {}))(*(inputs[t] for t in order))
+
+
+def untold(inputs: Sequence[te.Tensor], sizes: Mapping[str, int]) -> dict[str, int]:
+    """Those of `sizes` that the shapes of the inputs do not tell: a build has to be given them."""
+    dims = [d for t in inputs for d in t.shape if isinstance(d, Expr)]
     linear = [d for d in dims if all(not isinstance(n, Apply) or n.function in ("add", "multiply") for n in walk(d))]
-    readable = {n.name for d in linear for n in walk(d) if isinstance(n, Var)}
-    fixed = {name: value for name, value in (sizes or {}).items() if name not in readable}
-    return te.build(T if schedule is None else schedule, **fixed)(*(inputs[t] for t in order))
+    single = [names for d in linear if len(names := {n.name for n in walk(d) if isinstance(n, Var)}) == 1]
+    told = {name for names in single for name in names}
+    return {name: value for name, value in sizes.items() if name not in told}
 
 
 def inputs_in_order(T: Any) -> list[te.Tensor]:

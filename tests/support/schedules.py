@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from helpers import compare, inputs_in_order
+from helpers import compare, inputs_in_order, untold
 from program_parts import Program, Source
 
 import tedsl as te
-from tedsl.lang.expr import Apply, Expr, Var, walk
 from tedsl.schedule.faults import find_checks
 from tedsl.schedule.inline import inlined
 from tedsl.schedule.lower import lower_state
@@ -31,6 +30,7 @@ class Walk:
         self.s, self.source = schedule, source
         self.refused = 0
         self.done: dict[str, int] = {}
+        self.last: Any = None  # the stage that the step before made or moved
 
     def steps(self, count: int) -> None:
         for _ in range(count):
@@ -38,6 +38,10 @@ class Walk:
 
     def step(self) -> None:
         name = self.source.choice(STEPS)
+        if self.last is not None and self.chance(60):
+            name = "double_buffer" if self.last.state.attach.kind == "at" else "compute_at"
+        else:
+            self.last = None
         state, length, before = self.s.state, len(self.s.history), str(self.s)
         try:
             getattr(self, name)()
@@ -109,10 +113,12 @@ class Walk:
         stage.pragma(self.leaf(stage), self.source.choice(PRAGMAS))
 
     def compute_at(self) -> None:
-        stage = self.stage()
+        stage = self.last or self.stage()
+        self.last = None
         readers = [r for r in self.s.stages if set(stage.tensors) & set(te.schedule.state.reads(r.state))]
         parent = self.source.choice(readers) if readers and self.chance(90) else self.stage()
         stage.compute_at(parent, self.leaf(parent))
+        self.last = stage if self.chance(20) else None
 
     def compute_inline(self) -> None:
         self.stage().compute_inline()
@@ -127,11 +133,13 @@ class Walk:
         name = self.tensor()
         readers = [s.name for s in self.s.state.readers(self.s.state.tensors()[name])]
         given = self.permuted(readers)[: self.source.integer(1, 2)] if readers else [self.stage()]
-        self.s.cache_read(name, self.source.choice(SCOPES), given)
+        self.last = self.s[self.s.cache_read(name, self.source.choice(SCOPES), given)]
 
     def cache_write(self) -> None:
         stage = self.stage()
-        self.s.cache_write(list(stage.tensors) if len(stage.tensors) > 1 else stage.tensor, self.source.choice(SCOPES))
+        several = len(stage.tensors) > 1
+        made = self.s.cache_write(list(stage.tensors) if several else stage.tensor, self.source.choice(SCOPES))
+        self.last = self.s[made[0] if several else made]
 
     def rfactor(self) -> None:
         stages = [s for s in self.s.stages if s.reduce_axis] or self.s.stages
@@ -148,13 +156,15 @@ class Walk:
         stage.storage_align(self.leaf(stage), self.source.choice(FACTORS), self.source.integer(0, 3))
 
     def double_buffer(self) -> None:
-        self.stage().double_buffer()
+        stage, self.last = self.last or self.stage(), None
+        stage.double_buffer()
 
     def prefetch(self) -> None:
         stage = self.stage()
         stage.prefetch(self.tensor(), self.leaf(stage), self.source.integer(1, 8))
 
     def undo(self) -> None:
+        self.last = None
         self.s.undo(min(len(self.s.history), 1))
 
 
@@ -170,20 +180,36 @@ def random_schedule(program: Program, source: Source, most: int = 14) -> Any:
     walk_ = Walk(te.create_schedule(list(program.outputs)), source)
     walk_.steps(source.integer(1, most))
     s = walk_.s
-    while True:  # what only the whole schedule can tell: take steps back until it may be
-        try:
-            verified(s)
-            return s
-        except te.ScheduleError:
-            s.undo()
+    sizes = untold(inputs_in_order(program.outputs), program.sizes)
+    for stage in s.stages:  # registers have no addresses: the loops that run over them are unrolled
+        if stage.scope == "register":
+            for other in [stage, *(r for r in s.stages if set(stage.tensors) & set(te.schedule.state.reads(r.state)))]:
+                for leaf in other.loops:
+                    if other.state.kind(leaf.name) == "serial" and leaf.extent in range(9):
+                        _unless_refused(other.unroll, leaf)
+            if lacks_constants(s, sizes):
+                _unless_refused(stage.set_scope, "cache")
+    while lacks_constants(s, sizes):  # what only the whole schedule can tell: take steps back until it may be
+        s.undo()
+    verified(s)
+    return s
 
 
-def fixed_sizes(program: Program) -> dict[str, int]:
-    """The sizes that no input tells, which a build has to be given."""
-    dims = [d for t in inputs_in_order(program.outputs) for d in t.shape if isinstance(d, Expr)]
-    linear = [d for d in dims if all(not isinstance(n, Apply) or n.function in ("add", "multiply") for n in walk(d))]
-    readable = {n.name for d in linear for n in walk(d) if isinstance(n, Var)}
-    return {name: value for name, value in program.sizes.items() if name not in readable}
+def _unless_refused(primitive: Callable[..., Any], *args: Any) -> None:
+    try:
+        primitive(*args)
+    except te.ScheduleError:
+        pass
+
+
+def lacks_constants(s: Any, sizes: dict[str, int]) -> bool:
+    """Whether the whole schedule is refused, which only lowering can tell."""
+    try:
+        te.lower(s)
+        te.lower(s, **sizes)
+    except te.ScheduleError:
+        return True
+    return False
 
 
 def verified(s: Any) -> None:
@@ -206,7 +232,8 @@ def check_schedule(program: Program, s: Any, isa: str | None = None) -> None:
     """Assert that a schedule computes what the reference does, with the same bits on one and two threads, and that its
     history makes the same nest again.
     """
-    sizes = fixed_sizes(program)
+    order = inputs_in_order(program.outputs)
+    sizes = untold(order, program.sizes)
     nest = str(te.lower(s).verify())
     again = te.create_schedule(list(program.outputs)).replay(s.to_json())
     assert str(te.lower(again)) == nest, "the replayed history makes another nest"
@@ -215,9 +242,9 @@ def check_schedule(program: Program, s: Any, isa: str | None = None) -> None:
     assert str(te.lower(typed)) == nest, "the printed history makes another nest"
     assert str(te.lower(pickle.loads(pickle.dumps(s)))) == nest, "the pickled schedule makes another nest"
     kernel = te.build(s, isa=isa, **sizes)
-    arrays = [program.inputs[t] for t in inputs_in_order(program.outputs)]
+    arrays = [program.inputs[t] for t in order]
     want = te.evaluate(program.outputs, program.inputs, **program.sizes)
-    got = kernel(*arrays, threads=1)
+    got = kernel(*arrays, out=tuple(np.full(w.shape, 113, w.dtype) for w in want), threads=1)
     # the same bound as for the default schedule: it holds for every order of summation
     for tensor, g, w, error in zip(program.outputs, got, want, program.errors, strict=True):
         compare(g, w, 4 * error, f"{tensor.name} scheduled")

@@ -102,7 +102,7 @@ def declarations(equations: list[Equation], sizes: dict[str, tuple[int, ...]]) -
     extents: list[Any] = [n if n is not None else te.var(name, min=1) for name, n in classes]
     found: dict[str, Any] = {}
     for node in indexed:
-        if node.text not in found and (node.text, 0) in dims or not node.children and node.text not in defined:
+        if (node.text not in found and (node.text, 0) in dims) or (not node.children and node.text not in defined):
             shape_ = tuple(extents[dims[node.text, d]] for d in range(len(node.children)))
             kind = "int64" if node.text in inside else "float32"
             found[node.text] = shape_ if node.text in defined else te.tensor(node.text, shape_, dtype=kind)

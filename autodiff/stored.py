@@ -1,0 +1,74 @@
+"""Forward values that a gradient is to read instead of computing them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tedsl.lang.errors import GradientError, here
+from tedsl.lang.expr import Access, Expr, rewrite
+from tedsl.lang.program import program
+from tedsl.lang.scatter import ScatterPart
+from tedsl.lang.tensor import Definition, Part, Tensor
+
+
+def check_stored(stored: Any) -> dict[Tensor, Tensor]:
+    """`stored=` as the user gave it. Raises GradientError for what does not fit."""
+    if stored is None:
+        return {}
+    if not isinstance(stored, Mapping):
+        raise GradientError(f"stored={stored!r}: a dict from tensors to the inputs that hold their values", here())
+    for tensor, held in stored.items():
+        if not isinstance(tensor, Tensor) or not isinstance(held, Tensor) or not held.is_input:
+            raise GradientError(
+                f"stored= {{{tensor!r}: {held!r}}}: a tensor, and an input that holds its values", here()
+            )
+        if tensor.rank != held.rank or tensor.dtype != held.dtype or tensor.shape != held.shape:
+            raise GradientError(
+                f"stored=: {tensor.name} is {tensor.dtype} of shape {tensor.shape}, and {held.name}, which is to hold it, is {held.dtype} of shape "
+                f"{held.shape}", here()
+            )  # fmt: skip
+    return dict(stored)
+
+
+def reading_stored(outputs: Sequence[Tensor], stored: Mapping[Tensor, Tensor]) -> list[Tensor]:
+    """`outputs` computed with `stored` in the place of the tensors that are its keys."""
+    stages = program(outputs).stages
+    affected: set[Tensor] = set()
+    changed = True
+    while changed:
+        changed = False
+        for stage in stages:
+            if stage.tensor not in affected and not any(t in stored for t in stage.tensors):
+                if any(t in stored or t in affected for t in stage.reads):
+                    affected.update(stage.tensors)
+                    changed = True
+    copies: dict[Tensor, Tensor] = dict(stored)
+    mine = [stage for stage in stages if stage.tensor in affected]
+    for stage in mine:
+        definition = Definition(
+            tuple(Tensor(t.name, t.shape, t.dtype, None, t.location) for t in stage.tensors), stage.tensor.location
+        )
+        for n, (old, new) in enumerate(zip(stage.tensors, definition.tensors)):
+            new.definition, new.component = definition, n
+            copies[old] = new
+
+    def rule(node: Expr) -> Expr | None:
+        return Access(copies[node.tensor], node.indices) if isinstance(node, Access) and node.tensor in copies else None
+
+    for stage in mine:
+        made = copies[stage.tensor].definition
+        assert made is not None
+        made.parts = tuple(rewritten(part, rule) for part in stage.parts)
+    return [copies.get(t, t) for t in outputs]
+
+
+def rewritten(part: Part, rule: Any) -> Part:
+    """An equation with `rule` applied to every expression in it."""
+    new = replace(
+        part, lhs=tuple(rewrite(e, rule) for e in part.lhs), values=tuple(rewrite(e, rule) for e in part.values)
+    )
+    if isinstance(new, ScatterPart) and new.where is not None:
+        new = replace(new, where=rewrite(new.where, rule))
+    return new

@@ -1,0 +1,172 @@
+"""Running the ladder: every rung verified, then timed in turn with NumPy, in a process with its threads under control."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from tedsl.casestudy.ladder import LADDER, Rung, Tiles, choose
+from tedsl.lang.errors import InternalError
+
+SMALL = 61  # no tile divides it
+SECONDS = 1.0  # of measuring, for each rung
+REPEATS = 15
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a rung reached. `of_peak`: the share of the FMA peak of the threads in use; `of_numpy`: NumPy's time over the rung's.
+
+    `loads`: how often A and B are loaded, by level ("A from dram"): the formula and its value. `note`: what did not fit.
+    """
+
+    step: str
+    seconds: float
+    gflops: float
+    of_peak: float
+    of_numpy: float
+    loads: dict[str, dict[str, Any]]
+    numpy_seconds: float
+    tiles: dict[str, int] = field(default_factory=dict)
+    note: str = ""
+
+
+def study(n: int = 1024, threads: int = 1) -> Iterator[Row]:
+    """The rows of the ladder for `n` x `n` matrices, as they are measured.
+
+    They are measured in a process of their own: NumPy's threads can only be bounded before it is imported.
+    """
+    import json
+    import subprocess
+
+    # PYTHONSAFEPATH: a folder named tedsl in the current one is not the package.
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+    command = [sys.executable, "-m", "tedsl.casestudy", str(n), str(threads)]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        for line in process.stdout:
+            yield Row(**json.loads(line))
+        said = process.stderr.read()
+        process.wait()
+    if process.returncode:
+        raise InternalError(f"the case study of n = {n} ended with status {process.returncode}: {said.strip()[-2000:]}")
+
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+def measure(n: int, threads: int) -> Iterator[Row]:
+    """The rows, measured in this process."""
+    import numpy as np
+
+    import tedsl as te
+
+    machine = te.machine()
+    peak = machine.peak_gflops["float32"] * 1e9 * threads
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal((n, n), dtype="float32") for _ in range(2))
+    c = np.empty_like(a)
+    want = np.dot(a, b.T)
+    for rung in LADDER:
+        verify(rung)
+        tiles = choose(rung, n, machine)
+        kernel = te.build(rung.schedule(n, tiles))
+        call = partial(kernel, a, b, out=c, threads=threads)
+        mine, rival = in_turn(call, lambda: np.dot(a, b.T, out=c), c, want)
+        operations = 2 * n**3
+        yield Row(
+            step=rung.name,
+            seconds=mine,
+            gflops=operations / mine / 1e9,
+            of_peak=operations / mine / peak,
+            of_numpy=rival / mine,
+            loads=loads(rung, n, tiles),
+            numpy_seconds=rival,
+            tiles=used(rung, tiles),
+            note=tiles.note,
+        )
+
+
+def verify(rung: Rung, n: int = SMALL) -> None:
+    """Compare a rung at a size that no tile divides with the reference."""
+    import numpy as np
+
+    import tedsl as te
+
+    s = rung.schedule(n, choose(rung, n, te.machine()))
+    rng = np.random.default_rng(1)
+    a, b = (rng.standard_normal((n, n), dtype="float32") for _ in range(2))
+    A, B = s.outputs[0].inputs
+    compare(te.build(s)(a, b), te.evaluate(s.outputs[0], {A: a, B: b}), n)
+
+
+def compare(got: Any, want: Any, n: int) -> None:
+    """Raise unless two results agree within the rounding of sums of `n` products."""
+    import numpy as np
+
+    wrong = float(np.abs(got - want).max()) if n else 0.0
+    if not wrong <= 1e-5 * n**0.5 + 1e-6 * n:
+        raise InternalError(f"a rung of the case study is wrong by {wrong:.3g} at n = {n}")
+
+
+def in_turn(mine: Callable[[], Any], rival: Callable[[], Any], c: Any, want: Any) -> tuple[float, float]:
+    """Median seconds of two calls that take turns, so that a slow moment of the machine hits both. Slow calls are repeated less."""
+    import statistics
+    import time
+
+    def seconds(call: Callable[[], Any]) -> float:
+        start = time.perf_counter()
+        call()
+        return time.perf_counter() - start
+
+    c.fill(0)
+    first = seconds(mine)
+    compare(c, want, c.shape[0])
+    if first > 2 * SECONDS:
+        seconds(rival)
+        return first, seconds(rival)
+    found: tuple[list[float], list[float]] = ([], [])
+    began = time.perf_counter()
+    while len(found[0]) < REPEATS * 20 and (len(found[0]) < 3 or time.perf_counter() - began < SECONDS):
+        found[0].append(seconds(mine))
+        found[1].append(seconds(rival))
+    return statistics.median(found[0]), statistics.median(found[1])
+
+
+def used(rung: Rung, tiles: Tiles) -> dict[str, int]:
+    """The tile sizes that a rung has."""
+    text = " ".join(rung.loads.values())
+    return {name: getattr(tiles, name) for name in ("v1", "v2", "b1", "b2") if name in text}
+
+
+def loads(rung: Rung, n: int, tiles: Tiles) -> dict[str, dict[str, Any]]:
+    """The lecture's formulas of a rung with their values."""
+    sizes = {"n": n, **used(rung, tiles)}
+    return {
+        f"{tensor} from {level}": {"formula": formula, "elements": value(formula, sizes)}
+        for (tensor, level), formula in rung.loads.items()
+    }
+
+
+def value(formula: str, sizes: dict[str, int]) -> float:
+    """The value of a sum of terms such as n**3/v1."""
+    total = 0.0
+    for term in formula.split("+"):
+        product = 1.0
+        power, _, divisor = term.strip().partition("/")
+        base, _, exponent = power.partition("**")
+        product *= float(sizes[base]) ** int(exponent or 1)
+        total += product / (sizes[divisor] if divisor else 1)
+    return total

@@ -1,0 +1,270 @@
+"""Search for the fastest schedule by measuring, and look at what was found.
+
+  tedsl tune matmul --n 1024                    tune a template of the package (--list shows them)
+  tedsl tune my_module:template --args 64 8     tune a template of your own
+  tedsl tune show                               the trials in the store, the fastest first
+  tedsl tune export -o fast.py                  the best schedule as Python source
+  tedsl tune merge a.db b.db --into all.db      put the rows of several stores together
+
+Every trial is written to the store (--store, tuning.db) as it is finished; run again, the search goes on. Ctrl-C ends it with
+the results so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from tedsl.cli.output import InputError, console, duration, say, table
+
+ACTIONS = ("show", "export", "merge")
+SEARCHES = ("tpe", "random", "grid", "cmaes", "evolutionary")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", nargs="?", help="a template, or show, export, merge")
+    parser.add_argument("files", nargs="*", help="merge: the stores; show, export: a template's name")
+    parser.add_argument("--list", action="store_true", help="the templates of the package, and what is in the store")
+    parser.add_argument("--n", type=int, metavar="N", help="the template's size (default: 1024)")
+    parser.add_argument("--args", nargs="+", metavar="A", help="the template's arguments, in place of --n")
+    parser.add_argument(
+        "--trials",
+        type=int,
+        default=100,
+        metavar="N",
+        help="configurations, those in the store included (default: 100)",
+    )
+    parser.add_argument(
+        "--store", default="tuning.db", metavar="FILE", help="where the trials are kept (default: tuning.db)"
+    )
+    parser.add_argument("--search", default="tpe", choices=SEARCHES, help="default: tpe")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=20.0,
+        metavar="S",
+        help="seconds for the template, the compiler and the kernel, each (default: 20)",
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of parallel loops (default: all cores)")
+    parser.add_argument("--seed", type=int, metavar="N", help="of the search")
+    parser.add_argument("--measure-all", action="store_true", help="also what the cost model predicts to be slow")
+    parser.add_argument("--dask", metavar="ADDRESS", help="measure on the workers of a Dask scheduler")
+    parser.add_argument(
+        "--machine", default="this", metavar="KEY", help="show, export: rows of another machine, or any (default: this)"
+    )
+    parser.add_argument("--limit", type=int, default=20, metavar="N", help="show: at most N trials (default: 20)")
+    parser.add_argument("--png", metavar="FILE", help="draw the search")
+    parser.add_argument("-o", "--output", metavar="FILE", help="export: the file to write (default: print it)")
+    parser.add_argument("--into", metavar="FILE", help="merge: the store to write to (default: --store)")
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.list:
+        return _list(options)
+    if options.what is None:
+        raise InputError("what is to be tuned? 'tedsl tune --list' shows the templates; or show, export, merge")
+    if options.what == "merge":
+        return _merge(options)
+    if options.what not in ACTIONS and options.files:
+        raise InputError(f"{' '.join(options.files)}: only one template at a time; its arguments are given with --args")
+    if len(options.files) > 1:
+        raise InputError(f"{options.what} takes one template's name, not {len(options.files)}")
+    if options.what == "show":
+        return _show(options)
+    if options.what == "export":
+        return _export(options)
+    return _tune(options)
+
+
+def _template(name: str) -> Any:
+    from tedsl.tune.template import as_template
+    from tedsl.tune.templates import TEMPLATES
+
+    if name in TEMPLATES:
+        return TEMPLATES[name]
+    if ":" not in name:
+        raise InputError(
+            f"there is no template '{name}'; there are {', '.join(TEMPLATES)}, and your own as module:name"
+        )
+    import os
+    import sys
+
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # where a user's own templates are
+    return as_template(name)
+
+
+def _arguments(options: argparse.Namespace) -> tuple[Any, ...]:
+    if options.args is None:
+        return (1024 if options.n is None else options.n,)
+    if options.n is not None:
+        raise InputError("--n is short for --args N; give one of them")
+    return tuple(_number(a) for a in options.args)
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from tedsl.tune.tuner import tune
+
+    template, args = _template(options.what), _arguments(options)
+    if any(isinstance(a, int) and a < 1 for a in args):
+        raise InputError(f"a size is at least 1, not {min(a for a in args if isinstance(a, int))}")
+    executor = _dask(options.dask) if options.dask else None
+    result = tune(template, args, trials=options.trials, store=options.store, search=options.search, timeout=options.timeout, seed=options.seed,
+                  threads=options.threads, rank=not options.measure_all, executor=executor, progress=True)  # fmt: skip
+    say(str(result))
+    rival = _numpy(options.what, args)
+    good = [t for t in result.trials if t.seconds is not None]
+    if rival is not None and good:
+        say(f"NumPy: {duration(rival)}, {rival / (result.best.seconds or rival):.2f} times as long")
+    if options.png and good:
+        result.plot(options.png)
+        say(f"The search is drawn in {options.png}.")
+    if result.interrupted:
+        return 130
+    return 0 if good else 1
+
+
+def _numpy(name: str, args: tuple[Any, ...]) -> float | None:
+    """Seconds of NumPy for what a template of the package computes; None for others."""
+    if name != "matmul":
+        return None
+    import time
+
+    import numpy as np
+
+    n = args[0]
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal((n, n), dtype=np.float32) for _ in range(2))
+    c = np.empty((n, n), np.float32)
+    samples = []
+    until = time.perf_counter() + 0.5
+    while len(samples) < 3 or (time.perf_counter() < until and len(samples) < 200):
+        begun = time.perf_counter()
+        np.dot(a, b.T, out=c)
+        samples.append(time.perf_counter() - begun)
+    return sorted(samples)[len(samples) // 2]
+
+
+def _dask(address: str) -> Any:
+    try:
+        from distributed import Client
+    except ImportError as e:
+        raise InputError(f"--dask needs Dask, which cannot be imported ({e}): pip install 'tedsl[dask]'") from None
+    try:
+        return Client(address, timeout=10).get_executor()
+    except (OSError, ValueError) as e:
+        raise InputError(f"there is no Dask scheduler at {address}: {e}") from None
+
+
+def _list(options: argparse.Namespace) -> int:
+    import os
+
+    from tedsl.tune.report import bests, load_results
+    from tedsl.tune.templates import TEMPLATES
+
+    rows = [(name, (t.__doc__ or "").split("\n\n")[0].replace("\n    ", " ").strip()) for name, t in TEMPLATES.items()]
+    table(rows, ("template", "what it is"))
+    if os.path.exists(options.store):
+        result = load_results(options.store, machine="any")
+        found = bests(result.trials)
+        cells = [
+            (
+                name,
+                args,
+                sum(t.template == name and t.args == args for t in result.trials),
+                duration(t.seconds or 0.0),
+                t.cpu,
+            )
+            for (name, args), t in sorted(found.items())
+        ]
+        say("")
+        table(cells, ("in the store", "arguments", "trials", "best", "machine"), right=(2, 3))
+    return 0
+
+
+def _results(options: argparse.Namespace) -> Any:
+    from tedsl.tune.report import load_results
+
+    name = options.files[0] if options.files else None
+    args = None if options.n is None and options.args is None else _arguments(options)
+    result = load_results(options.store, template=name, args=args, machine=options.machine)
+    if not result.trials:
+        raise InputError(
+            f"{options.store} has no trials"
+            + (f" of {name}" if name else "")
+            + (" of this machine; --machine any shows those of others" if options.machine == "this" else "")
+        )
+    return result
+
+
+def _show(options: argparse.Namespace) -> int:
+    if options.limit < 1:
+        raise InputError(f"--limit must be at least 1, not {options.limit}")
+    result = _results(options)
+    ordered = sorted(result.trials, key=lambda t: t.seconds if t.seconds is not None else float("inf"))
+    knobs = list(dict.fromkeys(k for t in ordered for k in t.config))
+    cells = []
+    for t in ordered[: options.limit]:
+        what = duration(t.seconds) if t.seconds is not None else "failed"
+        predicted = duration(t.predicted) if t.predicted else ""
+        cells.append(
+            (
+                what,
+                predicted,
+                *(_shown(t.config[k]) if k in t.config else "" for k in knobs),
+                (t.error or "").split("\n")[0][:60],
+            )
+        )
+    table(
+        cells,
+        ("time", "predicted", *knobs, "error"),
+        right=(0, 1),
+        styles=["" if t.seconds is not None else "red" for t in ordered[: options.limit]] if console() else (),
+    )
+    if len(ordered) > options.limit:
+        say(f"... and {len(ordered) - options.limit} more; --limit shows them.")
+    say("")
+    say(str(result))
+    if options.png:
+        result.plot(options.png)
+    return 0
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from tedsl.tune.report import source_of
+
+    text = source_of(_results(options).best)
+    if options.output is None:
+        print(text, end="")
+        return 0
+    try:
+        with open(options.output, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as e:
+        raise InputError(f"{options.output} cannot be written: {e.strerror}") from None
+    say(f"The schedule is in {options.output}.")
+    return 0
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from tedsl.tune.store import merge
+
+    if not options.files:
+        raise InputError("merge takes the stores whose rows are wanted: tedsl tune merge a.db b.db --into all.db")
+    into = options.into or options.store
+    written, there = merge(options.files, into)
+    say(f"{written} row{'s' * (written != 1)} written to {into}; {there} {'were' if there != 1 else 'was'} there.")
+    return 0

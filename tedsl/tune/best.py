@@ -1,0 +1,48 @@
+"""The best stored schedule of what somebody wants to build."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tedsl.lang.errors import ScheduleError, TuneError, here
+from tedsl.schedule.schedule import Schedule, as_outputs
+
+from .report import Result
+from .rows import Trial
+from .store import read
+
+
+def best_schedule(what: Any, store: Any, any_machine: bool = False) -> Schedule | None:
+    """The fastest stored schedule for a tensor (or a list of them), matched by what they compute, not by names; None when there is none.
+
+    store: a path or URL, or what `te.load_results` gave. any_machine: use what was measured on other machines as well (results that were loaded with
+    `machine="any"` bring them along).
+    """
+    from .machine import identity
+    from .workload import key_of, schedule_from
+
+    outputs, several = as_outputs(what)
+    rows = store.all_trials if isinstance(store, Result) else read(store)
+    if isinstance(store, Result) and store.any_machine:
+        any_machine = True
+    if not any(r.seconds is not None for r in rows):
+        return None
+    key = key_of(outputs, several)
+    here_is = identity()[0]
+    found = [r for r in rows if r.seconds is not None and r.workload == key and (any_machine or r.machine == here_is)]
+    for row in sorted(found, key=_seconds):
+        try:
+            return schedule_from(outputs, several, row.steps)
+        except ScheduleError as e:
+            last = e  # written by a version whose primitives were others
+            continue
+    if found:
+        raise TuneError(
+            f"the stored schedules for {', '.join(t.name for t in outputs)} cannot be used any more ({last.message}); tune it again",
+            here(),
+        )
+    return None
+
+
+def _seconds(row: Trial) -> float:
+    return row.seconds if row.seconds is not None else float("inf")

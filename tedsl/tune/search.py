@@ -1,0 +1,229 @@
+"""Kinds of search. Each answers the knobs of one candidate after another, and is told what came of them.
+
+    Search.begin()  →  Candidate;   candidate.answer(knob)  →  value;   search.tell(candidate, seconds)
+
+"tpe", "random", "cmaes" and "evolutionary" are Optuna's samplers, on a study in memory that begins with what the store knows. "grid" walks the tree
+of answers in order, so that knobs which depend on others are walked where they are asked for, and only there.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+from tedsl.lang.errors import TuneError, here
+
+from .rows import Trial, config_key
+from .store import import_optuna, quiet
+from .template import Config, Knob, Value
+
+KINDS = ("tpe", "random", "grid", "cmaes", "evolutionary")
+FAILED = 10.0  # a candidate that failed counts as this many times slower than the slowest
+
+
+class Candidate:
+    """One run of the template: what it asked for, and what it was told."""
+
+    def __init__(self, token: Any = None, forced: Config | None = None) -> None:
+        self.token = token
+        self.forced = forced
+        self.knobs: dict[str, Knob] = {}
+        self.config: Config = {}
+
+    @property
+    def key(self) -> str:
+        return config_key(self.config)
+
+
+class Search:
+    """The interface, and what all kinds share."""
+
+    exhausted = False
+
+    def begin(self) -> Candidate | None:
+        """A new candidate; None when there is none at the moment (or none any more: `exhausted`)."""
+        raise TuneError("this search cannot begin", here())
+
+    def answer(self, candidate: Candidate, knob: Knob) -> Value:
+        value = self._value(candidate, knob)
+        candidate.knobs[knob.name] = knob
+        candidate.config[knob.name] = value
+        return value
+
+    def _value(self, candidate: Candidate, knob: Knob) -> Value:
+        raise TuneError("this search has no answers", here())
+
+    def tell(self, candidate: Candidate, seconds: float | None) -> None:
+        """What came of it: seconds, or None for a candidate that failed or was turned down."""
+
+    def forget(self, candidate: Candidate) -> None:
+        """The candidate came to nothing, and that says nothing of it."""
+        self.tell(candidate, None)
+
+    def learn(self, row: Trial, knobs: dict[str, Knob]) -> None:
+        """Take in a row of the store."""
+
+
+class GivenSearch(Search):
+    """Configurations that are known."""
+
+    def _value(self, candidate: Candidate, knob: Knob) -> Value:
+        given = candidate.forced or {}
+        return given[knob.name] if given.get(knob.name) in knob else knob.options[0]
+
+
+class GridSearch(Search):
+    """Every configuration once, in the order of the knobs' values; the last knob changes first."""
+
+    def __init__(self, shuffle: int | None = None) -> None:
+        self.pending: list[list[Value]] = [[]]
+        self.running = 0
+        self.random = None if shuffle is None else random.Random(shuffle)
+
+    def begin(self) -> Candidate | None:
+        if not self.pending:
+            self.exhausted = not self.running
+            return None
+        self.running += 1
+        at = -1 if self.random is None else self.random.randrange(len(self.pending))
+        return Candidate(self.pending.pop(at))
+
+    def _value(self, candidate: Candidate, knob: Knob) -> Value:
+        prefix: list[Value] = candidate.token
+        depth = len(candidate.config)
+        if depth < len(prefix):
+            return prefix[depth]
+        options = list(knob.options)
+        if self.random is not None:
+            self.random.shuffle(options)
+        self.pending += [[*prefix, v] for v in reversed(options[1:])]
+        candidate.token = [*prefix, options[0]]
+        return options[0]
+
+    def tell(self, candidate: Candidate, seconds: float | None) -> None:
+        self.running -= 1
+
+
+class OptunaSearch(Search):
+    """A sampler of Optuna's. Numbers in ascending order are searched by their places in the list, so that neighbours count as alike."""
+
+    def __init__(self, kind: str, seed: int | None, trials: int) -> None:
+        optuna = import_optuna()
+        samplers = optuna.samplers
+        with quiet():
+            if kind == "tpe":
+                sampler = samplers.TPESampler(
+                    seed=seed,
+                    multivariate=True,
+                    group=True,
+                    constant_liar=True,
+                    n_startup_trials=max(4, min(10, trials // 4)),
+                )
+            elif kind == "random":
+                sampler = samplers.RandomSampler(seed=seed)
+            elif kind == "cmaes":
+                _need_cmaes()
+                sampler = samplers.CmaEsSampler(seed=seed, n_startup_trials=4, warn_independent_sampling=False)
+            else:
+                sampler = samplers.NSGAIISampler(seed=seed, population_size=max(4, min(16, trials // 4)))
+            self.study = optuna.create_study(direction="minimize", sampler=sampler)
+        self.optuna = optuna
+        self.slowest = 0.0
+
+    def begin(self) -> Candidate | None:
+        with quiet():
+            return Candidate(self.study.ask())
+
+    def _value(self, candidate: Candidate, knob: Knob) -> Value:
+        trial = candidate.token
+        with quiet():
+            if knob.values is None:
+                return int(
+                    trial.suggest_int(knob.name, knob.lo, knob.hi, step=1 if knob.log else knob.step, log=knob.log)
+                )
+            if len(knob.values) == 1:
+                return knob.values[0]
+            try:
+                if knob.ordered:
+                    return knob.values[trial.suggest_int(_name(knob), 0, len(knob.values) - 1)]
+                return knob.values[trial.suggest_categorical(_name(knob), list(range(len(knob.values))))]
+            except ValueError as e:
+                raise TuneError(f"the knob {knob.name}: {e}", here()) from None
+
+    def tell(self, candidate: Candidate, seconds: float | None) -> None:
+        state = self.optuna.trial.TrialState
+        with quiet():
+            if seconds is None:
+                # Told as slow rather than as failed: samplers leave failures out, and would propose the like again.
+                self.study.tell(candidate.token, self._objective(None)) if self.slowest else self.study.tell(
+                    candidate.token, state=state.FAIL
+                )
+            else:
+                self.study.tell(candidate.token, self._objective(seconds))
+
+    def forget(self, candidate: Candidate) -> None:
+        with quiet():
+            self.study.tell(candidate.token, state=self.optuna.trial.TrialState.FAIL)
+
+    def learn(self, row: Trial, knobs: dict[str, Knob]) -> None:
+        from optuna.distributions import CategoricalDistribution, IntDistribution
+        from optuna.trial import create_trial
+
+        if row.seconds is None and not self.slowest:
+            return
+        params: dict[str, Any] = {}
+        kinds: dict[str, Any] = {}
+        for name, value in row.config.items():
+            knob = knobs.get(name)
+            if knob is None or value not in knob or (knob.values is not None and len(knob.values) == 1):
+                continue
+            if knob.values is None:
+                params[name], kinds[name] = (
+                    value,
+                    IntDistribution(knob.lo, knob.hi, log=knob.log, step=1 if knob.log else knob.step),
+                )
+            elif knob.ordered:
+                params[_name(knob)], kinds[_name(knob)] = (
+                    knob.values.index(value),
+                    IntDistribution(0, len(knob.values) - 1),
+                )
+            else:
+                params[_name(knob)], kinds[_name(knob)] = (
+                    knob.values.index(value),
+                    CategoricalDistribution(list(range(len(knob.values)))),
+                )
+        with quiet():
+            self.study.add_trial(create_trial(params=params, distributions=kinds, value=self._objective(row.seconds)))
+
+    def _objective(self, seconds: float | None) -> float:
+        # The logarithm: twice as fast is worth the same anywhere.
+        if seconds is None:
+            return math.log(self.slowest * FAILED)
+        self.slowest = max(self.slowest, seconds)
+        return math.log(max(seconds, 1e-12))
+
+
+def _name(knob: Knob) -> str:
+    # A knob whose options depend on other knobs is another parameter for each list of options.
+    return (
+        f"{knob.name} of {len(knob.options)} from {knob.options[0]} to {knob.options[-1]} #{hash(knob.values) & 0xFFFF:x}"
+        if knob.values is not None
+        else knob.name
+    )
+
+
+def _need_cmaes() -> None:
+    try:
+        import cmaes  # noqa: F401
+    except ImportError as e:
+        raise TuneError(
+            f"search='cmaes' needs the package cmaes, which cannot be imported ({e}): pip install cmaes", here()
+        ) from None
+
+
+def make_search(kind: str, seed: int | None, trials: int) -> Search:
+    """The search of a name."""
+    if kind not in KINDS:
+        raise TuneError(f"search={kind!r}; a search is one of {', '.join(KINDS)}", here())
+    return GridSearch() if kind == "grid" else OptunaSearch(kind, seed, trials)

@@ -1,0 +1,299 @@
+"""Templates: functions from knobs to a schedule. A knob is asked for while the function runs, so knobs may depend on each other.
+
+Knob    ::= choice(values) | integer(lo, hi, step, log)     with the name that it is asked for by
+Knobs   answers: FixedKnobs from a configuration; the tuner from its search
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tedsl.lang.errors import TuneError, here
+from tedsl.lang.expr import Axis
+
+Value = Any  # what JSON can hold: None, bool, int, float, str, or a list of them
+Config = dict[str, Value]
+
+
+class Rejected(BaseException):
+    """A requirement of the template does not hold. Not an Exception, so that a template's own `except` does not swallow it."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """What may be chosen. `values`: the options of a choice; None for a whole number in lo, lo + step … hi."""
+
+    name: str
+    values: tuple[Value, ...] | None = None
+    lo: int = 0
+    hi: int = 0
+    step: int = 1
+    log: bool = False
+
+    @property
+    def options(self) -> Sequence[Value]:
+        """Every value, in the order given."""
+        return self.values if self.values is not None else range(self.lo, self.hi + 1, self.step)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the options are numbers in ascending order, so that neighbours are alike."""
+        if self.values is None:
+            return True
+        numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in self.values)
+        return numbers and all(a < b for a, b in zip(self.values, self.values[1:]))
+
+    def __contains__(self, value: Value) -> bool:
+        if self.values is None:
+            return isinstance(value, int) and self.lo <= value <= self.hi and (value - self.lo) % self.step == 0
+        return any(value == v and type(value) is type(v) for v in self.values)
+
+
+class Knobs:
+    """What a template asks: `cfg` in ``def template(cfg, …)``. Asking for one name twice gives one value."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Knob] = {}
+        self.config: Config = {}
+
+    def _answer(self, knob: Knob) -> Value:
+        raise TuneError("these knobs have no answers", here())
+
+    def _ask(self, knob: Knob) -> Value:
+        if not isinstance(knob.name, str) or not knob.name:
+            raise TuneError(f"{knob.name!r} is no name of a knob; a name is a non-empty string", here())
+        if not len(knob.options):
+            raise TuneError(f"the knob {knob.name} has nothing to choose from", here())
+        if knob.name in self.asked:
+            if self.asked[knob.name] != knob:
+                first, now = (", ".join(map(str, list(k.options)[:8])) for k in (self.asked[knob.name], knob))
+                raise TuneError(
+                    f"the knob {knob.name} was asked for with the options {first}, and again with {now}; give the second another name",
+                    here(),
+                )
+            return self.config[knob.name]
+        self.asked[knob.name] = knob
+        value = self._answer(knob)
+        self.config[knob.name] = value
+        return value
+
+    def choice(self, name: str, values: Sequence[Value]) -> Value:
+        """One of `values`: numbers, texts, booleans, None, or tuples of them."""
+        found = [_plain(name, v) for v in values]
+        if any(found[i] == found[j] and type(found[i]) is type(found[j]) for i in range(len(found)) for j in range(i)):
+            raise TuneError(f"the knob {name} has a value twice: {list(values)!r}", here())
+        value = self._ask(Knob(name, tuple(_frozen(v) for v in found)))
+        return value
+
+    def integer(self, name: str, lo: int, hi: int, step: int = 1, log: bool = False) -> int:
+        """A whole number from lo to hi, both included, in steps; log: small ones are as likely as large ones."""
+        if (
+            not all(isinstance(v, int) and not isinstance(v, bool) for v in (lo, hi, step))
+            or step < 1
+            or hi < lo
+            or (log and lo < 1)
+        ):
+            raise TuneError(
+                f"the knob {name}: integer({lo!r}, {hi!r}, step={step!r}, log={log!r}); whole numbers with lo <= hi, step >= 1 (and lo >= 1 with log) are needed",
+                here(),
+            )
+        return int(self._ask(Knob(name, None, lo, lo + (hi - lo) // step * step, step, log)))
+
+    def divides(self, name: str, n: int, lo: int = 1, hi: int | None = None) -> int:
+        """A divisor of n, from lo to hi."""
+        if not isinstance(n, int) or n < 1:
+            raise TuneError(f"the knob {name}: divides({n!r}); a whole number of at least 1 is needed", here())
+        top = n if hi is None else hi
+        small = [d for d in range(1, int(n**0.5) + 1) if n % d == 0]
+        found = sorted({d for s in small for d in (s, n // s) if lo <= d <= top})
+        if not found:
+            raise TuneError(f"the knob {name}: {n} has no divisor from {lo} to {top}", here())
+        return int(self._ask(Knob(name, tuple(found))))
+
+    def boolean(self, name: str) -> bool:
+        """False or True."""
+        return bool(self._ask(Knob(name, (False, True))))
+
+    def permutation(self, name: str, axes: Sequence[Any]) -> tuple[Any, ...]:
+        """The given axes (or names) in some order."""
+        import itertools
+
+        by_name = {_name_of(a): a for a in axes}
+        if len(by_name) != len(axes) or not 0 < len(axes) <= 8:
+            raise TuneError(
+                f"the knob {name}: permutation of {list(by_name)}; one to eight different axes are needed", here()
+            )
+        chosen = self._ask(Knob(name, tuple(" ".join(order) for order in itertools.permutations(by_name))))
+        return tuple(by_name[n] for n in chosen.split())
+
+    def require(self, condition: Any, reason: str = "") -> None:
+        """Turn the configuration down unless the condition holds."""
+        if not condition:
+            raise Rejected(reason)
+
+
+class FixedKnobs(Knobs):
+    """The answers of a configuration."""
+
+    def __init__(self, given: Mapping[str, Value]) -> None:
+        super().__init__()
+        self._given = dict(given)
+
+    def _answer(self, knob: Knob) -> Value:
+        if knob.name not in self._given:
+            raise TuneError(f"the configuration {self._given} has no value for the knob {knob.name}", here())
+        value = _frozen(self._given[knob.name])
+        if value not in knob:
+            shown = ", ".join(map(str, list(knob.options)[:12]))
+            raise TuneError(f"the knob {knob.name} cannot be {value!r}; it is one of {shown}", here())
+        return value
+
+
+class Template:
+    """A function ``f(cfg, *args) -> (schedule, tensors)`` whose knobs can be searched. Calling it calls the function."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            raise TuneError(f"te.template takes a function of knobs and arguments, not {function!r}", here())
+        self.function = function
+        functools.update_wrapper(self, function)
+        self.name: str = getattr(function, "__name__", type(function).__name__)
+
+    @property
+    def reference(self) -> str:
+        """Where it can be imported from: ``module:name``."""
+        return f"{getattr(self.function, '__module__', '')}:{getattr(self.function, '__qualname__', self.name)}"
+
+    def __call__(self, cfg: Knobs, *args: Any, **kwargs: Any) -> Any:
+        return self.function(cfg, *args, **kwargs)
+
+    def apply(self, config: Mapping[str, Value], args: Sequence[Any] = ()) -> tuple[Any, list[Any] | None]:
+        """The schedule and the kernel's arguments for a configuration: ``te.build(*template.apply({"v1": 4}, (1024,)))``.
+
+        Raises TuneError when the configuration lacks a knob, has a value that the knob cannot have, or is turned down by the template.
+        """
+        knobs = FixedKnobs(config)
+        try:
+            made = self.function(knobs, *args)
+        except Rejected as e:
+            raise TuneError(
+                f"{self.name} turns the configuration {dict(config)} down" + (f": {e.reason}" if e.reason else ""),
+                here(),
+            ) from None
+        return result_of(self.name, made)
+
+    def fingerprint(self) -> str:
+        """What changes when the function's text does."""
+        import hashlib
+
+        digest = hashlib.sha256()
+        codes = [self.function.__code__] if hasattr(self.function, "__code__") else []
+        while codes:
+            code = codes.pop()
+            digest.update(code.co_code)
+            digest.update(repr([c for c in code.co_consts if not hasattr(c, "co_code")]).encode())
+            digest.update(repr((code.co_names, code.co_varnames, code.co_freevars)).encode())
+            codes += [c for c in code.co_consts if hasattr(c, "co_code")]
+        return digest.hexdigest()[:16]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        module, _, name = self.reference.partition(":")
+        if module != "__main__" and _find(module, name) is self:
+            return (_find, (module, name))
+        return (Template, (self.function,))
+
+    def __repr__(self) -> str:
+        return f"<template {self.name}>"
+
+
+def template(function: Callable[..., Any]) -> Template:
+    """A function whose knobs can be tuned: ``f(cfg, *args)`` asks for knobs and returns a schedule and the kernel's arguments.
+
+    `cfg.choice(name, values)`, `cfg.integer(name, lo, hi, step, log)`, `cfg.divides(name, n)`, `cfg.boolean(name)` and
+    `cfg.permutation(name, axes)` are knobs; `cfg.require(condition)` turns configurations down. A knob may be asked for only where others
+    have certain values. The function must do the same whenever it gets the same answers.
+
+    >>> import tedsl as te
+    >>> @te.template
+    ... def double(cfg, n):
+    ...     i = te.axes("i")
+    ...     A, B = te.tensor("A", (n,)), te.tensor("B"); B[i] = A[i] * 2
+    ...     s = te.create_schedule(B)
+    ...     s[B].split(i, factor=cfg.choice("width", [4, 8]))
+    ...     return s, [A, B]
+    >>> s, args = double.apply({"width": 8}, (64,))
+    >>> s[args[1]].loops
+    (i_o, i_i)
+    """
+    return function if isinstance(function, Template) else Template(function)
+
+
+def as_template(what: Any) -> Template:
+    """A template from what a user gives to `te.tune`: a template, a plain function, or ``"module:name"``."""
+    if isinstance(what, str):
+        module, colon, name = what.partition(":")
+        try:
+            found = _find(module, name) if colon else None
+        except ImportError as e:
+            raise TuneError(f"the template {what} cannot be imported: {e}", here()) from None
+        if found is None:
+            raise TuneError(f"there is no template {what!r}; give a function, or 'module:name'", here())
+        return template(found)
+    return template(what)
+
+
+def result_of(name: str, made: Any) -> tuple[Any, list[Any] | None]:
+    """The schedule and the arguments that a template returned."""
+    from tedsl.schedule.schedule import Schedule
+
+    if isinstance(made, Schedule):
+        return made, None
+    if (
+        isinstance(made, (tuple, list))
+        and len(made) == 2
+        and isinstance(made[0], Schedule)
+        and (made[1] is None or isinstance(made[1], (tuple, list)))
+    ):
+        return made[0], None if made[1] is None else list(made[1])
+    raise TuneError(
+        f"the template {name} returned {made!r:.80}; it returns a schedule and a list of the kernel's arguments: return s, [A, B, C]",
+        here(),
+    )
+
+
+def _find(module: str, name: str) -> Any:
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _name_of(axis: Any) -> str:
+    name = axis.name if isinstance(axis, Axis) else axis
+    if not isinstance(name, str) or not name or " " in name:
+        raise TuneError(f"{axis!r} is neither an axis nor its name", here())
+    return name
+
+
+def _plain(knob: str, value: Any) -> Value:
+    if isinstance(value, (list, tuple)):
+        return tuple(_plain(knob, v) for v in value)
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TuneError(
+        f"the knob {knob} has the value {value!r}; values are numbers, texts, booleans, None, or tuples of them", here()
+    )
+
+
+def _frozen(value: Value) -> Value:
+    return tuple(_frozen(v) for v in value) if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,669 @@
+"""`te.tune`: the loop that has candidates built and measured, and writes a row for each.
+
+    search → builder (a process: template, source) → known, duplicate, hopeless? → compiler → measuring (an executor) → row → search
+
+The loop runs in one thread and waits for messages. Builders and measuring run side by side; the row of a candidate is on disk before the search
+hears of it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pickle
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
+from multiprocessing.connection import wait
+from typing import Any
+
+from tedsl.lang.errors import TuneError, here
+from tedsl.version import __version__
+
+from . import pool
+from .cores import available
+from .measure import Job
+from .process import START_SECONDS, Child, Deadline, Died
+from .progress import Silent, make_progress
+from .report import Result
+from .rows import Trial
+from .search import KINDS, Candidate, GivenSearch, GridSearch, OptunaSearch, Search, make_search
+from .store import Store
+from .template import Knob, Template, as_template
+from .worker import Made
+
+MOST_BUILDERS = 4
+QUEUE = 4  # candidates that are built and wait to be measured
+FRUITLESS = 40  # candidates in a row that are known already, before the rest of the space is walked through
+GIVE_UP = 5000
+FAR_OFF = (
+    4.0  # a prediction this many times slower than the best is believed before it is known how good predictions are
+)
+NEAR = 1.3  # and no prediction is so good that this much could not be an accident
+PAIRS = 6  # measured candidates with a prediction, before it is known
+SKIPS = 300  # candidates in a row that are left out, before one is measured all the same
+
+
+def tune(template: Any, args: Any = (), *, trials: int = 100, store: Any = "tuning.db", search: str = "tpe", timeout: float = 20.0, seed: int | None = None,
+         executor: Executor | None = None, threads: int | None = None, rank: bool = True, data: Sequence[Any] | None = None,
+         sizes: Mapping[str, int] | None = None, memory: int | None = None, progress: bool | None = None) -> Result:  # fmt: skip
+    """Search the knobs of a template for the fastest kernel on this machine.
+
+    template: made by `te.template`; args: what it is called with after the knobs. trials: how many configurations to have tried, those in the store
+    included; store: a path (an SQLite file), a URL of Optuna's, or None to keep nothing. search: "tpe", "random", "grid", "cmaes" or "evolutionary".
+    timeout: seconds for the template, the compiler and the kernel, each. executor: where to measure, any executor of `concurrent.futures` (Dask's
+    too); None for this machine. threads: of parallel loops (all cores). rank: leave out what the cost model predicts to be far off. data: arrays to
+    measure with, sizes: numbers for symbolic sizes, memory: bytes that a kernel may have. progress: a bar (None: on a terminal).
+
+    Each configuration is built and measured in processes of its own and checked against `te.evaluate`. A crash, a hang, a wrong answer or an illegal
+    step is a row with its reason. Rows are written as they are finished: stopped, or killed, and run again, it goes on. Ctrl-C ends it with the
+    results so far. Raises TuneError when the search cannot start: no template, no store, Optuna missing.
+    """
+    run = _Run(
+        as_template(template),
+        args,
+        trials,
+        store,
+        search,
+        timeout,
+        seed,
+        executor,
+        threads,
+        rank,
+        data,
+        sizes,
+        memory,
+        make_progress(progress),
+    )
+    return run.go()
+
+
+class _Slot:
+    """A builder: its process, and the candidate that it is at."""
+
+    def __init__(self, core: int) -> None:
+        self.core = core
+        self.child: Child | None = None
+        self.candidate: Candidate | None = None
+        self.search: Search | None = None
+        self.made: Made | None = None
+        self.phase = "start"
+        self.began = 0.0
+        self.deadline = Deadline(START_SECONDS)
+
+    @property
+    def idle(self) -> bool:
+        return self.phase == "idle"
+
+
+class _Run:
+    def __init__(self, template: Template, args: Any, trials: int, store: Any, search: str, timeout: float, seed: int | None, executor: Executor | None,
+                 threads: int | None, rank: bool, data: Any, sizes: Any, memory: int | None, progress: Silent) -> None:  # fmt: skip
+        self.template = template
+        self.args = tuple(args) if isinstance(args, (tuple, list)) else (args,)
+        try:
+            self.args_text = json.dumps(list(self.args))
+        except TypeError:
+            raise TuneError(
+                f"{template.name} is tuned with the arguments {self.args!r:.200}; they are kept in the store, so they are numbers, texts, booleans, None or lists of them",
+                here(),
+            ) from None
+        if not isinstance(trials, int) or isinstance(trials, bool) or trials < 1:
+            raise TuneError(f"trials={trials!r}; a whole number of at least 1 is needed", here())
+        if search not in KINDS:
+            raise TuneError(f"search={search!r}; a search is one of {', '.join(KINDS)}", here())
+        if not timeout > 0:
+            raise TuneError(f"timeout={timeout!r}; a number of seconds is needed", here())
+        self.trials, self.timeout, self.threads, self.rank, self.memory, self.seed = (
+            trials,
+            float(timeout),
+            threads,
+            rank,
+            memory,
+            seed,
+        )
+        self.data = None if data is None else list(data)
+        self.sizes = dict(sizes or {})
+        self.fingerprint = template.fingerprint()
+        self.pickled = _pickled(template)
+        self.executor, self.progress = executor, progress
+        self.store = Store(store, template.reference, self.args_text)
+        self.where = store
+        self.search: Search = make_search(search, seed, trials)
+        self.machines: set[tuple[str, str]] = set()
+        # What is known: configurations of this template as it stands; sources, whatever they came from
+        self.known: dict[str, Trial] = {}
+        self.by_source: dict[str, Trial] = {}
+        self.stale: dict[str, list[Trial]] = {}
+        self.seen_rows = 0
+        self.unlearned: list[Trial] = []
+        self.knobs: dict[str, Knob] = {}
+        self.counted: set[str] = set()
+        # What is going on
+        self.slots: list[_Slot] = []
+        self.queue: list[tuple[Candidate, Search, Made, float]] = []
+        self.flying: dict[Future[Any], tuple[Candidate, Search, Made, float]] = {}
+        self.followers: dict[str, list[tuple[Candidate, Search, Made, float]]] = {}
+        self.active: set[str] = set()
+        self.skipped: dict[str, Trial] = {}
+        self.fruitless = self.skips_in_row = 0
+        self.measured = self.failed = self.duplicates = self.rejected = self.saved = 0
+        self.pairs: list[tuple[float, float]] = []
+        self.started = time.monotonic()
+        self.interrupted = False
+        self.rest: Search | None = None
+
+    # The loop ----------------------------------------------------------------------------------------------------------------------------
+
+    def go(self) -> Result:
+        local = self.executor is None
+        self.children = pool.Children()
+        self.scratch = tempfile.mkdtemp(prefix="tedsl-tune-")
+        self.pool: Executor = (
+            self.executor if self.executor is not None else ThreadPoolExecutor(1, thread_name_prefix="tedsl-tune")
+        )
+        self.wake_read, self.wake_write = os.pipe()
+        os.set_blocking(self.wake_write, False)
+        showing = False
+        try:
+            self._who()
+            self._refresh()
+            if len(self.counted) < self.trials:
+                self.progress.begin(len(self.counted), self.trials)
+                showing = True
+                self._start_builders()
+                while self._step():
+                    pass
+        except KeyboardInterrupt:
+            self.interrupted = True
+        finally:
+            if showing:
+                self.progress.end()
+            for slot in self.slots:
+                if slot.child is not None:
+                    slot.child.kill()
+            for future in self.flying:
+                future.cancel()
+            self.children.end()
+            if local:
+                self.pool.shutdown(wait=True, cancel_futures=True)
+            self.children.end()
+            os.close(self.wake_read)
+            wake, self.wake_write = self.wake_write, -1
+            os.close(wake)
+            shutil.rmtree(self.scratch, ignore_errors=True)
+        return self._result()
+
+    def _who(self) -> None:
+        """Which machines measure."""
+        if self.executor is None:
+            self.machines = {(m, c) for m, _, c in [pool.who()]}
+            self.capacity = 1
+        else:
+            self.capacity = _workers_of(self.executor)
+            asked = [self.executor.submit(pool.who, n) for n in range(self.capacity)]
+            self.machines = {(m, c) for m, _, c in (f.result() for f in asked)}
+
+    def _start_builders(self) -> None:
+        cores = available()
+        if len(cores) > 2:
+            cores = cores[:-1]  # the last one is for timing
+        self.slots = [_Slot(core) for core in cores[:MOST_BUILDERS]]
+        for slot in self.slots:
+            self._spawn(slot)
+
+    def _spawn(self, slot: _Slot) -> None:
+        slot.child, slot.candidate, slot.made, slot.phase = Child(), None, None, "start"
+        slot.deadline.restart(START_SECONDS)
+
+    def _step(self) -> bool:
+        """Start what can be started, wait, and deal with what comes. False when all is done."""
+        self._submit()
+        for slot in self.slots:
+            if slot.idle:
+                self._begin(slot)
+        if not self._busy:
+            return False
+        talking = {slot.child.connection: slot for slot in self.slots if slot.child is not None and not slot.idle}
+        until = min((slot.deadline.left for slot in talking.values()), default=60.0)
+        ready = wait([*talking, self.wake_read], timeout=max(0.0, min(until, 60.0)))
+        if self.wake_read in ready:
+            os.read(self.wake_read, 4096)
+        for connection in ready:
+            if connection is not self.wake_read and connection != self.wake_read:
+                self._hear(talking[connection])  # type: ignore[index]
+        for slot in talking.values():
+            if not slot.idle and slot.deadline.left <= 0:
+                self._late(slot)
+        for future in [f for f in self.flying if f.done()]:
+            self._landed(future)
+        return True
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self.queue or self.flying or any(not slot.idle for slot in self.slots))
+
+    @property
+    def _wanted(self) -> int:
+        """How many more candidates may be begun."""
+        going = (
+            len(self.queue)
+            + len(self.flying)
+            + sum(len(f) for f in self.followers.values())
+            + sum(slot.candidate is not None for slot in self.slots)
+        )
+        return self.trials - len(self.counted) - going
+
+    # Beginning ---------------------------------------------------------------------------------------------------------------------------
+
+    def _begin(self, slot: _Slot) -> None:
+        if self._wanted <= 0 or len(self.queue) >= QUEUE:
+            return
+        search, candidate = self._next()
+        if candidate is None:
+            return
+        slot.candidate, slot.search, slot.made, slot.phase, slot.began = (
+            candidate,
+            search,
+            None,
+            "template",
+            time.monotonic(),
+        )
+        slot.deadline.restart(self.timeout)
+        try:
+            assert slot.child is not None
+            slot.child.send(("build", slot.core, self.executor is None))
+        except Died:
+            search.forget(candidate)
+            self._spawn(slot)
+
+    def _next(self) -> tuple[Search, Candidate | None]:
+        """A candidate of the search; when that repeats itself, one of those that are left."""
+        if self.rest is None and (self.fruitless > FRUITLESS and isinstance(self.search, OptunaSearch)):
+            self.rest = GridSearch(shuffle=self.seed or 0)
+        search = self.rest or self.search
+        candidate = search.begin() if self.fruitless < GIVE_UP else None
+        over = candidate is None and (search.exhausted or self.fruitless >= GIVE_UP)
+        if self.skipped and over:
+            # Nothing else is left: what the cost model left out, the most promising first.
+            key = min(self.skipped, key=lambda k: self.skipped[k].predicted or 0.0)
+            return GivenSearch(), Candidate(forced=self.skipped.pop(key).config)
+        return search, candidate
+
+    def _submit(self) -> None:
+        while self.queue and len(self.flying) < self.capacity:
+            candidate, search, made, spent = self.queue.pop(0)
+            job = Job(
+                made.module,
+                made.workload,
+                made.program,
+                self.sizes,
+                self.timeout,
+                self.threads,
+                self.memory,
+                self.scratch if self.executor is None else None,
+                self._best_seconds(),
+                self.data,
+            )
+            if self.executor is None:
+                future = self.pool.submit(pool.measure_job, job, self.children)
+            else:
+                future = self.pool.submit(pool.measure_job, job)
+            self.flying[future] = candidate, search, made, spent
+            future.add_done_callback(self._wake)
+
+    def _wake(self, _: Any) -> None:
+        if self.wake_write >= 0:
+            try:
+                os.write(self.wake_write, b".")
+            except OSError:
+                pass
+
+    # Hearing -----------------------------------------------------------------------------------------------------------------------------
+
+    def _hear(self, slot: _Slot) -> None:
+        assert slot.child is not None
+        try:
+            message = slot.child.receive(0)
+        except TimeoutError:
+            return
+        except Died as e:
+            self._crashed(slot, str(e))
+            return
+        kind = message[0]
+        candidate, search = slot.candidate, slot.search
+        if kind == "ready":
+            if slot.phase == "start":
+                slot.phase = "import"
+                slot.child.send(("template", self.pickled, self.args, self.sizes))
+            else:
+                slot.phase = "idle"
+            return
+        if kind == "failed" and candidate is None:
+            raise TuneError(f"{self.template.name} cannot be tuned: {message[1]}", here())
+        assert candidate is not None and search is not None
+        if kind == "phase":
+            slot.phase = message[1]
+            if message[1] == "compiler":
+                slot.deadline.restart(self.timeout)
+        elif kind == "ask":
+            value = search.answer(candidate, message[1])
+            slot.child.send(("stop",) if candidate.key in self.known else ("answer", value))
+        elif kind == "made":
+            slot.made = message[1]
+            slot.child.send(
+                ("go",) if self._worth(candidate, search, message[1], time.monotonic() - slot.began) else ("stop",)
+            )
+        elif kind == "stopped":
+            if slot.made is None:  # while it was asking: the configuration is known
+                self._repeated(candidate, search)
+            self._free(slot)
+        elif kind == "compiled":
+            assert slot.made is not None
+            self.queue.append((candidate, search, slot.made, time.monotonic() - slot.began))
+            self._free(slot)
+        elif kind == "rejected":
+            self.rejected += 1
+            self.fruitless += 1
+            self._learn(candidate)
+            search.tell(candidate, None)
+            self._free(slot)
+        elif kind == "failed":
+            self._row(candidate, search, slot.made, time.monotonic() - slot.began, {"error": message[1]})
+            self._free(slot)
+
+    def _free(self, slot: _Slot) -> None:
+        slot.candidate, slot.search, slot.made, slot.phase = None, None, None, "idle"
+
+    def _crashed(self, slot: _Slot, how: str) -> None:
+        if slot.candidate is None or slot.search is None:
+            raise TuneError(
+                f"{self.template.name} cannot be tuned: the process that runs the template died when it was started: {how}",
+                here(),
+            )
+        self._row(
+            slot.candidate,
+            slot.search,
+            slot.made,
+            time.monotonic() - slot.began,
+            {"error": f"crash: the process of the {slot.phase} died: {how}"},
+        )
+        assert slot.child is not None
+        slot.child.kill()
+        self._spawn(slot)
+
+    def _late(self, slot: _Slot) -> None:
+        assert slot.child is not None
+        slot.child.kill()
+        if slot.candidate is None or slot.search is None:
+            raise TuneError(
+                f"{self.template.name} cannot be tuned: importing it in another process took longer than {slot.deadline.seconds:g} s",
+                here(),
+            )
+        what = (
+            "the compiler" if slot.phase == "compiler" else "lowering" if slot.phase == "lowering" else "the template"
+        )
+        self._row(
+            slot.candidate,
+            slot.search,
+            slot.made,
+            time.monotonic() - slot.began,
+            {"error": f"timeout: {what} took longer than {slot.deadline.seconds:g} s"},
+        )
+        self._spawn(slot)
+
+    # Judging -----------------------------------------------------------------------------------------------------------------------------
+
+    def _worth(self, candidate: Candidate, search: Search, made: Made, spent: float) -> bool:
+        """Whether a candidate is to be compiled and measured. If not, everything about it is settled here."""
+        self._refresh()
+        self._learn(candidate)
+        if candidate.key in self.known:
+            self._repeated(candidate, search)
+            return False
+        if candidate.key in self.active:
+            self.fruitless += 1
+            search.forget(candidate)
+            return False
+        for row in self.stale.get(candidate.key, ()):
+            if row.source == made.source:  # the template's text has changed, and its kernel has not
+                self.known[candidate.key] = row
+                self.counted.add(candidate.key)
+                self._repeated(candidate, search)
+                return False
+        if made.source in self.by_source:
+            self._duplicate(candidate, search, made, spent, self.by_source[made.source])
+            return False
+        if made.source in self.followers:
+            self.followers[made.source].append((candidate, search, made, spent))
+            return False
+        reason = "" if candidate.forced is not None else self._hopeless(made)
+        if reason:
+            self.saved += 1
+            self.skips_in_row += 1
+            self.skipped[candidate.key] = self._blank(candidate, made)
+            expected = made.predicted * self._scale() if made.predicted is not None and self.pairs else None
+            search.tell(candidate, expected)
+            return False
+        self.skips_in_row = 0
+        self.active.add(candidate.key)
+        self.followers[made.source] = []
+        return True
+
+    def _hopeless(self, made: Made) -> str:
+        """Why a candidate is not worth measuring by the cost model; "" when it is."""
+        if not self.rank or self.skips_in_row >= SKIPS or trusted(self.pairs) is False:
+            return ""
+        best = self._best_seconds()
+        if best is None:
+            return ""
+        if made.misfit:
+            return made.misfit
+        if made.predicted is None or not self.pairs:
+            return ""
+        times = made.predicted * self._scale() / best
+        return f"predicted to take {times:.1f} times as long as the best" if times > margin(self.pairs) else ""
+
+    def _scale(self) -> float:
+        return statistics.median(seconds / predicted for predicted, seconds in self.pairs)
+
+    def _best_seconds(self) -> float | None:
+        return min((r.seconds for r in self.known.values() if r.seconds is not None), default=None)
+
+    # Settling ----------------------------------------------------------------------------------------------------------------------------
+
+    def _repeated(self, candidate: Candidate, search: Search) -> None:
+        self.fruitless += 1
+        self._learn(candidate)
+        search.tell(candidate, self.known[candidate.key].seconds)
+
+    def _landed(self, future: Future[Any]) -> None:
+        candidate, search, made, spent = self.flying.pop(future)
+        try:
+            found = future.result()
+        except Exception as e:  # the worker died, or the executor broke down
+            found = {"error": f"crash: the worker that measured it failed: {type(e).__name__}: {e}"[:500]}
+        self._row(candidate, search, made, spent, found)
+
+    def _blank(self, candidate: Candidate, made: Made | None) -> Trial:
+        row = Trial(
+            dict(candidate.config),
+            template=self.template.reference,
+            args=self.args_text,
+            fingerprint=self.fingerprint,
+            version=__version__,
+        )
+        if made is None:
+            return row
+        return replace(
+            row,
+            workload=made.workload,
+            schedule=made.schedule,
+            steps=made.steps,
+            source=made.source,
+            predicted=made.predicted,
+            why=made.why,
+        )
+
+    def _row(
+        self, candidate: Candidate, search: Search, made: Made | None, spent: float, found: Mapping[str, Any]
+    ) -> None:
+        """Write what came of a candidate, and of those with the same source."""
+        self._learn(candidate)
+        machine, compiler = next(iter(self.machines))
+        fields = {"machine": machine, "compiler": compiler, **found}
+        row = replace(
+            self._blank(candidate, made),
+            prepared=spent,
+            finished=time.time(),
+            kind="failed" if found.get("error") else "measured",
+            **fields,
+        )
+        self.active.discard(row.key)
+        self._write(candidate, search, row)
+        if row.error:
+            self.failed += 1
+        else:
+            self.measured += 1
+            if row.predicted and row.seconds:
+                self.pairs.append((row.predicted, row.seconds))
+        if row.source:
+            self.by_source.setdefault(row.source, row)
+            for follower in self.followers.pop(row.source, ()):
+                self._duplicate(*follower, row)
+        self.progress.update(len(self.counted), self._best_seconds(), self.failed, self.saved + self.duplicates)
+
+    def _duplicate(self, candidate: Candidate, search: Search, made: Made, spent: float, of: Trial) -> None:
+        copied = {
+            k: getattr(of, k)
+            for k in ("seconds", "error", "machine", "cpu", "compiler", "samples", "spread", "first", "threads")
+        }
+        self.duplicates += 1
+        self._write(
+            candidate,
+            search,
+            replace(self._blank(candidate, made), prepared=spent, finished=time.time(), kind="duplicate", **copied),
+        )
+
+    def _write(self, candidate: Candidate, search: Search, row: Trial) -> None:
+        self.store.add(row, candidate.knobs)
+        self.known[row.key] = row
+        self.counted.add(row.key)
+        self.fruitless = 0
+        search.tell(candidate, row.seconds)
+
+    # Knowing -----------------------------------------------------------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        """Take in what is new in the store, from an earlier run or from another process."""
+        rows = self.store.rows()
+        for row in rows[self.seen_rows :]:
+            if (row.machine, row.compiler) not in self.machines:
+                continue
+            if (
+                row.source
+                and row.version == __version__
+                and (row.threads in (0, 1) or self.threads in (None, row.threads))
+            ):
+                self.by_source.setdefault(row.source, row)
+            if row.template != self.template.reference or row.args != self.args_text:
+                continue
+            if row.fingerprint == self.fingerprint and row.version == __version__:
+                if row.key not in self.known:
+                    self.known[row.key] = row
+                    self.unlearned.append(row)
+                    if row.predicted and row.seconds and row.kind == "measured":
+                        self.pairs.append((row.predicted, row.seconds))
+                self.counted.add(row.key)
+            elif row.source:
+                self.stale.setdefault(row.key, []).append(row)
+        self.seen_rows = len(rows)
+
+    def _learn(self, candidate: Candidate) -> None:
+        """The search is told of stored rows as soon as their knobs have been asked for."""
+        self.knobs |= candidate.knobs
+        later = []
+        for row in self.unlearned:
+            if set(row.config) <= set(self.knobs):
+                self.search.learn(row, self.knobs)
+            else:
+                later.append(row)
+        self.unlearned = later
+
+    def _result(self) -> Result:
+        rows = [
+            replace(r, made_by=self.template) for r in self.store.mine() if (r.machine, r.compiler) in self.machines
+        ]
+        counts = {"failed": self.failed, "duplicates": self.duplicates, "rejected": self.rejected, "saved": self.saved}
+        left_out = sorted(self.skipped.values(), key=lambda r: r.predicted or 0.0)
+        return Result(
+            rows,
+            measured=self.measured,
+            counts=counts,
+            seconds=time.monotonic() - self.started,
+            interrupted=self.interrupted,
+            left_out=left_out,
+            where=self.where,
+        )
+
+
+def trusted(pairs: Sequence[tuple[float, float]]) -> bool | None:
+    """Whether (predicted, measured) pairs say that predictions are of use: None while there are few; else whether they order two candidates rightly
+    more often than not.
+    """
+    if len(pairs) < PAIRS:
+        return None
+    right = total = 0
+    for i, (p, s) in enumerate(pairs):
+        for q, t in pairs[:i]:
+            if abs(s - t) > 0.1 * min(s, t):
+                total += 1
+                right += (p < q) == (s < t) and p != q
+    return right >= 0.65 * total
+
+
+def margin(pairs: Sequence[tuple[float, float]]) -> float:
+    """How many times slower than the best a prediction has to be to be believed: two standard deviations of what predictions were off by."""
+    if len(pairs) < PAIRS:
+        return FAR_OFF
+    off = [math.log(seconds / predicted) for predicted, seconds in pairs]
+    middle = statistics.median(off)
+    spread = 1.5 * statistics.median(abs(x - middle) for x in off)  # of a normal distribution, whatever the outliers
+    return min(max(math.exp(2 * spread), NEAR), FAR_OFF)
+
+
+def _workers_of(executor: Any) -> int:
+    """How many calls an executor runs at once."""
+    count = getattr(executor, "_max_workers", None)
+    client = getattr(executor, "_client", None)
+    if count is None and client is not None:
+        count = sum(client.nthreads().values())
+    return max(1, int(count or 1))
+
+
+def _pickled(template: Template) -> bytes:
+    """The template for another process: by reference where it can be imported, by value (with cloudpickle) where not."""
+    module = getattr(template.function, "__module__", "__main__")
+    if module != "__main__":
+        try:
+            return pickle.dumps(template)
+        except (pickle.PicklingError, AttributeError, TypeError):
+            pass
+    try:
+        import cloudpickle
+    except ImportError as e:
+        raise TuneError(
+            f"the template {template.name} is defined in {module}, where another process cannot import it. Put it in a module of its own, or pip install cloudpickle ({e})",
+            here(),
+        ) from None
+    try:
+        return bytes(cloudpickle.dumps(template))
+    except Exception as e:
+        raise TuneError(
+            f"the template {template.name} cannot be sent to another process: {type(e).__name__}: {e}", here()
+        ) from e

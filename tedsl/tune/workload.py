@@ -1,0 +1,234 @@
+"""Workloads: a program up to the names in it. What was measured for one is of use for every other with the same key.
+
+key_of(outputs)                       the expressions, shapes and dtypes as a hash; names of tensors, axes and sizes do not matter
+places_of(schedule)                   its steps with places instead of names
+schedule_from(outputs, places)        the same steps on another program with the same key
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tedsl.lang.errors import ScheduleError
+from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, walk
+from tedsl.lang.program import Program, program
+from tedsl.lang.scatter import ScatterPart
+from tedsl.lang.tensor import Part, Tensor
+from tedsl.schedule.schedule import Schedule
+from tedsl.schedule.state import Fuse, Split, StageState, State
+
+FORMAT = 1
+
+
+def key_of(outputs: Sequence[Tensor], several: bool = False, sizes: Mapping[str, int] | None = None) -> str:
+    """The structural key of a program. `sizes`: the numbers that symbolic sizes had when it was measured."""
+    return hashlib.sha256(text_of(outputs, several, sizes).encode()).hexdigest()[:32]
+
+
+def text_of(outputs: Sequence[Tensor], several: bool = False, sizes: Mapping[str, int] | None = None) -> str:
+    """The program as text without names: what the key is the hash of."""
+    return _Writer(program(tuple(outputs)), sizes or {}).text(several)
+
+
+class _Writer:
+    def __init__(self, made: Program, sizes: Mapping[str, int]) -> None:
+        self.program = made
+        self.sizes = sizes
+        self.tensors: dict[Tensor, int] = {}
+        self.vars: dict[str, int] = {}
+        self.nodes: dict[Expr, int] = {}
+        self.axes: dict[Expr, int] = {}
+        self.lines: list[str] = []
+
+    def text(self, several: bool) -> str:
+        for tensor in self.program.inputs:
+            self.tensor(tensor, "input")
+        for group in self.program.groups:
+            self.lines.append(f"group {group.depth}")
+            for stage in group.stages:
+                for tensor in stage.tensors:
+                    self.tensor(tensor, "stage")
+            for stage in group.stages:
+                for part in stage.parts:
+                    self.part(part)
+        outputs = " ".join(str(self.tensors[t]) for t in self.program.outputs)
+        return "\n".join([f"workload {FORMAT}", *self.lines, f"outputs {outputs} {several}"])
+
+    def tensor(self, tensor: Tensor, role: str) -> None:
+        if tensor in self.tensors:
+            return
+        self.tensors[tensor] = len(self.tensors)
+        shape = ",".join(self.size(d) for d in tensor.shape)
+        strides = "" if tensor.strides is None else ",".join(self.size(d) for d in tensor.strides)
+        self.lines.append(f"{role} {tensor.dtype} [{shape}] ({strides})")
+
+    def size(self, value: Any) -> str:
+        return str(value) if isinstance(value, int) else f"%{self.node(value)}"
+
+    def part(self, part: Part) -> None:
+        # Axes are told apart by the order in which the equation introduces them.
+        self.axes, self.nodes = {}, {}
+        axes = [*part.axes]
+        for node in walk(*part.expressions):
+            if isinstance(node, Reduce):
+                axes += node.axes or ()
+        for axis in axes:
+            if axis not in self.axes:
+                self.axes[axis] = len(self.axes)
+                self.lines.append(f"axis {self.size(axis.lo)} {self.size(axis.extent)}")
+        left = " ".join(self.size(e) for e in part.lhs)
+        right = " ".join(self.size(e) for e in part.values)
+        kind = "part"
+        if isinstance(part, ScatterPart):
+            kind = f"scatter [{' '.join(self.size(a) for a in part.domain)}] {'-' if part.where is None else self.size(part.where)}"
+        self.lines.append(f"{kind} {left} = {right}")
+
+    def node(self, root: Expr) -> int:
+        for node in walk(root):
+            if node not in self.nodes:
+                line = self.line(node)
+                self.nodes[node] = len(self.nodes)
+                self.lines.append(f"{self.nodes[node]} {line}")
+        return self.nodes[root]
+
+    def line(self, node: Expr) -> str:
+        operands = " ".join(f"%{self.nodes[c]}" for c in node.children)
+        if isinstance(node, Axis):
+            return f"axis {self.axes[node]}" if node in self.axes else f"free axis {node.name}"
+        if isinstance(node, Const):
+            return f"const {node.args[0]} {node.dtype}"
+        if isinstance(node, Var):
+            number = self.vars.setdefault(node.name, len(self.vars))
+            return f"var {number} {node.minimum} {node.multiple_of} {self.sizes.get(node.name, '?')}"
+        if isinstance(node, Access):
+            return f"read {self.tensors[node.tensor]} {operands}"
+        if isinstance(node, Apply):
+            return f"{node.function} {operands}"
+        if isinstance(node, Cast):
+            return f"cast {node.dtype} {operands}"
+        if isinstance(node, Reduce):
+            over = " ".join(str(self.axes[a]) for a in node.axes or ())
+            where = "where" if node.where is not None else ""
+            return f"reduce {self.reducer(node)} over {over} {where} {node.accumulator} {node.component} {operands}"
+        raise TypeError(f"{type(node).__name__} is no node that a workload knows")
+
+    def reducer(self, node: Reduce) -> str:
+        reducer = node.reducer
+        if reducer.builtin:
+            return reducer.name
+        # A reducer of the user's is told by what its combine function returns.
+        kinds = reducer.result_dtypes(tuple(v.dtype for v in node.values), node.accumulator)
+        p, q, results = reducer._trace(kinds)
+        numbers = {e: n for n, e in enumerate((*p, *q))}
+        lines: list[str] = []
+        for sub in walk(*results):
+            if sub not in numbers:
+                what = (
+                    sub.function
+                    if isinstance(sub, Apply)
+                    else str(sub.args[0] if isinstance(sub, Const) else type(sub).__name__)
+                )
+                lines.append(f"{what}:{sub.dtype}({','.join(str(numbers[c]) for c in sub.children)})")
+                numbers[sub] = len(numbers)
+        identity = ",".join(str(e.args[0]) for e in reducer.identity(kinds))
+        return f"{{{';'.join(lines)}|{','.join(str(numbers[r]) for r in results)}|{identity}|{','.join(kinds)}}}"
+
+
+# Steps ---------------------------------------------------------------------------------------------------------------------------------------
+
+# What the arguments of each primitive mean: loops of the stage ("loop"), a loop of the stage given before ("there"), tensors, stages; the last
+# kind is that of all further arguments.
+_MEANING: dict[str, tuple[str, ...]] = {
+    "split": ("loop",), "tile": ("loop", "loop", ""), "fuse": ("loop",), "reorder": ("loop",), "vectorize": ("loop",), "unroll": ("loop",),
+    "parallel": ("loop",), "bind": ("loop", ""), "pragma": ("loop", ""), "compute_at": ("stage", "there"), "set_scope": ("",), "layout": ("loop",),
+    "storage_align": ("loop", ""), "prefetch": ("tensor", "loop", ""), "cache_read": ("tensor", "", "stages"), "cache_write": ("tensor", ""),
+    "rfactor": ("stagename", "thatloop"), "tensorize": ("loop", ""),
+}  # fmt: skip
+
+
+def names_of(stage: StageState) -> list[str]:
+    """Every loop that a stage has or had, in the order in which they came to be."""
+    found = [a.name for a in stage.roots]
+    for r in stage.relations:
+        found += [r.outer, r.inner] if isinstance(r, Split) else [r.fused] if isinstance(r, Fuse) else []
+    return list(dict.fromkeys(found))
+
+
+def places_of(schedule: Schedule) -> list[dict[str, Any]]:
+    """The steps of a schedule with places in the state before each instead of names, as JSON can hold them."""
+    return [
+        _translated(before, step.stage, step.primitive, step.args, step.kwargs, _to_place)
+        for before, step in schedule._past
+    ]
+
+
+def schedule_from(outputs: Sequence[Tensor], several: bool, places: Sequence[Mapping[str, Any]]) -> Schedule:
+    """The schedule whose steps were written down by `places_of`, for a program with the same key. Raises ScheduleError when they do not fit."""
+    schedule = Schedule(tuple(outputs), several)
+    for step in places:
+        try:
+            named = _translated(
+                schedule.state,
+                step["stage"],
+                step["primitive"],
+                tuple(step["args"]),
+                dict(step.get("kwargs", {})),
+                _to_name,
+            )
+        except (KeyError, IndexError, TypeError) as e:
+            raise ScheduleError(
+                f"the stored step {step!r} does not fit this program ({type(e).__name__}: {e})"
+            ) from None
+        schedule._apply(named["stage"], named["primitive"], tuple(named["args"]), named.get("kwargs", {}))
+    return schedule
+
+
+def _translated(
+    state: State, stage: Any, primitive: str, args: tuple[Any, ...], kwargs: dict[str, Any], change: Any
+) -> dict[str, Any]:
+    own = change(state, "stagename", stage, None) if stage != "" else ""
+    name = stage if isinstance(stage, str) else own
+    meaning = _MEANING.get(primitive, ("",))
+    made, there = [], name
+    for n, value in enumerate(args):
+        kind = meaning[min(n, len(meaning) - 1)]
+        if kind in ("stage", "stagename"):
+            given = value["stage"] if isinstance(value, dict) else value
+            there = given if isinstance(given, str) else state.stages[given].name
+        made.append(change(state, kind, value, there if kind in ("there", "thatloop") else name))
+    found = {"stage": own, "primitive": primitive, "args": made}
+    if kwargs:
+        found["kwargs"] = kwargs
+    return found
+
+
+def _to_place(state: State, kind: str, value: Any, stage: Any) -> Any:
+    if kind in ("loop", "there", "thatloop"):
+        return names_of(state.stage(stage)).index(value)
+    if kind == "stage":
+        return {"stage": [s.name for s in state.stages].index(value["stage"])}
+    if kind == "stagename":
+        return [s.name for s in state.stages].index(value)
+    if kind == "stages":
+        return [[s.name for s in state.stages].index(v) for v in value]
+    if kind == "tensor":
+        known = list(state.tensors())
+        return [known.index(v) for v in value] if isinstance(value, list) else known.index(value)
+    return value
+
+
+def _to_name(state: State, kind: str, value: Any, stage: Any) -> Any:
+    if kind in ("loop", "there", "thatloop"):
+        return names_of(state.stage(stage))[value]
+    if kind == "stage":
+        return {"stage": state.stages[value["stage"]].name}
+    if kind == "stagename":
+        return state.stages[value].name
+    if kind == "stages":
+        return [state.stages[v].name for v in value]
+    if kind == "tensor":
+        known = list(state.tensors())
+        return [known[v] for v in value] if isinstance(value, list) else known[value]
+    return value

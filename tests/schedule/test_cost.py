@@ -1,0 +1,223 @@
+"""The cost model: counts of concrete schedules against a brute-force count over their loops, symbolic ones against the lecture's formulas."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from schedule_cases import i, j, k, matmul, two_stages, x, y
+
+import tedsl as te
+from tedsl.lang.expr import Access, Apply, Expr, walk
+from tedsl.schedule.inline import inlined
+from tedsl.schedule.ir import Allocate, Block, For, If, Stmt, Store
+from tedsl.schedule.lower import lower_state
+from tedsl.schedule.operations import _evaluate
+
+
+def counted(s: Any) -> Counter[tuple[str, str]]:
+    """Stores and loads (outside of selects) by buffer, one step of every loop after the other."""
+    found: Counter[tuple[str, str]] = Counter()
+
+    def run(stmt: Stmt, at: dict[Expr, Any]) -> None:
+        if isinstance(stmt, Block):
+            for inner in stmt.stmts:
+                run(inner, at)
+        elif isinstance(stmt, For):
+            lo = int(_evaluate(stmt.lo, at))
+            for n in range(int(_evaluate(stmt.extent, at))):
+                run(stmt.body, {**at, stmt.axis: lo + n * stmt.step})
+        elif isinstance(stmt, If):
+            if _evaluate(stmt.condition, at):
+                run(stmt.then, at)
+        elif isinstance(stmt, Allocate):
+            run(stmt.body, at)
+        elif isinstance(stmt, Store):
+            found["store", stmt.buffer.name] += 1
+            for node in walk(stmt.value):
+                if isinstance(node, Access):
+                    found["load", node.tensor.name] += 1
+
+    run(lower_state(inlined(s.state), tuple(s.outputs[0].inputs)).stmt, {})
+    return found
+
+
+@pytest.mark.parametrize(
+    "n,m,depth,v1,v2,v3", [(37, 29, 23, 4, 16, 5), (12, 8, 6, 4, 4, 3), (5, 1, 2, 8, 8, 8), (3, 4, 0, 2, 2, 2)]
+)
+def test_concrete_counts_are_exact(n: int, m: int, depth: int, v1: int, v2: int, v3: int) -> None:
+    A, _B, C, s = matmul(n, m, depth)
+    Cr = s.cache_write(C, "cache")
+    _io, jo, _ii, _ji = s[C].tile(i, j, v1, v2)
+    s[Cr].compute_at(s[C], jo)
+    ko, ki = s[Cr].split(k, factor=v3)
+    s[Cr].reorder(ko, i, j, ki)
+    Al = s.cache_read(A, "cache", Cr)
+    s[Al].compute_at(s[Cr], ko)
+    cost, brute = te.cost(s), counted(s)
+    assert cost.operations == 2 * n * m * depth
+    assert cost.moves.get(("A", "global", "cache"), 0) == brute["load", "A"]
+    assert cost.moves.get(("A", "cache", "register"), 0) == brute["load", "A.cache"]
+    assert cost.moves.get(("B", "global", "register"), 0) == brute["load", "B"]
+    assert all(isinstance(v, int) for v in (*cost.moves.values(), cost.operations, cost.registers))
+
+
+def test_overlap_of_a_stencil_is_counted_again() -> None:
+    _X, H, V, s = two_stages()
+    plain = te.cost(s)
+    assert plain.operations == 2 * 40 * 38 + 2 * 38 * 38
+    assert (
+        plain.moves["X", "global", "register"] == 3 * 40 * 38 and plain.moves["H", "global", "register"] == 3 * 38 * 38
+    )
+    _yo, xo, _yi, _xi = s[V].tile(y, x, 8, 16)
+    s[H].compute_at(s[V], xo)
+    s[H].set_scope("cache")
+    cost, brute = te.cost(s), counted(s)
+    assert cost.operations == 2 * brute["store", "H"] + 2 * 38 * 38 > plain.operations
+    assert cost.moves["H", "cache", "register"] == brute["load", "H"]
+    assert cost.footprint["cache"] == 10 * 16
+    s[H].compute_inline()
+    assert te.cost(s).operations == 38 * 38 * (3 * 2 + 2)
+
+
+def test_only_what_a_condition_lets_through_is_counted() -> None:
+    X, Y, Z = te.tensor("X", (20,)), te.tensor("Y", (20,)), te.tensor("Z")
+    Y[i] = te.sum(X[k] * X[i], where=(k <= i) & (k % 3 == 1))
+    assert te.cost(Y).operations == 2 * sum(
+        1 for a, b in itertools.product(range(20), range(20)) if b <= a and b % 3 == 1
+    )
+    Z[i] = te.where(i >= 5, X[i] * 2 + 1, X[i] * 3)
+    assert te.cost(Z).operations == 15 * 2 + 5
+    assert te.cost(te.pad(X, ((1, 1),))).moves["X", "global", "register"] == 20
+
+
+def test_reducers_count_one_combination_a_value() -> None:
+    X = te.tensor("X", (4, 9))
+    for reducer, each in [("sum", 1), ("max", 1), ("argmax", 1), ("prod", 1)]:
+        Y = te.tensor("Y")
+        Y[i] = getattr(te, reducer)(X[i, k])
+        assert te.cost(Y).operations == 36 * each, reducer
+
+
+def test_registers_and_footprints() -> None:
+    _A, B, C, s = matmul()
+    assert te.cost(s).registers == 1
+    cost = te.cost(s)
+    assert cost.footprint["global"] == 37 * 23 + 29 * 23 + 37 * 29
+    Bp = s.cache_read(B, "global", C)
+    assert te.cost(s).footprint["global"] == cost.footprint["global"] + 29 * 23
+    assert te.cost(s).moves["B", "global", "global"] == 29 * 23
+    s[Bp].compute_at(s[C], j)
+    assert te.cost(s).footprint["global"] == cost.footprint["global"] + 23
+
+
+def test_symbolic_costs_are_those_of_numbers() -> None:
+    n, v1, v2, v3 = (te.var(name) for name in ("n", "v1", "v2", "v3"))
+    A, B, C = te.tensor("A", (n, n)), te.tensor("B", (n, n)), te.tensor("C")
+    C[i, j] = te.sum(A[i, k] * B[j, k])
+    s = te.create_schedule(C)
+    Cr = s.cache_write(C, "register")
+    _io, jo, _ii, _ji = s[C].tile(i, j, v1, v2)
+    s[Cr].compute_at(s[C], jo)
+    ko, ki = s[Cr].split(k, factor=v3)
+    s[Cr].reorder(ko, i, j, ki)
+    for T in (A, B):
+        s[s.cache_read(T, "register", Cr)].compute_at(s[Cr], ko)
+    symbolic = te.cost(s)
+    assert (
+        str(symbolic.moves["A", "global", "register"]) == "n**3/v2"
+        and str(symbolic.moves["B", "global", "register"]) == "n**3/v1"
+    )
+    assert str(symbolic.time) == "dram*(n**3/v2 + n**3/v1)" or "n**3/v1" in str(symbolic.time)
+    for a, b, c in [(4, 6, 3), (2, 12, 1)]:
+        numbers = symbolic.at(n=24, v1=a, v2=b, v3=c)
+        concrete = te.cost(s.fixed(n=24, v1=a, v2=b, v3=c))
+        assert (
+            numbers.moves == concrete.moves
+            and numbers.operations == concrete.operations
+            and numbers.registers == concrete.registers
+        )
+        assert numbers.footprint == concrete.footprint
+
+
+def test_symbolic_sizes_of_a_triangle_and_a_convolution() -> None:
+    import sympy
+
+    n = te.var("n")
+    X, Y = te.tensor("X", (n,)), te.tensor("Y", (n,))
+    Y[i] = te.sum(X[k], where=k <= i)
+    m = sympy.Symbol("n")
+    found = te.cost(Y).operations
+    assert sympy.simplify(found.subs(dict.fromkeys(found.free_symbols, m)) - m * (m + 1) / 2) == 0
+    h = te.var("h", min=3)
+    I, W = te.tensor("I", (h, h)), te.tensor("W", (3, 3))
+    r, c = te.axes("r c")
+    Z = te.tensor("Z")
+    Z[y, x] = te.sum(I[y + r, x + c] * W[r, c])
+    s = te.create_schedule(Z)
+    s[Z].tile(y, x, 8, 8)
+    found = te.cost(s).operations
+    assert int(found.subs(dict.fromkeys(found.free_symbols, 66))) == 2 * 9 * 64 * 64
+
+
+def test_bytes_intensity_and_predicted_seconds() -> None:
+    _A, _B, _C, s = matmul(32, 32, 32)
+    cost = te.cost(s)
+    assert cost.bytes == 4 * 2 * 32**3
+    assert cost.intensity == pytest.approx(0.25)
+    machine = SimpleNamespace(peak_gflops={"float32": 100.0}, bandwidth={"dram": 1e10, "l1": 1e12})
+    assert cost.seconds(machine) == pytest.approx(cost.bytes / 1e10)
+    Z = te.tensor("Z")
+    Z[()] = te.cast(1.0, "float32")
+    assert te.cost(Z).intensity is None
+
+
+def test_the_table() -> None:
+    _A, _B, C, s = matmul(4, 4, 4)
+    assert str(te.cost(s)).splitlines() == [
+        "operations             128",
+        "A: global to register  64",
+        "B: global to register  64",
+        "registers              1",
+        "held in global         48",
+        "time                   128*dram",
+    ]
+    assert te.cost(s)._repr_html_().startswith("<table><tr><td>operations</td><td>128</td>")
+    both = te.cost([C, te.define("D[i] = sum(E[i,k])", E=(3, 5))])
+    assert both.operations == 128 + 15
+
+
+def test_names_of_tensors_that_share_one() -> None:
+    A1, A2, P = te.tensor("A", (5,)), te.tensor("A", (5,)), te.tensor("P")
+    P[i] = A1[i] * A2[0]
+    assert te.cost(P).moves == {("A", "global", "register"): 5, ("A_1", "global", "register"): 5}
+
+
+def test_reuse_of_a_softmax_and_of_a_diagonal() -> None:
+    X = te.tensor("X", (4, 5))
+    S = te.tensor("S")
+    S[i, j] = te.exp(X[i, j]) / te.sum(te.exp(X[i, k]))
+    assert te.reuse(S)["S.sum"] == {"j"} and te.reuse(S)["X"] == set()
+    assert te.reuse(te.define("D[i,j] = Q[i,i] + R[j]", Q=(4, 4), R=(3,)))["Q"] == {"j"}
+    assert te.reuse(X) == {}
+
+
+def test_every_apply_of_extents_has_a_count() -> None:
+    """A schedule with an odd split of a strided, divided access is counted as its loops run."""
+    X, Y = te.tensor("X", (50,)), te.tensor("Y", (20,))
+    Y[i] = X[2 * i] + X[(i // 3) + 4]
+    s = te.create_schedule(Y)
+    o, _n = s[Y].split(i, nparts=3)
+    C = s.cache_read(X, "cache", Y)
+    s[C].compute_at(s[Y], o)
+    assert te.cost(s).moves["X", "global", "cache"] == counted(s)["load", "X"]
+    assert not any(
+        isinstance(n, Apply) and n.function == "divide"
+        for st in s.stages
+        for n in walk(*[e for p in st.state.parts for e in p.lhs])
+    )
+    assert np.isfinite(float(te.cost(s).operations))

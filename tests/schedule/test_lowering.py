@@ -1,0 +1,164 @@
+"""Loop nests of typical schedules, kept in tests/golden and read by people; each is run as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import compare, inputs_in_order
+from schedules import verified
+
+import tedsl as te
+
+i, j, k, t = te.axes("i j k t")
+Made = tuple[Any, dict[te.Tensor, tuple[int, ...]]]
+CASES: dict[str, Callable[[], Made]] = {}
+
+
+def case(make: Callable[[], Made]) -> Callable[[], Made]:
+    CASES[make.__name__] = make
+    return make
+
+
+def product(n: Any = 40, m: Any = 33, depth: Any = 17) -> tuple[te.Tensor, te.Tensor, te.Tensor]:
+    A, B, C = te.tensor("A", (n, depth)), te.tensor("B", (m, depth)), te.tensor("C")
+    C[i, j] = te.sum(A[i, k] * B[j, k])
+    return A, B, C
+
+
+@case
+def plain() -> Made:
+    A, B, C = product()
+    return te.create_schedule(C), {A: (40, 17), B: (33, 17)}
+
+
+@case
+def register_accumulator() -> Made:
+    A, B, C = product()
+    s = te.create_schedule(C)
+    Cr = s.cache_write(C, "register")
+    s[Cr].compute_at(s[C], j)
+    return s, {A: (40, 17), B: (33, 17)}
+
+
+@case
+def register_tile() -> Made:
+    A, B, C = product()
+    s = te.create_schedule(C)
+    Cr = s.cache_write(C, "register")
+    io, jo, ii, ji = s[C].tile(i, j, 2, 2)
+    for loop in (ii, ji):
+        s[C].unroll(loop)
+    s[Cr].compute_at(s[C], jo)
+    s[Cr].reorder(k, i, j)
+    for loop in (i, j):
+        s[Cr].unroll(loop)
+    return s, {A: (40, 17), B: (33, 17)}
+
+
+@case
+def cache_tile() -> Made:
+    A, B, C = product()
+    s = te.create_schedule(C)
+    io, jo, ii, ji = s[C].tile(i, j, 16, 16)
+    a, b = s.cache_read(A, "cache", C), s.cache_read(B, "cache", C)
+    s[a].compute_at(s[C], io)
+    s[b].compute_at(s[C], jo)
+    return s, {A: (40, 17), B: (33, 17)}
+
+
+@case
+def packed_and_parallel() -> Made:
+    A, B, C = product()
+    s = te.create_schedule(C)
+    Cr = s.cache_write(C, "register")
+    io, jo, ii, ji = s[C].tile(i, j, 4, 16)
+    s[C].vectorize(ji)
+    s[C].unroll(ii)
+    s[C].parallel(io)
+    s[Cr].compute_at(s[C], jo)
+    s[Cr].reorder(k, i, j)
+    s[Cr].vectorize(j)
+    s[Cr].unroll(i)
+    panel = s.cache_read(B, "global", Cr)
+    po, pi = s[panel].split(j, factor=16)
+    s[panel].layout(po, s[panel].axis[1], pi)
+    return s, {A: (40, 17), B: (33, 17)}
+
+
+@case
+def fused_and_split() -> Made:
+    A, B = te.tensor("A", (6, 7)), te.tensor("B")
+    B[i, j] = A[i, j] * 2
+    s = te.create_schedule(B)
+    both = s[B].fuse(i, j)
+    outer, inner = s[B].split(both, factor=8)
+    s[B].parallel(outer)
+    s[B].vectorize(inner)
+    return s, {A: (6, 7)}
+
+
+@case
+def partial_sums() -> Made:
+    A, L = te.tensor("A", (1027,)), te.tensor("L")
+    L[()] = te.sum(A[i])
+    s = te.create_schedule(L)
+    outer, inner = s[L].split(i, factor=16)
+    P = s.rfactor(L, inner)
+    s[P].reorder(outer, inner)
+    s[P].vectorize(inner)
+    return s, {A: (1027,)}
+
+
+@case
+def stencil_at_a_tile() -> Made:
+    X, H, V = te.tensor("X", (18, 34)), te.tensor("H"), te.tensor("V")
+    H[i, j] = X[i, j] + X[i, j + 1] + X[i, j + 2]
+    V[i, j] = H[i, j] + H[i + 1, j] + H[i + 2, j]
+    s = te.create_schedule(V)
+    _, jo, _, _ = s[V].tile(i, j, 8, 16)
+    s[H].compute_at(s[V], jo)
+    return s, {X: (18, 34)}
+
+
+@case
+def symbolic_tiles() -> Made:
+    n = te.var("n")
+    A, B = te.tensor("A", (n,)), te.tensor("B")
+    B[i] = A[i] + 1
+    s = te.create_schedule(B)
+    _, inner = s[B].split(i, factor=8)
+    s[B].vectorize(inner)
+    return s, {A: (21,)}
+
+
+@case
+def recurrence() -> Made:
+    X, S = te.tensor("X", (5, 20)), te.tensor("S", (5, 20))
+    S[0, j] = X[0, j]
+    S[t, j] = S[t - 1, j] * 0.5 + X[t, j]
+    s = te.create_schedule(S)
+    _, inner = s[S].split(j, factor=8)
+    s[S].vectorize(inner)
+    return s, {X: (5, 20)}
+
+
+@case
+def triangle() -> Made:
+    X, L = te.tensor("X", (9, 9)), te.tensor("L", (9,))
+    L[i] = te.sum(X[i, k], where=(k <= i) & (k % 2 == 1))
+    return te.create_schedule(L), {X: (9, 9)}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_nest(name: str, golden: Callable[[str, str], None], rng: np.random.Generator) -> None:
+    s, shapes = CASES[name]()
+    inputs = {x: (rng.integers(-16, 17, shape) / 8).astype("float32") for x, shape in shapes.items()}
+    verified(s)
+    nest = te.lower(s).verify()
+    steps = "".join(f"# {line}\n" for line in str(s.history).splitlines())
+    golden(f"{steps}{s}\n\n# after all passes\n{nest}\n", ".txt")
+    (output,) = s.outputs
+    compare(te.build(s)(*(inputs[x] for x in inputs_in_order(output))), te.evaluate(output, inputs))

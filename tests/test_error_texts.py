@@ -1,0 +1,275 @@
+"""What the errors say: that they name what failed, the values in question, what to do, and the user's line."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tedsl as te
+
+i, j, k, t = te.axes("i j k t")
+A = te.tensor("A", (4, 5))
+x, v = te.tensor("x", (5,)), te.tensor("v", (5,), dtype="int32")
+ones = np.ones(5, "float32")
+
+# name: (what fails, its class, what the text must hold)
+CASES: dict[str, tuple[Callable[[], Any], type[Exception], list[str]]] = {}
+
+
+def case(error: type[Exception], *parts: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
+    def keep(fails: Callable[[], Any]) -> Callable[[], Any]:
+        assert fails.__name__ not in CASES
+        CASES[fails.__name__] = fails, error, list(parts)
+        return fails
+
+    return keep
+
+
+def copied() -> te.Tensor:
+    T = te.tensor("T")
+    T[i] = x[i]
+    return T
+
+
+# What is built -----------------------------------------------------------------------------------------------------------
+
+
+@case(te.ScheduleError, "x is an input", "nothing to compute")
+def an_input_is_built() -> None:
+    te.build(x)
+
+
+@case(te.ScheduleError, "T is listed twice")
+def a_result_is_listed_twice() -> None:
+    T = copied()
+    te.build([T, T])
+
+
+@case(te.ScheduleError, "3 is no tensor", "a list of the tensors")
+def a_number_is_built() -> None:
+    te.build(3)
+
+
+@case(te.ScheduleError, "at least one result")
+def nothing_is_built() -> None:
+    te.build([])
+
+
+@case(te.DefinitionError, "the tensor q has neither a shape nor a definition", "te.tensor('q', (4, 3))")
+def an_undefined_tensor_is_built() -> None:
+    te.build(te.tensor("q"))
+
+
+@case(te.DefinitionError, "args is 5", "the inputs in call order")
+def args_is_a_number() -> None:
+    te.build(copied(), 5)
+
+
+@case(te.DefinitionError, "args is <tensor x(5,) float32>")
+def args_is_a_tensor() -> None:
+    te.build(copied(), x)
+
+
+@case(te.DefinitionError, "args holds 'x'; it holds tensors")
+def args_holds_a_string() -> None:
+    te.build(copied(), "x")
+
+
+@case(te.DefinitionError, "args leaves out x, which is read; list every input")
+def args_leaves_an_input_out() -> None:
+    te.build(copied(), [])
+
+
+@case(te.DefinitionError, "args must end with the outputs T")
+def args_begins_with_an_output() -> None:
+    T = copied()
+    te.build(T, [T, x])
+
+
+@case(te.DefinitionError, "args lists a tensor twice")
+def args_lists_an_input_twice() -> None:
+    te.build(copied(), [x, x])
+
+
+@case(te.BuildError, "name=3", "is a string")
+def the_name_is_a_number() -> None:
+    te.build(copied(), name=3)
+
+
+@case(te.BuildError, "unknown instruction set 'x'", "sse2, avx2, avx512")
+def the_instruction_set_is_unknown() -> None:
+    te.build(copied(), isa="x")
+
+
+@case(te.BuildError, "the target 'gpu'", "'c'")
+def the_target_is_unknown() -> None:
+    te.build(copied(), target="gpu")
+
+
+@case(te.ScheduleError, "m=3: the schedule of T has no size of that name; its sizes are none")
+def a_size_is_unknown() -> None:
+    te.build(copied(), m=3)
+
+
+# What is defined ---------------------------------------------------------------------------------------------------------
+
+
+@case(te.DefinitionError, "A is indexed with [0, 1]", "To gather, index with the elements of a tensor, A[I[i]]")
+def a_list_as_index() -> None:
+    A[[0, 1]]
+
+
+@case(te.DefinitionError, "A is indexed with <tensor greater(4, 5) bool>", "te.where(condition, A[i], other)")
+def a_mask_as_index() -> None:
+    A[A > 0]
+
+
+@case(te.DefinitionError, "A is indexed with the array of shape (2,)")
+def an_array_as_index() -> None:
+    A[np.array([0, 1])]
+
+
+@case(te.DefinitionError, "the left side of q holds slice(None, None, None); it holds distinct axes")
+def a_slice_on_the_left() -> None:
+    te.tensor("q")[:] = x[i]
+
+
+@case(te.DefinitionError, "the left side of q holds None")
+def nothing_on_the_left() -> None:
+    te.tensor("q")[None] = x[i]
+
+
+@case(te.DefinitionError, "q is declared with order= or strides=", "how an input lies", "q[j, i] = …")
+def a_result_with_an_order() -> None:
+    te.tensor("q", (4, 5), order="F")[i, j] = A[i, j]
+
+
+@case(te.DefinitionError, "the tensor q: order='F' says how an input lies in memory")
+def an_order_without_a_shape() -> None:
+    te.tensor("q", order="F")
+
+
+@case(te.DefinitionError, "te.axes takes names, te.axes('i j k'), not 3")
+def axes_of_a_number() -> None:
+    te.axes(3)  # type: ignore[arg-type]
+
+
+@case(te.DefinitionError, "te.reduce_axis(('a', 2)): a range is (low, high), of whole numbers or sizes")
+def a_range_of_text() -> None:
+    te.reduce_axis(("a", 2), "r")
+
+
+@case(te.DefinitionError, "q[i] has 1 index, but q was given 2 dimensions: (4, 4)")
+def too_few_indices_on_the_left() -> None:
+    te.tensor("q", (4, 4))[i] = x[i]
+
+
+@case(te.DefinitionError, "np.add.reduce has no meaning for an expression")
+def a_method_of_a_function_of_numpy() -> None:
+    np.add.reduce(A)  # type: ignore[arg-type]
+
+
+@case(te.DefinitionError, "np.gcd is no function of tedsl", "te.register_function")
+def a_function_of_numpy_that_is_unknown() -> None:
+    np.gcd(A, A)
+
+
+@case(te.DefinitionError, "sum: out= belongs to the call of the kernel")
+def a_sum_into_an_array() -> None:
+    A.sum(out=ones)  # type: ignore[arg-type]
+
+
+@case(te.DefinitionError, "squeeze: dimension 0 of <tensor A(4, 5) float32> has extent 4, not 1")
+def a_dimension_that_cannot_be_dropped() -> None:
+    A.squeeze(0)
+
+
+# Calls -------------------------------------------------------------------------------------------------------------------
+
+
+@case(te.CallError, "T: takes 1 argument (x), got 2; results go to out=")
+def too_many_arguments() -> None:
+    te.build(copied())(ones, ones)
+
+
+@case(te.CallError, "T: x has shape (4,), expected (5,): axis 0 has 4, not 5")
+def another_shape() -> None:
+    te.build(copied())(ones[:4])
+
+
+@case(te.CallError, "T: x has dtype float64, expected float32; convert it with x.astype('float32')")
+def another_dtype() -> None:
+    te.build(copied())(np.ones(5))
+
+
+@case(te.CallError, "T: x is <tensor x(5,) float32>, which stands for an array; pass the array itself")
+def a_tensor_is_passed() -> None:
+    te.build(copied())(x)
+
+
+@case(te.CallError, "T: T (in out=) is read-only; pass an array that may be written to")
+def out_is_read_only() -> None:
+    te.build(copied())(ones, out=np.broadcast_to(np.float32(0), (5,)))
+
+
+@case(te.CallError, "T: T (in out=) is not aligned to its elements; pass np.empty(T.shape, 'float32')")
+def out_is_not_aligned() -> None:
+    te.build(copied())(ones, out=np.zeros(21, "uint8")[1:].view("float32"))
+
+
+@case(te.CallError, "T: T (in out=) has the byte order of another machine", "pass np.empty(T.shape, 'float32')")
+def out_has_another_byte_order() -> None:
+    te.build(copied())(ones, out=np.zeros(5, np.dtype("float32").newbyteorder()))
+
+
+@case(te.CallError, "T: threads=0: a call needs at least one")
+def no_threads() -> None:
+    te.build(copied())(ones, threads=0)
+
+
+@case(te.CallError, "not enough memory for a copy of X, which is not contiguous", "np.ascontiguousarray(X)")
+def no_memory_for_a_copy() -> None:
+    X, S = te.tensor("X", (te.var("n"),)), te.tensor("S")
+    S[()] = te.sum(X[i])
+    te.build(S)(np.broadcast_to(np.float32(0), (2**45,)))
+
+
+@case(te.CallError, "an index from v is 7, out of range for dimension 0 of x, whose extent is 5")
+def an_index_is_out_of_range() -> None:
+    G = te.tensor("G")
+    G[i] = x[v[i]]
+    te.build(G, [x, v])(ones, np.array([0, 1, 7, 2, 3], "int32"))
+
+
+@case(te.CallError, "the input x is missing (given: none)")
+def the_reference_lacks_an_input() -> None:
+    te.evaluate(copied(), {})
+
+
+@case(te.CallError, "te.evaluate(T, inputs) takes a dict of arrays by tensor, {A: a, B: b}, not ndarray")
+def the_reference_is_given_an_array() -> None:
+    te.evaluate(copied(), ones)
+
+
+@case(te.CallError, "x has dtype float64, expected float32")
+def the_reference_is_given_another_dtype() -> None:
+    te.evaluate(copied(), {x: np.ones(5)})
+
+
+@pytest.mark.filterwarnings("ignore::tedsl.lang.errors.CompactionWarning")
+@pytest.mark.parametrize("name", list(CASES))
+def test_text(name: str) -> None:
+    fails, kind, parts = CASES[name]
+    with pytest.raises(kind) as caught:
+        fails()
+    text = str(caught.value)
+    for part in parts:
+        assert part in text, text
+    assert "at test_error_texts.py:" in text, text
+    assert "  at " not in caught.value.message
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert type(again) is type(caught.value) and str(again) == text
