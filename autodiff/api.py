@@ -246,7 +246,7 @@ def jacobian(outputs: Any, wrt: Any) -> Any:
         for d in range(tensor.rank):
             own = tensor.axis[d].name if len(tensor.axis) == tensor.rank else "ijklmn"[d % 6]
             names.append(unused(f"{own}_out", names))
-        batch = tuple(cast(Axis, Axis(n, 0, e)) for n, e in zip(names, tensor.shape))
+        batch = tuple(Axis(n, 0, e) for n, e in zip(names, tensor.shape))
 
         def unit(axes: tuple[Axis, ...], tensor: Tensor = tensor, batch: tuple[Axis, ...] = batch) -> Expr:
             return guarded([apply("equal", a, b) for a, b in zip(axes, batch)], const(1, tensor.dtype))

@@ -41,11 +41,10 @@ def add(a: Expr, b: Expr) -> Expr:
         return subtract(a, b.operands[0])
     if isinstance(a, Apply) and a.function == "negative":
         return subtract(b, a.operands[0])
-    (ca, fa), (cb, fb) = _factors(a), _factors(b)
-    if len(fa) == len(fb) and all(p is q for p, q in zip(fa, fb)):
-        return _product(ca + cb, fa, a.dtype)
-    if cb < 0:
-        return subtract(a, _product(-cb, fb, b.dtype))
+    if _alike(a, b):
+        (ca, fa), (cb, fb) = _factors(a), _factors(b)
+        if len(fa) == len(fb) and all(p is q for p, q in zip(fa, fb)):
+            return _product(ca + cb, fa, a.dtype)
     return Apply("add", (a, b))
 
 
@@ -61,9 +60,10 @@ def subtract(a: Expr, b: Expr) -> Expr:
         return const(a.value - b.value, a.dtype)
     if isinstance(b, Apply) and b.function == "negative":
         return add(a, b.operands[0])
-    (ca, fa), (cb, fb) = _factors(a), _factors(b)
-    if len(fa) == len(fb) and all(p is q for p, q in zip(fa, fb)):
-        return _product(ca - cb, fa, a.dtype)
+    if _alike(a, b):
+        (ca, fa), (cb, fb) = _factors(a), _factors(b)
+        if len(fa) == len(fb) and all(p is q for p, q in zip(fa, fb)):
+            return _product(ca - cb, fa, a.dtype)
     return Apply("subtract", (a, b))
 
 
@@ -84,16 +84,32 @@ def negative(a: Expr) -> Expr:
 
 def _factors(e: Expr) -> tuple[float, tuple[Expr, ...]]:
     """The number and the factors whose product `e` is, in reading order."""
-    if isinstance(e, Const):
-        return float(e.value), ()
-    if isinstance(e, Apply):
-        if e.function == "negative":
-            c, factors = _factors(e.operands[0])
-            return -c, factors
-        if e.function == "multiply":
-            (p, ps), (q, qs) = map(_factors, e.operands)
-            return p * q, ps + qs
-    return 1.0, (e,)
+    c = 1.0
+    found: list[Expr] = []
+    stack = [e]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Const):
+            c *= float(node.value)
+        elif isinstance(node, Apply) and node.function == "negative":
+            c = -c
+            stack.append(node.operands[0])
+        elif isinstance(node, Apply) and node.function == "multiply":
+            stack += reversed(node.operands)
+        else:
+            found.append(node)
+    return c, tuple(found)
+
+
+def _alike(a: Expr, b: Expr) -> bool:
+    """Whether two terms may differ by a number only: a quick look at how they end."""
+
+    def last(e: Expr) -> Expr:
+        while isinstance(e, Apply) and e.function in ("negative", "multiply"):
+            e = e.operands[-1]
+        return e
+
+    return last(a) is last(b)
 
 
 def _product(c: float, factors: Sequence[Expr], dtype: str) -> Expr:
@@ -105,8 +121,25 @@ def _product(c: float, factors: Sequence[Expr], dtype: str) -> Expr:
     return reduce(lambda a, b: Apply("multiply", (a, b)), factors, const(c, dtype))
 
 
+def _is_one_factor(e: Expr) -> bool:
+    return not (isinstance(e, Const) or (isinstance(e, Apply) and e.function in ("negative", "multiply", "divide")))
+
+
+def _is_long(e: Expr) -> bool:
+    """Whether `e` is a product of so many factors that it had better stay one: taken apart again and again, products grow with their square."""
+    for _ in range(6):
+        if not (isinstance(e, Apply) and e.function == "multiply"):
+            return False
+        e = e.operands[0]
+    return True
+
+
 def mul(a: Expr, b: Expr) -> Expr:
     """``a * b``: one number in front, then the factors in reading order; a quotient divides the product of the others."""
+    if not isinstance(a, Const) and (_is_one_factor(b) or _is_long(b)):
+        if isinstance(a, Apply) and a.function == "negative":
+            return Apply("negative", (mul(a.operands[0], b),))
+        return Apply("multiply", (a, b))
     (p, ps), (q, qs) = _factors(a), _factors(b)
     if p * q == 0:
         return const(0, a.dtype)

@@ -156,7 +156,7 @@ def in_float64(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> dict[Tensor,
     """What each tensor that `outputs` need becomes when every real number is a float64. Empty when they are already."""
     forward = program(outputs)
     stages = [t for s in forward.stages for t in s.tensors]
-    if not any(t.dtype in ("float16", "float32") for t in (*forward.inputs, *stages)):
+    if not any(t.dtype in dtypes.FLOATS and t.dtype != "float64" for t in (*forward.inputs, *stages)):
         return {}
     for t in stages:
         if isinstance(t.gradient, Rule):

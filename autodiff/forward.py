@@ -94,4 +94,4 @@ def zeros(tensor: Tensor) -> Tensor:
     from .terms import make
 
     axes = tuple(Axis(f"{'ijklmn'[d % 6]}{d // 6 or ''}", 0, e) for d, e in enumerate(tensor.shape))
-    return make(f"d{tensor.name}", axes, const(0, tensor.dtype), tensor.location)  # type: ignore[arg-type]
+    return make(f"d{tensor.name}", axes, const(0, tensor.dtype), tensor.location)

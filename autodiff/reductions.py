@@ -112,7 +112,7 @@ def _extreme(tensor: Tensor, part: Part, node: Reduce) -> tuple[Expr, Expr]:
 
 def _own(axes: Sequence[Axis]) -> tuple[tuple[Axis, ...], dict[Expr, Expr], tuple[Expr, ...]]:
     """Axes from 0 for `axes`, these in terms of them, and the indices to reach an element by."""
-    own = tuple(cast(Axis, a if _none(a.lo) else Axis(a.name, 0, a.extent)) for a in axes)
+    own = tuple(a if _none(a.lo) else Axis(a.name, 0, a.extent) for a in axes)
     shifted: dict[Expr, Expr] = {a: o + a.lo for a, o in zip(axes, own) if a is not o}
     return own, shifted, tuple(a if a is o else simplify(a - a.lo) for a, o in zip(axes, own))
 
@@ -187,7 +187,7 @@ def _fold(
     while any(a.name == label for a in own):
         label += "_"
     length = simplify(apply("maximum", n, 1) - 1) if isinstance(n, Expr) else n - 1
-    step = cast(Axis, Axis(label, 1, length.value if isinstance(length, Const) else length))
+    step = Axis(label, 1, length.value if isinstance(length, Const) else length)
     before = _blank(f"{name}.before", shape, kinds, location)
     after = _blank(f"{name}.after", shape, kinds, location)
     for tensors in (before, after):

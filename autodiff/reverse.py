@@ -153,7 +153,7 @@ class Reverse:
                     name = next((n for n in "ijklmnpqrstuvwxyz" if n not in taken), None) or unused("i", taken)
                     taken.add(name)
                 names.append(name)
-            self.targets[tensor] = tuple(cast(Axis, Axis(n, 0, e)) for n, e in zip(names, tensor.shape))
+            self.targets[tensor] = tuple(Axis(n, 0, e) for n, e in zip(names, tensor.shape))
         return self.targets[tensor]
 
     def adjoint(self, tensor: Tensor) -> Expr | None:

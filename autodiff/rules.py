@@ -49,7 +49,7 @@ class Rule:
 
 def _copied(tensor: Tensor, gradient: Any) -> Tensor:
     axes = tuple(Axis(n, 0, e) for n, e in zip(_names(tensor), tensor.shape))
-    copy = make(tensor.name, axes, Access(tensor, axes), here())  # type: ignore[arg-type]
+    copy = make(tensor.name, axes, Access(tensor, axes), here())
     copy.gradient = gradient
     return copy
 

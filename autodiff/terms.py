@@ -6,16 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from tedsl.lang.affine import TRUE
+from tedsl.lang.affine import FALSE, TRUE
 from tedsl.lang.errors import Location
 from tedsl.lang.expr import Access, Axis, Cast, Const, Expr, Reduce, free_axes, rewrite, substitute, walk
 from tedsl.lang.integers import Known, simplify, solve
 from tedsl.lang.printing import display
 from tedsl.lang.reductions import REDUCERS
 from tedsl.lang.scatter import ScatterPart
+from tedsl.lang.simplify import conjuncts
 from tedsl.lang.tensor import Definition, Part, Tensor
 
-from .arithmetic import both, const, guarded, is_zero, mul
+from .arithmetic import both, const, guarded, is_zero, mul, select
 from .inversion import implied, preimages
 
 
@@ -69,7 +70,7 @@ def total(value: Expr, axes: Sequence[Axis], where: Iterable[Expr] = ()) -> Expr
 
 def gather(term: Term, targets: Sequence[Axis]) -> list[Expr] | None:
     """The summands of the adjoint at `targets` that come from `term`; None when only data tells who reads an element."""
-    unknown = {axis: cast(Axis, Axis(f"{axis.name}\0", axis.lo, axis.extent)) for axis in term.domain}
+    unknown = {axis: Axis(f"{axis.name}\0", axis.lo, axis.extent) for axis in term.domain}
     away = cast("dict[Expr, Expr]", unknown)
     # what is read at the same index as the element itself is read at the target
     there = {
@@ -141,7 +142,7 @@ def named(
         if extent == 1:
             mapping[axis] = Const(lo) if isinstance(lo, int) else lo
             continue
-        made = cast(Axis, Axis(name, lo if step == 1 else 0, extent))
+        made = Axis(name, lo if step == 1 else 0, extent)
         mapping[axis] = made if step == 1 else lo + step * made
         axes.append(made)
     return mapping, axes, left
@@ -159,32 +160,64 @@ def unused(name: str, taken: Iterable[str]) -> str:
 
 def scatter(name: str, term: Term, shape: tuple[Any, ...], location: Location | None) -> Tensor:
     """The tensor that is 0 but for what `term` adds to it."""
-    value, domain, guards = term.value, term.domain, term.guards
-    used = {a for e in (*term.indices, *guards) for a in free_axes(e)}
+    indices, value, domain, guards = _narrowed(term)
+    used = {a for e in (*indices, *guards) for a in free_axes(e)}
     # in the order in which they index: what lies together in memory is innermost
-    spread = tuple(
-        dict.fromkeys(a for e in (*term.indices, *guards) for a in free_axes(e) if any(a is d for d in domain))
-    )
+    spread = tuple(dict.fromkeys(a for e in (*indices, *guards) for a in free_axes(e) if any(a is d for d in domain)))
     domain = (*spread, *(a for a in domain if a not in used))
     if len(spread) < len(domain):
         # points that add to the same element anyway are summed first
-        own = {a: cast(Axis, Axis(a.name, 0, a.extent)) for a in spread}
-        shifted = {a: (o if _is_zero_dim(a.lo) else o + a.lo) for a, o in own.items()}
-        inner = total(
-            substitute(value, cast("dict[Expr, Expr]", shifted)),
-            [a for a in domain if a not in used],
-            [substitute(g, cast("dict[Expr, Expr]", shifted)) for g in guards],
-        )
+        own = {a: a if _is_zero_dim(a.lo) else Axis(a.name, 0, a.extent) for a in spread}
+        shifted: dict[Expr, Expr] = {a: (o if o is a else o + a.lo) for a, o in own.items()}
+        inner = substitute(value, shifted)
+        for guard in reversed(guards):
+            inner = guarded([substitute(guard, shifted)], inner)
+        inner = total(inner, [a for a in domain if a not in used])
         summed = make(f"{name}.sum", list(own.values()), inner, location)
         value = Access(summed, tuple(a if _is_zero_dim(a.lo) else a - a.lo for a in spread))
         domain = spread
     tensor = Tensor(f"{name}.scatter", shape, value.dtype, None, location)
-    condition = both(guards)
     tensor.definition = Definition((tensor,), location)
-    tensor.definition.parts = (
-        ScatterPart(term.indices, (value,), location, domain, None if condition is TRUE else condition),
-    )
+    tensor.definition.parts = (ScatterPart(indices, (value,), location, domain, _in_order(guards)),)
     return tensor
+
+
+def _narrowed(term: Term) -> tuple[tuple[Expr, ...], Expr, tuple[Axis, ...], list[Expr]]:
+    """Indices, value, domain and conditions of a term, with constant bounds on an axis as its range; conditions on data last."""
+    mapping: dict[Expr, Expr] = {}
+    left = [g for g in map(simplify, term.guards) if g is not TRUE]
+    left = [p for g in left for p in conjuncts(g)]
+    for axis in term.domain:
+        own = [g for g in left if free_axes(g) == (axis,) and not reads_data(g)]
+        found = solve(both(own), axis) if own else None
+        if (
+            found
+            and found.rest is None
+            and found.step == 1
+            and isinstance(found.lo, Const)
+            and isinstance(found.hi, Const)
+        ):
+            lo = int(found.lo.value)
+            mapping[axis] = Axis(axis.name, lo, max(int(found.hi.value) - lo, 0))
+            left = [g for g in left if not any(g is o for o in own)]
+    moved = [substitute(g, mapping) for g in left]
+    plain, data = [g for g in moved if not reads_data(g)], [g for g in moved if reads_data(g)]
+    indices = tuple(substitute(e, mapping) for e in term.indices)
+    domain = tuple(cast(Axis, mapping.get(a, a)) for a in term.domain)
+    return indices, substitute(term.value, mapping), domain, [*plain, *data]
+
+
+def _in_order(conditions: Sequence[Expr]) -> Expr | None:
+    """All of `conditions`, each looked at only where those before it hold: they may say where it can be read."""
+    result: Expr = TRUE
+    for condition in reversed(conditions):
+        if result is TRUE:
+            result = condition
+        elif reads_data(result):
+            result = select(condition, result, FALSE)
+        else:
+            result = both([condition, result])
+    return None if result is TRUE else result
 
 
 def _is_zero_dim(lo: Any) -> bool:

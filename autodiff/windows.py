@@ -115,7 +115,7 @@ def _windows(term: Term, root: Access, targets: Sequence[Axis]) -> list[_Window]
         least, most = lower(rest, taps), upper(rest, taps)
         if least is None or most is None:
             return []
-        low = simplify((0 - most) // stride)  # type: ignore[operator]
+        low = simplify((0 - most) // stride)
         high = simplify((target.extent - 1 - least) // stride)
         found.append(_Window(place, axis, stride, _plain(low), _plain(high)))
     return found
@@ -127,7 +127,7 @@ def _plain(e: Expr) -> Any:
 
 def _conditional(term: Term, windows: list[_Window], targets: Sequence[Axis]) -> bool:
     """Whether the sum has conditions on what it runs over, or runs over more than the windows."""
-    away = {a: cast(Axis, Axis(f"{a.name}\0", a.lo, a.extent)) for a in term.domain}
+    away = {a: Axis(f"{a.name}\0", a.lo, a.extent) for a in term.domain}
     families = preimages(
         list(away.values()), [substitute(e, cast("dict[Expr, Expr]", away)) for e in term.indices], targets
     )
@@ -171,7 +171,7 @@ def _padded(root: Access, windows: list[_Window], padded: dict[Any, Tensor], loc
                 axes.append(a)
                 index.append(cast(Expr, a))
                 continue
-            axis = cast(Axis, Axis(a.name, 0, w.length))
+            axis = Axis(a.name, 0, w.length)
             at = simplify(axis + w.low)
             inside += [apply("greater_equal", at, 0), apply("less", at, a.extent)]
             axes.append(axis)
@@ -193,29 +193,31 @@ def _class(
     targets: Sequence[Axis],
 ) -> Expr | None:
     """The dense sum for the elements of one residue class, at ``s*target + residue`` in the windows."""
-    away = {a: cast(Axis, Axis(f"{a.name}\0", a.lo, a.extent)) for a in term.domain}
-    away |= {w.axis: cast(Axis, Axis(f"{w.axis.name}\0", w.low, w.length)) for w in windows}
+    away = {a: Axis(f"{a.name}\0", a.lo, a.extent) for a in term.domain}
+    away |= {w.axis: Axis(f"{w.axis.name}\0", w.low, w.length) for w in windows}
     renamed = cast("dict[Expr, Expr]", away)
-    own: list[Expr] = list(targets)
+    places: list[Expr] = list(targets)
     moved: dict[Expr, Expr] = {}
     for w, p in zip(windows, residues):
         if w.stride > 1:
             axis = _member(targets[w.place], w.stride, p)
-            own[w.place] = axis * w.stride + p
-            moved[targets[w.place]] = own[w.place]
-    families = preimages(list(away.values()), [substitute(e, renamed) for e in term.indices], own)
+            places[w.place] = axis * w.stride + p
+            moved[targets[w.place]] = places[w.place]
+    families = preimages(list(away.values()), [substitute(e, renamed) for e in term.indices], places)
     if families is None or len(families) > 1:
         return None
     if not families:
         return const(0, value.dtype)
     (family,) = families
-    reading = Access(source, tuple(e if (w := _of(windows, e)) is None else _shifted(e, w.low) for e in root.indices))
+    reading = Access(
+        source, tuple(e if (own := _of(windows, e)) is None else _shifted(e, own.low) for e in root.indices)
+    )
     e = substitute(substitute(value, {root: reading}), renamed)
     mapping, axes, guards = named(family.free, family.guards, targets)
     if guards:
         return None
     e = tidy(substitute(substitute(substitute(e, family.mapping), mapping), moved), Known())
-    others = [Read(cast(Access, a), ()) for a in walk(e) if isinstance(a, Access) and a.tensor is not source]
+    others = [Read(a, ()) for a in walk(e) if isinstance(a, Access) and a.tensor is not source]
     if any(isinstance(n, Access) for r in others for i in r.access.indices for n in walk(i)):
         return None
     try:
@@ -237,7 +239,7 @@ def _of(windows: list[_Window], axis: Expr) -> _Window | None:
 def _member(target: Axis, stride: int, residue: int) -> Axis:
     """The axis over the members of a residue class."""
     extent = (target.extent - residue + stride - 1) // stride
-    return cast(Axis, Axis(target.name, 0, _plain(simplify(extent)) if isinstance(extent, Expr) else max(extent, 0)))
+    return Axis(target.name, 0, _plain(simplify(extent)) if isinstance(extent, Expr) else max(extent, 0))
 
 
 def _interleaved(

@@ -58,7 +58,8 @@ def softmax_cross_entropy() -> Made:
     X, label = te.tensor("X", (512, 1000)), te.tensor("label", (512,), "int64")
     M, L = te.tensor("M"), te.tensor("L")
     M[i] = te.max(X[i, k])
-    L[i] = te.log(te.sum(te.exp(X[i, k] - M[i]))) + M[i] - X[i, label[i]]
+    m = te.stop_gradient(M[i])  # subtracted for safety only
+    L[i] = te.log(te.sum(te.exp(X[i, k] - m))) + m - X[i, label[i]]
     return L, (M,)
 
 
@@ -92,7 +93,8 @@ def attention() -> Made:
     S, M, P, O = (te.tensor(name) for name in "SMPO")
     S[i, j] = te.sum(Q[i, k] * K[j, k]) / 8
     M[i] = te.max(S[i, j])
-    P[i, j] = te.exp(S[i, j] - M[i]) / te.sum(te.exp(S[i, l] - M[i]))
+    m = te.stop_gradient(M[i])
+    P[i, j] = te.exp(S[i, j] - m) / te.sum(te.exp(S[i, l] - m))
     O[i, k] = te.sum(P[i, j] * W[j, k])
     return O, (S, M, P)
 

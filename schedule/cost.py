@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tedsl.lang.dtypes import itemsize
 from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, Var, free_axes, walk
@@ -18,12 +18,13 @@ from tedsl.lang.program import inputs_of, lifted
 from tedsl.lang.simplify import conjuncts, negated
 from tedsl.lang.tensor import Tensor
 
+from .history import decoded
 from .inline import inlined
-from .ir import Allocate, Block, Buffer, Call, For, If, Stmt, Store, expressions, preorder
+from .ir import Allocate, Block, Buffer, Call, For, If, Stmt, Store, preorder
 from .lower import lower_state
 from .operations import arithmetic
 from .rewrites import StageTensor, source_of
-from .trips import Condition, Link, Trips, needs_symbols
+from .trips import Condition, Link, Trips
 
 if TYPE_CHECKING:
     from .schedule import Schedule
@@ -45,6 +46,10 @@ class Cost:
     registers: Any
     footprint: Mapping[str, Any]
     sizes: Mapping[str, int] = field(repr=False, default_factory=dict)  # bytes of an element, by tensor
+    held: Mapping[str, Any] = field(repr=False, default_factory=dict)  # as footprint, in bytes
+    least: Mapping[str, int] = field(
+        repr=False, default_factory=dict
+    )  # the smallest value that each size or factor may have
 
     @property
     def time(self) -> Any:
@@ -81,7 +86,43 @@ class Cost:
 
         return Cost(
             value(self.operations), {k: value(v) for k, v in self.moves.items()}, value(self.registers), {k: value(v) for k, v in self.footprint.items()},
-            self.sizes)  # fmt: skip
+            self.sizes, {k: value(v) for k, v in self.held.items()}, self.least)  # fmt: skip
+
+    def problems(self, machine: Any, **sizes: int) -> list[str]:
+        """What will not fit: register tiles into the vector registers, copies in the scope "cache" into L1 or L2, each as a sentence with what to do.
+
+        machine: `te.machine()`, or anything with `.vector_bytes`, `.l1_bytes` and `.l2_bytes`. sizes: values of symbolic sizes and factors; for the
+        others it is asked whether any value will do.
+        """
+        cost = self.at(**sizes) if sizes else self
+        found = []
+        registers = machine.vector_bytes * (32 if machine.vector_bytes == 64 else 16)
+        tile, how = cost._smallest("register")
+        if tile > registers:
+            found.append(
+                f"the register tiles hold {tile} bytes{how}, and the vector registers {registers}: what is too much goes through memory. Choose smaller tiles"
+            )
+        held, how = cost._smallest("cache")
+        if held > machine.l1_bytes:
+            into = (
+                f"They fit L2 ({machine.l2_bytes} bytes), at its speed"
+                if held <= machine.l2_bytes
+                else f"They do not fit L2 ({machine.l2_bytes} bytes) either"
+            )
+            found.append(
+                f"the copies in the scope cache hold {held} bytes{how}, and L1 {machine.l1_bytes}. {into}. Choose smaller tiles, or split the loop that is "
+                "reduced over and copy the panels of one part of it at a time")  # fmt: skip
+        return found
+
+    def _smallest(self, scope: str) -> tuple[int, str]:
+        """The fewest bytes that are held in a scope, whatever the factors that are open, and at which of these."""
+        held = self.held.get(scope, 0)
+        if isinstance(held, int):
+            return held, ""
+        open_ = sorted(str(s) for s in held.free_symbols)
+        least = {s: self.least.get(str(s), 1) for s in held.free_symbols}
+        shown = ", ".join(f"{name}={next(v for s, v in least.items() if str(s) == name)}" for name in open_)
+        return int(held.subs(least)), f" ({held}) even with {shown}, so that no {', '.join(open_)} will do"
 
     def seconds(self, machine: Any, dtype: str = "float32") -> Any:
         """A predicted time on one core: the larger of what the operations take at peak speed and what the loads take at each level's bandwidth.
@@ -154,6 +195,16 @@ def _is_load(source: str, to: str) -> bool:
     return source in LEVELS and not (to == "global" and source != "global")
 
 
+def sizes_of(schedule: Schedule) -> list[Var]:
+    """The tile factors of a schedule that are sizes, with what is known of them."""
+    return [
+        cast(Var, decoded(a))
+        for step in schedule.history
+        for a in (*step.args, *step.kwargs.values())
+        if isinstance(a, dict) and "var" in a
+    ]
+
+
 class _Count:
     def __init__(self, schedule: Schedule) -> None:
         self.state = inlined(schedule.state)
@@ -171,8 +222,8 @@ class _Count:
         lowered = lower_state(self.state, inputs, symbolic=self.symbolic)
         self.stmt = lowered.stmt
         self.arguments = list(lowered.arguments.values())
-        used = [e for s in preorder(self.stmt) for e in expressions(s)] if self.symbolic else []
-        self.trips = Trips(self.symbolic, kept, needs_symbols(used))
+        self.trips = Trips(self.symbolic, kept)
+        self.least = {v.name: v.multiple_of * max(1, -(-v.minimum // v.multiple_of)) for v in sizes_of(schedule)}
         self.operations: Any = 0
         self.moves: dict[tuple[str, str, str], Any] = {}
 
@@ -181,6 +232,7 @@ class _Count:
         scopes = {b.scope for s in preorder(self.stmt) if isinstance(s, Allocate) for b in (s.buffer,)} | {"global"}
         footprint = {scope: self.held(self.stmt, scope) for scope in sorted(scopes)}
         footprint["global"] = footprint["global"] + _total(self.elements(b) for b in self.arguments)
+        held = {scope: self.held(self.stmt, scope, True) for scope in sorted(scopes)}
         sizes = {name: itemsize(t.dtype) for t, name in self.names.items()}
         moves = {key: self.trips.tidy(n) for key, n in self.moves.items()}
         registers = self.trips.tidy(footprint.get("register", 0))
@@ -190,6 +242,8 @@ class _Count:
             registers,
             {k: self.trips.tidy(v) for k, v in footprint.items()},
             sizes,
+            {k: self.trips.tidy(v) for k, v in held.items()},
+            self.least,
         )
 
     def elements(self, buffer: Buffer) -> Any:
@@ -198,11 +252,12 @@ class _Count:
             total = total * self.trips.value(d)
         return total
 
-    def held(self, stmt: Stmt, scope: str) -> Any:
-        """The elements of temporaries in a scope that are held at once."""
-        inner = [self.held(b, scope) for b in stmt.body_parts]
-        most = self.trips.largest(inner)
-        return most + self.elements(stmt.buffer) if isinstance(stmt, Allocate) and stmt.buffer.scope == scope else most
+    def held(self, stmt: Stmt, scope: str, in_bytes: bool = False) -> Any:
+        """The elements (or bytes) of temporaries in a scope that are held at once."""
+        most = self.trips.largest([self.held(b, scope, in_bytes) for b in stmt.body_parts])
+        if isinstance(stmt, Allocate) and stmt.buffer.scope == scope:
+            return most + self.elements(stmt.buffer) * (itemsize(stmt.buffer.dtype) if in_bytes else 1)
+        return most
 
     # Walking -----------------------------------------------------------------------------------------------------------------------------
 

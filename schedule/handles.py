@@ -129,7 +129,23 @@ class StageHandle:
         return cast("tuple[Loop, Loop]", self._do("split", self._axis(axis, "split"), factor=factor, nparts=nparts))
 
     def tile(self, x: Any, y: Any, x_factor: Dim, y_factor: Dim) -> tuple[Loop, Loop, Loop, Loop]:
-        """Two loops become four, the outer ones first: split both, then reorder. Returns outer x, outer y, inner x, inner y."""
+        """Two loops become four, the outer ones first: split both, then reorder. Returns outer x, outer y, inner x, inner y.
+
+        for x, y    →    for x_o, y_o, x_i, y_i
+
+        >>> import tedsl as te
+        >>> i, j = te.axes("i j")
+        >>> A, B = te.tensor("A", (8, 12)), te.tensor("B"); B[i, j] = 2 * A[i, j]
+        >>> s = te.create_schedule(B)
+        >>> s[B].tile(i, j, 4, 4)
+        (i_o, j_o, i_i, j_i)
+        >>> print(s)
+        for i_o in 0..2:
+          for j_o in 0..3:
+            for i_i in 0..4:
+              for j_i in 0..4:
+                B[4 * i_o + i_i, 4 * j_o + j_i] = 2.0 * A[4 * i_o + i_i, 4 * j_o + j_i]
+        """
         return cast(
             "tuple[Loop, Loop, Loop, Loop]",
             self._do("tile", self._axis(x, "tile"), self._axis(y, "tile"), x_factor, y_factor),
@@ -138,12 +154,36 @@ class StageHandle:
     def fuse(self, *axes: Any) -> Loop:
         """Neighbouring loops, outermost first, become one. Returns it. Raises ScheduleError when they are not neighbours in this order, or when some
         are reduced over and others are not.
+
+        for i in 0..n: for j in 0..m    →    for i_j in 0..n*m
+
+        >>> import tedsl as te
+        >>> i, j = te.axes("i j")
+        >>> A, B = te.tensor("A", (8, 12)), te.tensor("B"); B[i, j] = 2 * A[i, j]
+        >>> s = te.create_schedule(B)
+        >>> s[B].fuse(i, j)
+        i_j
+        >>> print(s)
+        for i_j in 0..96:
+          B[i_j // 12, i_j % 12] = 2.0 * A[i_j // 12, i_j % 12]
         """
         return self._do("fuse", *(self._axis(a, "fuse") for a in axes))[0]
 
     def reorder(self, *axes: Any) -> None:
         """The given loops take, in the given order, the places that they have now; the others stay. Raises ScheduleError when a recurrence would
         read a step before it is computed, or a stage computed at one of the loops would be read outside of it.
+
+        for i, j, k    reorder(k, i)    →    for k, j, i
+
+        >>> import tedsl as te
+        >>> i, j = te.axes("i j")
+        >>> A, B = te.tensor("A", (8, 12)), te.tensor("B"); B[i, j] = 2 * A[i, j]
+        >>> s = te.create_schedule(B)
+        >>> s[B].reorder(j, i)
+        >>> print(s)
+        for j in 0..12:
+          for i in 0..8:
+            B[i, j] = 2.0 * A[i, j]
         """
         self._do("reorder", *(self._axis(a, "reorder") for a in axes))
 
@@ -152,6 +192,16 @@ class StageHandle:
     def vectorize(self, axis: Any) -> None:
         """The loop's steps become lanes of vector instructions. Raises ScheduleError for a loop that is reduced over (see `rfactor`), or whose steps
         depend on each other.
+
+        >>> import tedsl as te
+        >>> i, j = te.axes("i j")
+        >>> A, B = te.tensor("A", (8, 12)), te.tensor("B"); B[i, j] = 2 * A[i, j]
+        >>> s = te.create_schedule(B)
+        >>> s[B].vectorize(j)
+        >>> print(s)
+        for i in 0..8:
+          for j in 0..12 vectorized:
+            B[i, j] = 2.0 * A[i, j]
         """
         self._do("vectorize", self._axis(axis, "vectorize"))
 
@@ -174,7 +224,21 @@ class StageHandle:
         self._do("pragma", self._axis(axis, "pragma"), text)
 
     def tensorize(self, axis: Any, intrinsic: Any) -> None:
-        """The loops from `axis` inward become calls of an intrinsic (`te.intrinsic`). Raises ScheduleError when they are not its pattern."""
+        """The loops from `axis` inward become calls of an intrinsic (`te.intrinsic`), where they run in full. Raises ScheduleError when they are not
+        its pattern.
+
+        >>> import tedsl as te
+        >>> i, j = te.axes("i j")
+        >>> A, B = te.tensor("A", (8, 12)), te.tensor("B"); B[i, j] = 2 * A[i, j]
+        >>> s = te.create_schedule(B)
+        >>> a, c = te.tensor("a", (4,)), te.tensor("c"); c[i] = 2 * a[i]
+        >>> j_o, j_i = s[B].split(j, factor=4)
+        >>> s[B].tensorize(j_i, te.intrinsic("twice", c, "twice({c}, {a});", "void twice(float *c, const float *a);"))
+        >>> print(s)
+        for i in 0..8:
+          for j_o in 0..3:
+            twice(B[i, 4 * j_o], A[i, 4 * j_o]);
+        """
         if not isinstance(intrinsic, tensorize.Intrinsic):
             raise ScheduleError(
                 f"tensorize of {self.name} got {intrinsic!r}; an intrinsic is made by te.intrinsic(…)", here()
@@ -186,12 +250,42 @@ class StageHandle:
     def compute_at(self, parent: Any, axis: Any) -> None:
         """Compute the stage inside of the loop `axis` of `parent`, just what is read there. Raises ScheduleError when something outside of that loop
         reads it, or it is a result or a recurrence.
+
+        for all of H: H = …                  for i_o in V:
+        for i_o in V: V = f(H)    →            for the part of H read in this step: H = …
+                                               V = f(H)
+
+        >>> import tedsl as te
+        >>> i = te.axes("i")
+        >>> X, H, V = te.tensor("X", (34,)), te.tensor("H"), te.tensor("V")
+        >>> H[i] = 2 * X[i]; V[i] = H[i] + H[i + 1] + H[i + 2]
+        >>> s = te.create_schedule(V)
+        >>> i_o, i_i = s[V].split(i, factor=8)
+        >>> s[H].compute_at(s[V], i_o)
+        >>> print(s)
+        for i_o in 0..4:
+          H: float32[10] in global
+          for i in 0..10:
+            H[i] = 2.0 * X[8 * i_o + i]
+          for i_i in 0..8:
+            V[8 * i_o + i_i] = H[i_i] + H[i_i + 1] + H[i_i + 2]
         """
         at = self.schedule._stage(parent)
         self._do("compute_at", {"stage": at}, self.schedule._loop(at, axis, "compute_at"))
 
     def compute_inline(self) -> None:
-        """The stage's expression takes the place of every read of it. Raises ScheduleError for reductions, recurrences and results."""
+        """The stage's expression takes the place of every read of it. Raises ScheduleError for reductions, recurrences and results.
+
+        >>> import tedsl as te
+        >>> i = te.axes("i")
+        >>> X, H, V = te.tensor("X", (34,)), te.tensor("H"), te.tensor("V")
+        >>> H[i] = 2 * X[i]; V[i] = H[i] + H[i + 1] + H[i + 2]
+        >>> s = te.create_schedule(V)
+        >>> s[H].compute_inline()
+        >>> print(s)
+        for i in 0..32:
+          V[i] = 2.0 * X[i] + 2.0 * X[i + 1] + 2.0 * X[i + 2]
+        """
         self._do("compute_inline")
 
     def compute_root(self) -> None:
@@ -203,7 +297,26 @@ class StageHandle:
         self._do("set_scope", scope)
 
     def layout(self, *axes: Any) -> None:
-        """Store the stage in the order of its own loops: each that is not reduced over, once."""
+        """Store the stage in the order of its own loops: each that is not reduced over, once. Over a split that does not divide it is padded up.
+        Raises ScheduleError for a result, whose layout is its caller's.
+
+        >>> import tedsl as te
+        >>> i, j = te.axes("i j")
+        >>> A, B = te.tensor("A", (8, 12)), te.tensor("B"); B[i, j] = 2 * A[i, j]
+        >>> s = te.create_schedule(B)
+        >>> P = s.cache_read(A, "global", B)
+        >>> j_o, j_i = s[P].split(j, factor=4)
+        >>> s[P].layout(j_o, i, j_i)
+        >>> print(s)
+        A.global: float32[3, 8, 4] in global
+        for i in 0..8:
+          for j_o in 0..3:
+            for j_i in 0..4:
+              A.global[j_o, i, j_i] = A[i, 4 * j_o + j_i]
+        for i in 0..8:
+          for j in 0..12:
+            B[i, j] = 2.0 * A.global[j // 4, i, j % 4]
+        """
         self._do("layout", *(self._axis(a, "layout") for a in axes))
 
     def storage_align(self, axis: Any, factor: int, offset: int = 0) -> None:
@@ -215,5 +328,18 @@ class StageHandle:
         self._do("double_buffer")
 
     def prefetch(self, tensor: Any, axis: Any, offset: int) -> None:
-        """Ask memory, in each step of `axis`, for what is read of `tensor` `offset` steps later."""
+        """Ask memory, in each step of `axis`, for what is read of `tensor` `offset` steps later (the first element of it). Raises ScheduleError for a
+        tensor that the stage does not read, or reads at places that depend on data.
+
+        >>> import tedsl as te
+        >>> i, j = te.axes("i j")
+        >>> A, B = te.tensor("A", (8, 12)), te.tensor("B"); B[i, j] = 2 * A[i, j]
+        >>> s = te.create_schedule(B)
+        >>> s[B].prefetch(A, i, 2)
+        >>> print(s)
+        for i in 0..8:
+          __builtin_prefetch(A[minimum(7, i + 2), 0])
+          for j in 0..12:
+            B[i, j] = 2.0 * A[i, j]
+        """
         self._do("prefetch", self.schedule._tensor(tensor), self._axis(axis, "prefetch"), offset)

@@ -27,10 +27,15 @@ class Step:
     location: Location | str | None = None
     made: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        where = f's["{self.stage}"]' if self.stage else "s"
+    @property
+    def call(self) -> str:
+        """The call without what it is called on."""
         shown = [_python(a) for a in self.args] + [f"{k}={_python(v)}" for k, v in self.kwargs.items()]
-        return f"{where}.{self.primitive}({', '.join(shown)})"
+        return f"{self.primitive}({', '.join(shown)})"
+
+    def __str__(self) -> str:
+        where = f"s[{_python(self.stage)}]" if self.stage else "s"
+        return f"{where}.{self.call}"
 
     def to_json(self) -> dict[str, Any]:
         found: dict[str, Any] = {"stage": self.stage, "primitive": self.primitive, "args": list(self.args)}
@@ -82,7 +87,7 @@ class History(Sequence[Step]):
         lines = []
         for step in self._steps:
             made = f"  # {', '.join(step.made)}" if step.made else ""
-            lines.append(f"{step}{made}")
+            lines.append(f"{step}{''.join(c if c.isprintable() else ' ' for c in made)}")
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -154,13 +159,15 @@ def _python(value: Any) -> str:
     if isinstance(value, dict):
         if "var" in value:
             more = "".join(f", {k}={value[k]}" for k in ("min", "multiple_of") if k in value)
-            return f'te.var("{value["var"]}"{more})'
+            return f"te.var({_python(value['var'])}{more})"
         if "stage" in value:
-            return f's["{value["stage"]}"]'
+            return f"s[{_python(value['stage'])}]"
         if "intrinsic" in value:
             return f"te.schedule.Intrinsic.from_json({value['intrinsic']!r})"
     if isinstance(value, list):
         return f"[{', '.join(map(_python, value))}]"
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        import json
+
+        return json.dumps(value, ensure_ascii=False)  # its escapes are Python's too
     return repr(value)

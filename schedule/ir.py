@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from tedsl.lang.expr import Access, Axis, Const, Expr, substitute, walk
+from tedsl.lang.expr import READS, Access, Axis, Const, Expr, substitution, walk
 from tedsl.lang.integers import Known
 from tedsl.lang.tensor import Dim, Tensor
 
@@ -91,8 +91,9 @@ class For(Stmt):
     kind: str
     body: Stmt
     step: int = 1
-    origin: str = ""
+    origin: str = ""  # the stage and its axis
     pragmas: tuple[str, ...] = ()
+    step_from: str = ""  # the step of the schedule that made the loop
 
     @property
     def body_parts(self) -> tuple[Stmt, ...]:
@@ -168,14 +169,27 @@ def preorder(root: Stmt) -> Iterator[Stmt]:
         stack.extend(reversed(stmt.body_parts))
 
 
+_S = TypeVar("_S", bound=Stmt)
+
+
+def changed(stmt: _S, **fields: Any) -> _S:
+    """`dataclasses.replace` without its checks: unrolling makes statements by the thousand."""
+    made = object.__new__(type(stmt))
+    for name in type(stmt).__slots__:
+        object.__setattr__(made, name, fields[name] if name in fields else getattr(stmt, name))
+    return made
+
+
 def with_bodies(stmt: Stmt, bodies: tuple[Stmt, ...]) -> Stmt:
     """The same statement around other bodies; itself when they are the same."""
-    if all(a is b for a, b in zip(bodies, stmt.body_parts, strict=True)):
+    if all([a is b for a, b in zip(bodies, stmt.body_parts, strict=True)]):
         return stmt
     if isinstance(stmt, Block):
         return block(*bodies)
     if isinstance(stmt, If):
         return replace(stmt, then=bodies[0], otherwise=bodies[1] if len(bodies) > 1 else None)
+    if isinstance(stmt, For):
+        return changed(stmt, body=bodies[0])
     return replace(cast(Any, stmt), body=bodies[0])
 
 
@@ -198,11 +212,13 @@ def map_expressions(stmt: Stmt, rule: Callable[[Expr], Expr]) -> Stmt:
     """`stmt` with `rule` applied to the expressions that stand in it (not in its bodies)."""
     if isinstance(stmt, For):
         lo, extent = rule(stmt.lo), rule(stmt.extent)
-        return stmt if lo is stmt.lo and extent is stmt.extent else replace(stmt, lo=lo, extent=extent)
+        if lo is stmt.lo and extent is stmt.extent:
+            return stmt
+        return changed(stmt, lo=lo, extent=extent)
     if isinstance(stmt, Store):
-        indices, value = tuple(map(rule, stmt.indices)), rule(stmt.value)
-        same = value is stmt.value and all(a is b for a, b in zip(indices, stmt.indices, strict=True))
-        return stmt if same else replace(stmt, indices=indices, value=value)
+        indices, value = tuple([rule(e) for e in stmt.indices]), rule(stmt.value)
+        same = value is stmt.value and all([a is b for a, b in zip(indices, stmt.indices, strict=True)])
+        return stmt if same else changed(stmt, indices=indices, value=value)
     if isinstance(stmt, If):
         return replace(stmt, condition=rule(stmt.condition))
     if isinstance(stmt, Assert):
@@ -214,11 +230,11 @@ def map_expressions(stmt: Stmt, rule: Callable[[Expr], Expr]) -> Stmt:
 
 def substitute_axis(root: Stmt, axis: Axis, value: Expr) -> Stmt:
     """`root` with a loop's axis replaced by a value (the loop itself is gone)."""
-    mapping: dict[Expr, Expr] = {axis: value}
+    replaced = substitution({axis: value})
 
     def visit(stmt: Stmt) -> Stmt:
-        stmt = map_expressions(stmt, lambda e: substitute(e, mapping))
-        return with_bodies(stmt, tuple(visit(b) for b in stmt.body_parts))
+        stmt = map_expressions(stmt, replaced)
+        return with_bodies(stmt, tuple([visit(b) for b in stmt.body_parts]))
 
     return visit(root)
 
@@ -233,7 +249,7 @@ def inside(known: Known, loop: For) -> Known:
 
 def loads(*roots: Expr) -> Iterator[Access]:
     """The accesses in expressions of the IR."""
-    return (n for n in walk(*roots) if isinstance(n, Access))
+    return (n for n in walk(*[e for e in roots if e.has & READS]) if isinstance(n, Access))
 
 
 def constant(e: Expr) -> int | None:

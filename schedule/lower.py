@@ -308,7 +308,7 @@ class _Nest:
         if guards:
             made = If(simplify(joined(guards), inner.known), made)
         pragmas = tuple(text for leaf, text in self.stage.pragmas if leaf == name)
-        return For(axis, lo, extent, self.stage.kind(name), made, step, f"{self.stage.name}.{name}", pragmas)
+        return For(axis, lo, extent, self.stage.kind(name), made, step, f"{self.stage.name}.{name}", pragmas, dict(self.stage.made_by).get(name, ""))
 
     def constraints(self, leaves: dict[str, Expr], rest: tuple[str, ...], name: str) -> list[Expr]:
         """What must hold from loop `name` on so that every axis stays in its range: those conditions whose innermost loop it is."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tedsl.lang.errors import DefinitionError, ScheduleError, here
-from tedsl.lang.expr import Access, Expr, Reduce, Var, walk
+from tedsl.lang.expr import SIZES, Access, Expr, Reduce, Var, walk
 from tedsl.lang.functions import apply
 from tedsl.lang.program import inputs_of
 from tedsl.lang.tensor import Tensor
@@ -17,10 +17,10 @@ from .fixing import FixedTensor
 from .inline import inlined
 from .ir import Allocate, Buffer, For, If, Stmt, expressions, preorder
 from .lower import lower_state
-from .passes import passes
 from .registers import check_registers
 from .show import nest_text
 from .state import State
+from .trace import run_passes
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +114,7 @@ def make_nest(state: State, args: Sequence[Tensor] | None, several: bool, check_
     state = inlined(state)
     checks = find_checks(state) if check_indices else None
     lowered = lower_state(state, inputs, checks)
-    stmt = lowered.stmt
-    for _, rule in passes():
-        stmt = rule(stmt)
+    stmt = run_passes(lowered.stmt)
     check_registers(stmt)
     ins = tuple(lowered.arguments[t] for t in inputs)
     outs = tuple(lowered.arguments[t] for t in state.outputs)
@@ -168,7 +166,7 @@ def sizes_of(stmt: Stmt, buffers: tuple[Buffer, ...]) -> tuple[Var, ...]:
     exprs = [d for b in buffers for d in (*b.shape, *(b.strides or ())) if isinstance(d, Expr)]
     exprs += [e for s in preorder(stmt) for e in expressions(s)]
     exprs += [d for s in preorder(stmt) if isinstance(s, Allocate) for d in s.buffer.shape if isinstance(d, Expr)]
-    for node in walk(*exprs):
+    for node in walk(*[e for e in exprs if e.has & SIZES]):
         if isinstance(node, Var):
             other = found.setdefault(node.name, node)
             if other is not node:

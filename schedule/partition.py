@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import cast
 
-from tedsl.lang.expr import Access, Apply, Axis, Expr, walk
+from tedsl.lang.expr import CHOICES, Apply, Axis, Expr, free_axes, reads_tensors, walk
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import Known, conjuncts, prove, simplify, solve, upper
 
@@ -104,6 +104,8 @@ def _conditions(body: Stmt, known: Known) -> list[tuple[Expr, Known]]:
     found: list[tuple[Expr, Known]] = []
 
     def collect(e: Expr, here: Known) -> None:
+        if not e.has & CHOICES:
+            return
         for node in walk(e):
             if isinstance(node, Apply) and node.function in ("minimum", "maximum") and node.dtype == "int":
                 # the main part is where a bound is constant (a whole tile), or follows the loop (an interior)
@@ -133,7 +135,7 @@ def _conditions(body: Stmt, known: Known) -> list[tuple[Expr, Known]]:
 
 def _affine(condition: Expr) -> list[Expr]:
     """The conjuncts of a condition that speak of indices only."""
-    return [c for c in conjuncts(condition) if not any(isinstance(n, Access) for n in walk(c))]
+    return [c for c in conjuncts(condition) if not reads_tensors(c)]
 
 
 def _always(condition: Expr, axis: Axis, known: Known, outer: Known) -> tuple[Expr, Expr] | None:
@@ -145,7 +147,7 @@ def _always(condition: Expr, axis: Axis, known: Known, outer: Known) -> tuple[Ex
             if constant(part) == 1:
                 continue
             return None
-        inner = [a for a in dict.fromkeys(n for n in walk(part) if isinstance(n, Axis)) if a is not axis and a in known.ranges and a not in outer.ranges]
+        inner = [a for a in free_axes(part) if a is not axis and a in known.ranges and a not in outer.ranges]
         if inner:
             a, b = part.operands
             if part.function in ("greater", "greater_equal"):
@@ -156,7 +158,7 @@ def _always(condition: Expr, axis: Axis, known: Known, outer: Known) -> tuple[Ex
             if bound is None:
                 return None
             part = apply("less" if part.function in ("less", "greater") else "less_equal", bound, 0)
-        if not any(n is axis for n in walk(part)):
+        if not any(a is axis for a in free_axes(part)):
             if prove(part, outer):
                 continue
             return None

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
-from tedsl.lang.expr import Expr
+from tedsl.lang.expr import Const, Expr, substitution
 from tedsl.lang.integers import Known, simplify, simplify_indices
 
-from .ir import Block, For, If, Stmt, block, constant, inside, map_expressions, preorder, substitute_axis, with_bodies
+from .ir import Block, For, If, Stmt, block, constant, inside, map_expressions, substitute_axis, with_bodies
 
 UNROLL_LIMIT = 4096  # statements that full unrolling may make of one loop nest
 
@@ -22,12 +22,19 @@ def simplify_pass(root: Stmt) -> Stmt:
     return simplify_in(root, Known()) or Block(())
 
 
+rewritten: dict[Expr, Expr] | None = None  # what `simpler` changed, where someone listens (schedule/trace.py)
+
+
 def simpler(e: Expr, known: Known) -> Expr:
     """An index or condition in normal form; a value with its indices in normal form."""
     if e.dtype == "int":
-        return simplify(e, known)
-    e = simplify_indices(e, known)
-    return simplify(e, known) if e.dtype == "bool" else e
+        made = simplify(e, known)
+    else:
+        made = simplify_indices(e, known)
+        made = simplify(made, known) if made.dtype == "bool" else made
+    if rewritten is not None and made is not e:
+        rewritten[e] = made
+    return made
 
 
 def simplify_in(stmt: Stmt, known: Known) -> Stmt | None:
@@ -58,17 +65,34 @@ def simplify_in(stmt: Stmt, known: Known) -> Stmt | None:
 def unroll_pass(root: Stmt) -> Stmt:
     """Write out the iterations of every unrolled loop of constant extent."""
 
-    def visit(stmt: Stmt) -> Stmt:
-        stmt = with_bodies(stmt, tuple(visit(b) for b in stmt.body_parts))
+    written: dict[For, range] = {}  # the loops to write out, with the values of their axes
+
+    def size(stmt: Stmt) -> int:
+        """The number of statements that a statement becomes."""
+        inner = sum([size(b) for b in stmt.body_parts])
         if isinstance(stmt, For) and stmt.kind == "unrolled":
             extent, lo = constant(stmt.extent), constant(stmt.lo)
-            size = sum(1 for _ in preorder(stmt.body))
-            if extent is not None and lo is not None and extent * size <= UNROLL_LIMIT:
-                return block(*(substitute_axis(stmt.body, stmt.axis, simplify(stmt.lo + n * stmt.step)) for n in range(extent)))
-            return replace(stmt, kind="serial")
-        return stmt
+            if extent is not None and lo is not None and extent * inner <= UNROLL_LIMIT:
+                written[stmt] = range(lo, lo + extent * stmt.step, stmt.step)
+                return extent * inner
+        return inner + (not isinstance(stmt, Block))
 
-    return visit(root)
+    def visit(stmt: Stmt, values: dict[Expr, Expr], at_values: Callable[[Expr], Expr]) -> Stmt:
+        """`stmt` with the given values of the axes around it: all loops are written out at once, each expression is made once."""
+        if isinstance(stmt, For) and stmt.kind == "unrolled":
+            if stmt not in written:
+                return visit(replace(stmt, kind="serial"), values, at_values)
+            copies = []
+            for n in written[stmt]:
+                now = {**values, stmt.axis: Const(n)}
+                copies.append(visit(stmt.body, now, substitution(now)))
+            return block(*copies)
+        if values:
+            stmt = map_expressions(stmt, at_values)
+        return with_bodies(stmt, tuple([visit(b, values, at_values) for b in stmt.body_parts]))
+
+    size(root)
+    return visit(root, {}, lambda e: e)
 
 
 Pass = Callable[[Stmt], Stmt]
@@ -76,11 +100,13 @@ Pass = Callable[[Stmt], Stmt]
 
 def passes() -> list[tuple[str, Pass]]:
     """Every pass with its name, in order."""
+    from .pad import pad_pass
     from .partition import partition_pass
 
     return [
         ("simplify", simplify_pass),  # bounds must be in normal form to be compared
         ("partition", partition_pass),  # before unrolling, which needs constant bounds
+        ("pad", pad_pass),  # remainders are known now; the loops that it writes out are unrolled
         ("unroll", unroll_pass),
         ("simplify again", simplify_pass),  # what unrolling made constant
     ]

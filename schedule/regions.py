@@ -11,7 +11,7 @@ from typing import Any
 
 from tedsl.lang.definition import reads_of
 from tedsl.lang.errors import LoweringError
-from tedsl.lang.expr import Access, Axis, Const, Expr, substitute, walk
+from tedsl.lang.expr import Axis, Const, Expr, free_axes, reads_tensors, substitute
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import Known, lower, prove, simplify, upper
 from tedsl.lang.tensor import Dim
@@ -70,7 +70,7 @@ def intervals(frame: Frame, known: Known) -> dict[str, Interval]:
     for root in stage.roots:
         lo, extent = frame.bounds[root.name]
         value = simplify(local_value(stage, root.name, leaves, frame.sizes), inner)
-        moving = [a for a in ranges if any(n is a for n in walk(value))]
+        moving = [a for a in ranges if any(n is a for n in free_axes(value))]
         if not moving:
             result[root.name] = (simplify(lo + value, known), Const(1))
             continue
@@ -133,9 +133,9 @@ def _add_reads(found: list[tuple[Expr, Expr] | None], producer: StageState, read
             for d, index in enumerate(read.access.indices):
                 dim = as_expr(producer.tensor.shape[d])
                 index = substitute(index, mapping)
-                moving = [p for p in places.values() if any(n is p for n in walk(index))]
+                moving = [p for p in places.values() if any(n is p for n in free_axes(index))]
                 first = last = None
-                if not any(isinstance(n, Access) for n in walk(index)):
+                if not reads_tensors(index):
                     first, last = (lower(index, moving, inner), upper(index, moving, inner)) if moving else (index, index)
                 if first is None or last is None:
                     first, last = Const(0), simplify(dim - 1)

@@ -24,7 +24,7 @@ def _visit(stmt: Stmt, buffers: frozenset[Buffer], loops: tuple[For, ...]) -> No
     elif isinstance(stmt, For) and buffers and stmt.kind == "serial" and constant(stmt.extent) is not None:
         loops = (*loops, stmt)
     if loops:
-        used = [(cast(Buffer, a.tensor), a.indices) for e in expressions(stmt) for a in loads(e)]
+        used = [(cast(Buffer, a.tensor), a.indices) for a in loads(*expressions(stmt))]
         if isinstance(stmt, Store):
             used.append((stmt.buffer, stmt.indices))
         for buffer, indices in used:

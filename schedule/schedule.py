@@ -7,6 +7,7 @@ are names, so they work on copies and replays.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from tedsl.lang.errors import ScheduleError, here
@@ -172,6 +173,9 @@ class Schedule:
         state, made = cast(Any, rule)(self.state, *values, **known)
         step = Step(stage, primitive, tuple(args), dict(kwargs), location or here(), made)
         check(state, str(step))
+        if step.stage and made:  # the loops that it made know of it
+            stage_state = state.stage(step.stage)
+            state = state.updated(replace(stage_state, made_by=(*stage_state.made_by, *((n, step.call) for n in made))))
         self._past = (*self._past, (self.state, step))
         self.state = state
         return cast("tuple[str, ...]", made)
@@ -239,7 +243,26 @@ class Schedule:
         """A copy of `tensor` in `scope` (global, cache, register, shared), from which `readers` (stages or tensors, one or several) read.
 
         Returns the copy, a stage named after the tensor and the scope; its axes are `s[copy].axis`. Computed at the root (or where the tensor is)
-        until compute_at says otherwise.
+        until compute_at says otherwise. Raises ScheduleError when a reader does not read the tensor, or computes it.
+
+        L = f(A)    →    A.cache[i, k] = A[i, k];  L = f(A.cache)
+
+        >>> import tedsl as te
+        >>> i, k = te.axes("i k")
+        >>> A, L = te.tensor("A", (8, 30)), te.tensor("L"); L[i] = te.sum(A[i, k])
+        >>> s = te.create_schedule(L)
+        >>> copy = s.cache_read(A, "cache", L)
+        >>> s[copy].compute_at(s[L], i)
+        >>> print(s)
+        for i in 0..8:
+          A.cache: float32[1, 30] in cache
+          for k in 0..30:
+            A.cache[0, k] = A[i, k]
+          L.acc: float32[] in register
+          L.acc[] = 0.0
+          for k in 0..30:
+            L.acc[] = L.acc[] + A.cache[0, k]
+          L[i] = L.acc[]
         """
         given = readers if isinstance(readers, (list, tuple)) else [readers]
         (made,) = self._apply("", "cache_read", (self._tensor(tensor), scope, [self._stage(r) for r in given]))
@@ -249,7 +272,18 @@ class Schedule:
         """Compute `tensor` (or all tensors of a stage, or those of several stages, in a list) in `scope`, and copy the result to where it belongs.
 
         Returns the new tensor (a list for a list), a stage named after the tensor and the scope. It has the definition, with its axes and its
-        reduction; the old stage copies.
+        reduction; the old stage copies. Raises ScheduleError for recurrences, and when the reduction has been scheduled already.
+
+        L[i] = sum(…)    →    L.cache[i] = sum(…);  L[i] = L.cache[i]
+
+        >>> import tedsl as te
+        >>> i, k = te.axes("i k")
+        >>> A, L = te.tensor("A", (8, 30)), te.tensor("L"); L[i] = te.sum(A[i, k])
+        >>> s = te.create_schedule(L)
+        >>> s.cache_write(L, "cache")
+        <tensor L.cache(8,) float32>
+        >>> s["L.cache"].reduce_axis, s[L].reduce_axis
+        ((k,), ())
         """
         several = isinstance(tensor, (list, tuple))
         given = list(tensor) if several else [tensor]
@@ -260,7 +294,19 @@ class Schedule:
 
     def rfactor(self, tensor: Any, axis: Any, factor_axis: int = 0) -> Any:
         """Partial results of a reduction, one for each step of its loop `axis`: a new stage with that axis as its dimension `factor_axis`. `tensor`
-        then reduces over it. Returns the new tensor (a list when the stage computes several).
+        then reduces over it. Returns the new tensor (a list when the stage computes several). Raises ScheduleError when the axis is not reduced over.
+
+        L[i] = sum(A[i, k])    →    L.rf[k_o, i] = sum(A[i, …], axis=k_i);  L[i] = sum(L.rf[k_o, i], axis=k_o)
+
+        >>> import tedsl as te
+        >>> i, k = te.axes("i k")
+        >>> A, L = te.tensor("A", (8, 30)), te.tensor("L"); L[i] = te.sum(A[i, k])
+        >>> s = te.create_schedule(L)
+        >>> k_o, k_i = s[L].split(k, nparts=4)
+        >>> P = s.rfactor(L, k_o)
+        >>> P
+        <tensor L.rf(4, 8) float32>
+        >>> s[P].parallel(k_o)
         """
         stage = self._stage(tensor)
         kwargs = {} if factor_axis == 0 else {"factor_axis": encoded(factor_axis)}

@@ -72,6 +72,7 @@ class StageState:
     prefetches: tuple[tuple[str, str, int], ...] = ()
     tensorized: tuple[tuple[str, Any], ...] = ()
     is_output: bool = False
+    made_by: tuple[tuple[str, str], ...] = ()  # loops, and the steps that made them
     divides: bool = False  # whether tile factors are taken to divide (the cost model's convention)
 
     @property

@@ -86,7 +86,7 @@ def intrinsic(name: str, pattern: Tensor, code: str, header: str = "") -> Intrin
     >>> i = te.axes("i")
     >>> a, c = te.tensor("a", (4,)), te.tensor("c"); c[i] = a[i] * 2
     >>> te.intrinsic("twice", c, "for (int n = 0; n < 4; n++) ({c})[n * {c.0}] = 2 * ({a})[n * {a.0}];")
-    <intrinsic twice: c[i] = a[i] * 2>
+    <intrinsic twice: c[i] = a[i] * 2.0>
     """
     what = f"the intrinsic {name}"
     if not isinstance(pattern, Tensor) or pattern.is_input or pattern.definition is None:

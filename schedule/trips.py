@@ -4,7 +4,7 @@ SymPy expression.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,19 +29,13 @@ class Condition:
 Link = For | Condition
 
 
-def needs_symbols(exprs: Iterable[Expr]) -> list[Var]:
-    """The sizes in expressions."""
-    return [n for n in walk(*exprs) if isinstance(n, Var)]
-
-
 class Trips:
     """Counts of runs. `kept`: divisions that round (of the program's own extents); all others are of tiles, which are taken to divide."""
 
-    def __init__(self, symbolic: bool, kept: set[Expr], sizes: Sequence[Var]) -> None:
+    def __init__(self, symbolic: bool, kept: set[Expr]) -> None:
         self.symbolic, self.kept = symbolic, kept
         self.counts: dict[tuple[int, ...], tuple[tuple[Link, ...], Any]] = {}
         self.symbols: dict[str, Any] = {}
-        self.sizes = sizes
 
     def count(self, chain: tuple[Link, ...]) -> Any:
         """How often the body of `chain` runs."""

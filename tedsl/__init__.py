@@ -246,6 +246,10 @@ class _Package(ModuleType):
             value = getattr(value, name)
         super().__setattr__(name, value)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Functions that are sent to other processes by value bring their `te` along.
+        return import_module, (self.__name__,)
+
 
 sys.modules[__name__].__class__ = _Package
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from .lang import debug
 from .lang.errors import BuildError, here, locating
 from .lang.tensor import Tensor
 
@@ -59,7 +60,15 @@ def c_module(s: Schedule, args: Sequence[Tensor] | None, name: str | None = None
     from .backends.c.codegen import generate
     from .schedule.nest import make_nest
 
-    return generate(make_nest(s.state, args, s.several, check_indices), name or s.outputs[0].name, isa)
+    label = name or s.outputs[0].name
+    debug.report(2, f"{label}: schedule", s.history or "plain loops")
+    with debug.step(label, "lower"):
+        nest = make_nest(s.state, args, s.several, check_indices)
+    debug.report(3, f"{label}: loop nest", nest)
+    with debug.step(label, "generate C"):
+        module = generate(nest, label, isa)
+    debug.report(4, f"{label}: C", module.source)
+    return module
 
 
 def scheduled(what: Any, tuned: Any, sizes: dict[str, int]) -> Schedule:
@@ -74,7 +83,8 @@ def scheduled(what: Any, tuned: Any, sizes: dict[str, int]) -> Schedule:
 
         s = best_schedule(what, tuned) or auto_schedule(what)
     else:
-        s = auto_schedule(what)
+        with debug.step("te.build", "schedule"):
+            s = auto_schedule(what)
     return s.fixed(**sizes) if sizes else s
 
 

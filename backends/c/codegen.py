@@ -56,6 +56,8 @@ class _Generator:
         self.typedefs: set[tuple[str, int]] = set()
         self.vector_helpers: dict[str, str] = {}
         self.strides: dict[Buffer, tuple[int | Affine, ...]] = {}
+        self.offsets: dict[tuple[Buffer, tuple[Expr, ...]], Affine] = {}
+        self.places: dict[tuple[Buffer, tuple[Expr, ...]], str] = {}  # texts of elements
 
     # The module --------------------------------------------------------------------------------------------------------------------------
 
@@ -91,7 +93,7 @@ class _Generator:
         failed = "te_failed" in "\n".join(body)
         unused = ["(void)fault;"] if not any("fault[" in line or "fault)" in line or "(fault" in line for line in body) else []
         unused += ["(void)threads;"] if not self.openmp else []
-        used = {n for s in preorder(nest.stmt) for e in expressions(s) for n in walk(e)}
+        used = set(walk(*[e for s in preorder(nest.stmt) for e in expressions(s)]))
         buffers = {n.tensor for n in used if isinstance(n, Access)} | {s.buffer for s in preorder(nest.stmt) if isinstance(s, Store)}
         text = "\n".join(body)
         for key in (*nest.inputs, *nest.outputs, *self.sizes):
@@ -124,12 +126,17 @@ class _Generator:
 
     def offset(self, buffer: Buffer, indices: Sequence[Expr]) -> Affine:
         """The position of an element, counted in elements from the start of its buffer."""
+        key = buffer, tuple(indices)
+        found = self.offsets.get(key)
+        if found is not None:
+            return found
         if buffer not in self.strides:
             self.strides[buffer] = tuple(s if isinstance(s, int) else Affine.of(s) for s in strides_of(buffer))
         total = Affine({}, 0)
         for index, stride in zip(indices, self.strides[buffer], strict=True):
             form = Affine.of(index)
             total = total.plus(form, stride) if isinstance(stride, int) else total + form.times(stride)
+        self.offsets[key] = total
         return total
 
     def load(self, access: Access) -> str:
@@ -140,7 +147,14 @@ class _Generator:
             return str(self.locals[buffer].scalar(self.offset(buffer, indices)))
         if not buffer.shape and buffer.role == "temporary":
             return self.names.of(buffer, buffer.name)
-        return self.at(buffer, self.offset(buffer, indices))
+        key = buffer, tuple(indices)
+        found = self.places.get(key)
+        if found is None:
+            offset = self.offset(buffer, indices)
+            found = self.at(buffer, offset)
+            if offset.linear:  # what divides is printed by what is known here
+                self.places[key] = found
+        return found
 
     def at(self, buffer: Buffer, offset: Affine) -> str:
         self.scalars.known = self.known
@@ -237,7 +251,8 @@ class _Generator:
         lo = self.scalar(stmt.lo)
         end = self.scalar(simplify(stmt.lo + stmt.extent * stmt.step if stmt.step != 1 else stmt.lo + stmt.extent, self.known))
         step = f"{name}++" if stmt.step == 1 else f"{name} += {stmt.step}"
-        note = f"  /* {comment(stmt.origin)} */" if stmt.origin else ""
+        by = f": {stmt.step_from}" if stmt.step_from else ""
+        note = f"  /* {comment(stmt.origin + by)} */" if stmt.origin else ""
         known = self.known
         self.open(f"for (int64_t {name} = {lo}; {name} < {end}; {step})")
         self.lines[-1] += note

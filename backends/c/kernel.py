@@ -14,6 +14,7 @@ from tedsl.backends.c import cache, toolchain
 from tedsl.backends.c.arguments import Arguments, bind_sizes
 from tedsl.backends.c.module import CModule
 from tedsl.backends.c.runtime import LoadedKernel
+from tedsl.lang import debug
 from tedsl.lang.errors import BuildError, InternalError, OpenMPWarning, warn
 from tedsl.version import __version__
 
@@ -151,13 +152,15 @@ def _compiled(module: CModule) -> tuple[cache.Entry, bytes]:
     key = _key(module)
     found = cache.lookup(key, module.source)
     if found is not None:
+        debug.report(1, f"{module.name}: from the cache, {found[0].library}")
         return found
 
     def build(source: Path, library: Path) -> dict[str, Any]:
         return toolchain.compile_library(source, library, module.openmp, module.isa)
 
     try:
-        return cache.store(key, module.name, module.source, build)
+        with debug.step(module.name, "compile"):
+            return cache.store(key, module.name, module.source, build)
     except BuildError as e:
         kept = cache.keep_failed(module.name, key, module.source) if " failed on " in e.message else None
         if kept is None:

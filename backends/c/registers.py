@@ -86,7 +86,7 @@ def _collect(stmt: Stmt, buffer: Buffer, lane: For | None, generator: _Generator
     """Note the place of every access to `buffer` below `stmt`; False when one has none."""
     if isinstance(stmt, For) and stmt.kind == "vectorized" and generator.vectors.regular(stmt):
         lane = stmt
-    found = [a.indices for e in expressions(stmt) for a in loads(e) if cast(object, a.tensor) is buffer]
+    found = [a.indices for a in loads(*expressions(stmt)) if cast(object, a.tensor) is buffer]
     if isinstance(stmt, Store) and stmt.buffer is buffer:
         found.append(stmt.indices)
     for indices in found:

@@ -8,10 +8,10 @@ that needs it. A bool vector is a mask: integers of some width, all bits set or 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from tedsl.lang import dtypes
-from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Var, free_axes, substitute, walk
+from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Var, free_axes, reads_tensors, substitute, walk
 from tedsl.lang.functions import FUNCTIONS
 from tedsl.lang.integers import Affine, Known, constant_bounds, prove, simplify
 from tedsl.schedule.ir import Allocate, Block, Buffer, For, If, Stmt, Store, constant, preorder, substitute_axis
@@ -29,7 +29,10 @@ _BITS = {"bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^"}
 
 def mentions(e: Expr, axis: Axis) -> bool:
     """Whether an expression of the IR depends on a loop's axis."""
-    return any(a is axis for a in free_axes(e))
+    for a in free_axes(e):
+        if a is axis:
+            return True
+    return False
 
 
 STRIDED = 4  # the largest distance between lanes for which whole vectors are read and shuffled
@@ -50,6 +53,8 @@ class Vectors:
         self.locals: set[Buffer] = set()  # scalars inside of the loop: one for each lane
         self.depends: dict[Expr, bool] = {}
         self.shuffles: dict[tuple[str, str], str] = {}
+        self.cuts: dict[For, list[tuple[int, int]]] = {}
+        self.reads: dict[tuple[Expr, Axis, Expr, int], str] = {}  # elements at the same place have the same text
         self.replaced: dict[Access, str] = {}  # reads that are in a variable already
 
     # Which loops, which vectors ----------------------------------------------------------------------------------------------------------
@@ -60,6 +65,11 @@ class Vectors:
 
     def chunks(self, loop: For) -> list[tuple[int, int]]:
         """First value and lanes of each vector that a loop is cut into."""
+        if loop not in self.cuts:
+            self.cuts[loop] = self.cut(loop)
+        return self.cuts[loop]
+
+    def cut(self, loop: For) -> list[tuple[int, int]]:
         extent, start = constant(loop.extent), constant(loop.lo)
         assert extent is not None and start is not None
         kinds = {s.buffer.dtype for s in preorder(loop.body) if isinstance(s, Store)}
@@ -136,6 +146,9 @@ class Vectors:
 
     def varies(self, e: Expr) -> bool:
         """Whether a value differs between lanes."""
+        if not self.locals or not reads_tensors(e):
+            assert self.axis is not None
+            return mentions(e, self.axis)
         if e not in self.depends:
             for node in walk(e):
                 if node not in self.depends:
@@ -211,13 +224,15 @@ class Vectors:
 
     def address(self, buffer: Buffer, indices: Sequence[Expr]) -> tuple[int, Affine]:
         """Distance between lanes, and position of the first."""
-        if any(self.varies(i) and any(isinstance(n, Access) for n in walk(i)) for i in indices):
-            raise _Unfit
+        for i in indices:
+            if reads_tensors(i) and self.varies(i):
+                raise _Unfit
         form = self.g.offset(buffer, indices)
         assert self.axis is not None
         stride = form.terms.get(self.axis, 0)
-        form = form.without(self.axis).plus(Affine.of(self.base), stride)
-        if any(mentions(atom, self.axis) for atom in form.terms):
+        if stride:
+            form = form.without(self.axis).plus(Affine.of(self.base), stride)
+        if not form.linear and any(mentions(atom, self.axis) for atom in form.terms):
             raise _Unfit
         return stride, form
 
@@ -297,12 +312,19 @@ class Vectors:
         g = self.g
         if buffer in self.locals:
             return g.names.of((buffer, self.lanes), buffer.name)
+        assert self.axis is not None
+        key = e, self.axis, self.base, self.lanes
+        if key in self.reads and buffer not in g.locals:
+            return self.reads[key]
         stride, offset = self.address(buffer, e.indices)
         if buffer in g.locals:
             return self.variable(buffer, stride, offset)
         kind = self.of(buffer.dtype)
         if stride == 1:
-            return f"*(const {kind}_u *)&{self.at(buffer, offset)}"
+            text = f"*(const {kind}_u *)&{self.at(buffer, offset)}"
+            if offset.linear:  # what divides is printed by what is known here
+                self.reads[key] = text
+            return text
         if 2 <= abs(stride) <= STRIDED or stride == -1:
             return self.strided(buffer, stride, offset)
         items = ", ".join(self.at(buffer, offset + lane * stride) for lane in range(self.lanes))

@@ -90,7 +90,7 @@ _LIMITED = ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32")
 class Affine:
     """``sum(coefficient * atom) + constant``; immutable by convention. `terms` has no zero coefficients."""
 
-    __slots__ = ("constant", "terms")
+    __slots__ = ("_expr", "constant", "terms")
 
     def __init__(self, terms: dict[Expr, int], constant: int = 0) -> None:
         self.terms = terms
@@ -164,6 +164,11 @@ class Affine:
         """A d-th of it, where all coefficients and the constant are multiples of `d`."""
         return Affine({atom: c // d for atom, c in self.terms.items()}, self.constant // d)
 
+    @property
+    def linear(self) -> bool:
+        """Whether all its atoms are axes and sizes."""
+        return all(type(atom) is Axis or type(atom) is Var for atom in self.terms)
+
     def content(self) -> int:
         """The greatest common divisor of the coefficients, the constant apart; 0 when there are none."""
         return gcd(*self.terms.values())
@@ -183,6 +188,13 @@ class Affine:
 
     def expr(self) -> Expr:
         """The sum as an expression, the same for all ways to write it: ``8*io + ii + 3``, ``n - i - 1``."""
+        try:
+            return self._expr
+        except AttributeError:
+            self._expr = self._written()
+            return self._expr
+
+    def _written(self) -> Expr:
         terms, constant = self.sorted_terms(), self.constant
         if not terms:
             return integer(constant)

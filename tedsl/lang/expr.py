@@ -31,6 +31,8 @@ _E = TypeVar("_E", bound="Expr")
 _interned: weakref.WeakValueDictionary[tuple[Any, ...], Expr] = weakref.WeakValueDictionary()
 
 
+READS, SIZES, CHOICES = 1, 2, 4  # `Expr.has`: accesses; symbolic sizes; minimum, maximum or where
+
 if TYPE_CHECKING:
 
     class Operators:
@@ -76,9 +78,11 @@ else:
 class Expr(Operators):
     """Base of all nodes. `args` rebuilds the node; `children` are its operands; `dtype` is its (perhaps weak) type."""
 
-    __slots__ = ("__weakref__", "_free", "args", "dtype")
+    __slots__ = ("__weakref__", "_free", "args", "children", "dtype", "has")
     args: tuple[Any, ...]
+    children: tuple[Expr, ...]
     dtype: str
+    has: int  # what is in it: READS | SIZES | CHOICES
 
     def __new__(cls: type[_E], *args: Any) -> _E:
         key = (cls, *args)
@@ -86,6 +90,11 @@ class Expr(Operators):
         if node is None:
             node = object.__new__(cls)
             node.args = args
+            node.children = node._children()
+            has = node._is()
+            for child in node.children:
+                has |= child.has
+            node.has = has
             node.dtype = node._infer_dtype()
             # setdefault: another thread may have made the same node meanwhile
             node = cast("_E", _interned.setdefault(key, node))
@@ -94,9 +103,11 @@ class Expr(Operators):
     def _infer_dtype(self) -> str:
         raise TypeError(f"{type(self).__name__} is abstract")
 
-    @property
-    def children(self) -> tuple[Expr, ...]:
+    def _children(self) -> tuple[Expr, ...]:
         return ()
+
+    def _is(self) -> int:
+        return 0
 
     def with_children(self, children: tuple[Expr, ...]) -> Expr:
         """The same node over other operands."""
@@ -153,6 +164,8 @@ class Const(Expr):
             dtype = dtype or dtypes.of_scalar(value)
             value = value.item()
         dtype = dtype or dtypes.of_scalar(value)
+        if isinstance(value, str):  # as it stands in `args`
+            value = float.fromhex(value)
         value = bool(value) if dtype == "bool" else float(value) if dtypes.is_float(dtype) else int(value)
         # 0.0 == -0.0, 1 == 1.0 == True and nan != nan as dictionary keys: the hexadecimal text tells floats apart
         return Expr.__new__(cls, value.hex() if isinstance(value, float) else value, dtype)
@@ -196,6 +209,9 @@ class Var(Expr):
     def _infer_dtype(self) -> str:
         return "int"
 
+    def _is(self) -> int:
+        return SIZES
+
     name = property(lambda self: self.args[0])
     minimum = property(lambda self: self.args[1])
     multiple_of = property(lambda self: self.args[2])
@@ -209,11 +225,13 @@ class Access(Expr):
     def _infer_dtype(self) -> str:
         return self.tensor.dtype
 
+    def _is(self) -> int:
+        return READS
+
     tensor = cast("Tensor", property(lambda self: self.args[0]))
     indices = cast("tuple[Expr, ...]", property(lambda self: self.args[1]))
 
-    @property
-    def children(self) -> tuple[Expr, ...]:
+    def _children(self) -> tuple[Expr, ...]:
         return self.indices
 
     def with_children(self, children: tuple[Expr, ...]) -> Expr:
@@ -226,9 +244,18 @@ class Apply(Expr):
     __slots__ = ()
 
     def _infer_dtype(self) -> str:
-        from .functions import result_dtype
+        name, operands = self.args
+        key = (name, *[e.dtype for e in operands])
+        # whether a Python integer fits the type of the others is to be seen from its value
+        if "int" in key and any(kind != "int" for kind in key[1:]):
+            return _result_dtype(name, operands)
+        found = _result_dtypes.get(key)
+        if found is None:
+            found = _result_dtypes[key] = _result_dtype(name, operands)
+        return found
 
-        return result_dtype(self.function, self.operands)
+    def _is(self) -> int:
+        return CHOICES if self.args[0] in ("minimum", "maximum", "where") else 0
 
     def __bool__(self) -> bool:
         # Sequences of axes and shapes compare as in plain Python (`C.shape == (n, 5)`, `s[C].axis == (i, j)`): by name.
@@ -245,12 +272,20 @@ class Apply(Expr):
     function = cast(str, property(lambda self: self.args[0]))
     operands = cast("tuple[Expr, ...]", property(lambda self: self.args[1]))
 
-    @property
-    def children(self) -> tuple[Expr, ...]:
+    def _children(self) -> tuple[Expr, ...]:
         return self.operands
 
     def with_children(self, children: tuple[Expr, ...]) -> Expr:
         return Apply(self.function, children)
+
+
+_result_dtypes: dict[tuple[str, ...], str] = {}
+
+
+def _result_dtype(name: str, operands: tuple[Expr, ...]) -> str:
+    from .functions import result_dtype
+
+    return result_dtype(name, operands)
 
 
 class Cast(Expr):
@@ -263,8 +298,7 @@ class Cast(Expr):
 
     operand = cast(Expr, property(lambda self: self.args[1]))
 
-    @property
-    def children(self) -> tuple[Expr, ...]:
+    def _children(self) -> tuple[Expr, ...]:
         return (self.operand,)
 
     def with_children(self, children: tuple[Expr, ...]) -> Expr:
@@ -289,8 +323,7 @@ class Reduce(Expr):
     accumulator = cast("str | None", property(lambda self: self.args[4]))
     component = cast(int, property(lambda self: self.args[5]))
 
-    @property
-    def children(self) -> tuple[Expr, ...]:
+    def _children(self) -> tuple[Expr, ...]:
         return self.values if self.where is None else (*self.values, self.where)
 
     def with_children(self, children: tuple[Expr, ...]) -> Expr:
@@ -304,41 +337,66 @@ class Reduce(Expr):
 def walk(*roots: Expr) -> Iterator[Expr]:
     """Every distinct node below `roots`, operands before the nodes that use them, left to right."""
     seen: set[Expr] = set()
-    stack: list[tuple[Expr, bool]] = [(root, False) for root in reversed(roots)]
+    stack: list[Expr | None] = list(roots[::-1])
     while stack:
-        node, ready = stack.pop()
-        if ready:
-            yield node
+        node = stack.pop()
+        if node is None:  # what lies below this one is done
+            yield cast(Expr, stack.pop())
         elif node not in seen:
             seen.add(node)
-            stack.append((node, True))
-            stack.extend((child, False) for child in reversed(node.children))
+            if node.children:
+                stack += (node, None)
+                stack += node.children[::-1]
+            else:
+                yield node
 
 
-def rewrite(root: Expr, rule: Callable[[Expr], Expr | None], memo: dict[Expr, Expr] | None = None) -> Expr:
+def rewrite(root: Expr, rule: Callable[[Expr], Expr | None], memo: dict[Expr, Expr] | None = None, whole: type[Expr] | tuple[()] = ()) -> Expr:
     """`root` with `rule` applied to every node, operands first. A rule returns the replacement, or None to keep the node. Untouched subtrees
-    are shared; each distinct node is visited once (also over several calls with the same `memo`).
+    are shared; each distinct node is visited once (also over several calls with the same `memo`). What is `whole` is not looked into.
     """
     memo = {} if memo is None else memo
-    if root in memo:
-        return memo[root]
-    for node in walk(root):
-        if node in memo:
+    stack: list[Expr | None] = [root]
+    while stack:
+        node = stack.pop()
+        if node is None:  # what lies below this one is done
+            node = cast(Expr, stack.pop())
+            children = node.children
+            new = tuple([memo[child] for child in children])
+            rebuilt = node if _all_same(children, new) else node.with_children(new)
+        elif node in memo:
             continue
-        children = node.children
-        new = tuple(memo[child] for child in children)
-        same = all(a is b for a, b in zip(children, new, strict=True))
-        rebuilt = node if same else node.with_children(new)
+        elif node.children and not isinstance(node, whole):
+            stack += (node, None)
+            stack += node.children[::-1]
+            continue
+        else:
+            rebuilt = node
         replaced = rule(rebuilt)
         memo[node] = rebuilt if replaced is None else replaced
     return memo[root]
 
 
+def _all_same(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    """Whether two tuples of one length hold the very same objects."""
+    for x, y in zip(a, b):
+        if x is not y:
+            return False
+    return True
+
+
 def substitute(root: Expr, mapping: Mapping[Expr, Expr]) -> Expr:
     """`root` with each key of `mapping` (axes, or whole nodes) replaced. Bound axes must not clash: in resolved definitions they never do."""
+    return substitution(mapping)(root)
+
+
+def substitution(mapping: Mapping[Expr, Expr]) -> Callable[[Expr], Expr]:
+    """`substitute` by `mapping` for several expressions: what has been found for one is kept for the next."""
+    memo = dict(mapping)
     if all(isinstance(key, Axis) for key in mapping):
-        return _substitute(root, dict(mapping), set(mapping))
-    return rewrite(root, mapping.get, dict(mapping))
+        axes = set(mapping)
+        return lambda root: _substitute(root, memo, axes)
+    return lambda root: rewrite(root, mapping.get, memo)
 
 
 def _substitute(node: Expr, memo: dict[Expr, Expr], axes: set[Expr]) -> Expr:
@@ -349,7 +407,7 @@ def _substitute(node: Expr, memo: dict[Expr, Expr], axes: set[Expr]) -> Expr:
         if not axes.isdisjoint(free_axes(node)):
             children = node.children
             new = tuple([_substitute(child, memo, axes) for child in children])
-            if any(a is not b for a, b in zip(children, new, strict=True)):
+            if not _all_same(children, new):
                 found = node.with_children(new)
         memo[node] = found
     return found
@@ -361,6 +419,9 @@ def free_axes(root: Expr) -> tuple[Axis, ...]:
         return root._free
     except AttributeError:
         pass
+    if not root.children and not isinstance(root, Axis):
+        root._free = ()  # type: ignore[attr-defined]
+        return ()
     for node in walk(root):
         if hasattr(node, "_free"):
             continue
@@ -373,6 +434,11 @@ def free_axes(root: Expr) -> tuple[Axis, ...]:
                 found.pop(axis, None)
         node._free = tuple(found)
     return root._free
+
+
+def reads_tensors(root: Expr) -> bool:
+    """Whether there is an access in `root`."""
+    return bool(root.has & READS)
 
 
 def accesses(*roots: Expr) -> list[Access]:

@@ -136,14 +136,15 @@ def apply(name: str, *values: Any) -> Any:
     function = FUNCTIONS[name]
     if len(values) != function.arity:
         raise DefinitionError(f"{name} takes {function.arity} operand{'s' * (function.arity > 1)}, got {len(values)}", here())
-    from .tensor import Tensor
+    if not all([isinstance(v, (Expr, int, float)) for v in values]):
+        from .tensor import Tensor
 
-    if any(isinstance(v, Tensor) for v in values) and not any(isinstance(v, Expr) and not isinstance(v, (Const, Var)) for v in values):
-        from .arrays import elementwise
+        if any(isinstance(v, Tensor) for v in values) and not any(isinstance(v, Expr) and not isinstance(v, (Const, Var)) for v in values):
+            from .arrays import elementwise
 
-        return elementwise(name, values)
-    operands = tuple(as_expr(v) for v in values)
-    if name in _FOLD and all(isinstance(e, Const) and e.dtype == "int" for e in operands):
+            return elementwise(name, values)
+    operands = tuple([as_expr(v) for v in values])
+    if name in _FOLD and all([isinstance(e, Const) and e.dtype == "int" for e in operands]):
         return Const(_FOLD[name](*(e.value for e in operands)))  # type: ignore[attr-defined]
     if name == "negative" and isinstance(operands[0], Const) and operands[0].dtype == "float":
         return Const(-operands[0].value)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .affine import Affine
 from .expr import Axis, Expr
+from .sums import affine
 
 if TYPE_CHECKING:
     from .prove import Facts
@@ -25,6 +26,7 @@ class Known:
         "affines",
         "bounds",
         "conditions",
+        "extended",
         "facts",
         "intervals",
         "proofs",
@@ -32,6 +34,7 @@ class Known:
         "samples",
         "simplified",
         "spans",
+        "values",
     )
 
     def __init__(
@@ -42,19 +45,28 @@ class Known:
         # What has been found out under these assumptions.
         self.affines: dict[Expr, Affine] = {}
         self.simplified: dict[Expr, Expr] = {}
+        self.values: dict[Expr, Expr] = {}
         self.spans: dict[Expr, tuple[Affine, Affine] | None] = {}
         self.intervals: dict[Expr, Bounds] = {}
         self.bounds: dict[Any, Bounds] = {}
         self.proofs: dict[Any, bool] = {}
+        self.extended: dict[Any, Known] = {}
         self.facts: Facts | None = None
         self.samples: tuple[list[Sample], Iterator[Sample]] | None = None
 
     def with_(
         self, ranges: Mapping[Axis, tuple[int | Expr, int | Expr]] | None = None, conditions: Iterable[Expr] = ()
     ) -> Known:
-        """These assumptions and more; a range given again replaces the old one."""
-        result = Known({**self.ranges, **ranges} if ranges else self.ranges, (*self.conditions, *conditions))
-        if not ranges:
+        """These assumptions and more; a range given again replaces the old one. The same ones give the same object, with what it has found out."""
+        conditions = tuple(conditions)
+        key = (tuple(ranges.items()) if ranges else (), conditions)
+        result = self.extended.get(key)
+        if result is not None:
+            return result
+        result = self.extended[key] = Known({**self.ranges, **ranges} if ranges else self.ranges, (*self.conditions, *conditions))
+        if ranges:
+            result.spans = {axis: span for axis, span in self.spans.items() if axis not in ranges}  # they follow from their own ranges alone
+        else:
             result.spans, result.intervals = self.spans, self.intervals  # they follow from the ranges alone
         return result
 
@@ -73,7 +85,7 @@ class Known:
             found = (axis.lo, axis.extent)
         span = None
         if found is not None:
-            lo, extent = (Affine({}, v) if isinstance(v, int) else Affine.of(v) for v in found)
+            lo, extent = (Affine({}, v) if isinstance(v, int) else affine(v, None) for v in found)
             span = (lo, lo + extent - 1)
         self.spans[axis] = span
         return span

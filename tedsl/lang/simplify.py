@@ -5,15 +5,11 @@ Comparisons of integers become ``sum >= 0`` and are written back in reading orde
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from . import dtypes
 from .affine import FALSE, TRUE, Affine, integer, order
 from .expr import Access, Apply, Cast, Const, Expr, Reduce, rewrite
+from .known import Known
 from .sums import affine, is_apply, plus
-
-if TYPE_CHECKING:
-    from .known import Known
 
 _COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
 
@@ -226,7 +222,7 @@ def simplified(e: Expr, known: Known | None) -> Expr:
 def _in_values(e: Expr, known: Known | None) -> Expr:
     def rule(node: Expr) -> Expr | None:
         if isinstance(node, Access):
-            return Access(node.tensor, tuple(simplified(x, known) for x in node.indices))
+            return Access(node.tensor, tuple([simplified(x, known) for x in node.indices]))
         if isinstance(node, Apply) and node.args[0] == "where" and node.operands[0].dtype == "bool":
             condition, a, b = node.operands
             condition = conditioned(condition, known)
@@ -236,7 +232,7 @@ def _in_values(e: Expr, known: Known | None) -> Expr:
             return Apply("where", (condition, a, b))
         return None
 
-    return rewrite(e, rule)
+    return rewrite(e, rule, None if known is None else known.values, whole=Access)
 
 
 def simplify(e: Expr, known: Known | None = None) -> Expr:
@@ -244,8 +240,6 @@ def simplify(e: Expr, known: Known | None = None) -> Expr:
 
     Integer and bool expressions are simplified throughout; in a floating one, the indices and the conditions of `where` are.
     """
-    from .known import Known
-
     known = known or Known()
     found = known.simplified.get(e)
     if found is None:
@@ -255,6 +249,4 @@ def simplify(e: Expr, known: Known | None = None) -> Expr:
 
 def simplify_indices(e: Expr, known: Known | None = None) -> Expr:
     """The value `e` with every index and every condition of a `where` in it simplified; its own arithmetic is left as it is."""
-    from .known import Known
-
     return _in_values(e, known or Known())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from . import dtypes
 from .affine import FALSE, TRUE, ZERO, Affine, factors, integer, order, product, removed
-from .expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, walk
+from .expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, reads_tensors, walk
 
 if TYPE_CHECKING:
     from .known import Known
@@ -33,13 +33,28 @@ def affine(e: Expr, known: Known | None) -> Affine:
     cache = _free if known is None else known.affines
     found = cache.get(e)
     if found is None:
-        found = _affine(e, known)
+        free = _free.get(e) if known is not None else None
+        if known is not None and free is not None and free.linear:
+            found = _at_values(free, known)  # assumptions can only say what the axes in it are
+        else:
+            found = _affine(e, known)
         # what is kept for good must not keep the user's tensors
-        if known is not None or not any(isinstance(n, Access) for n in walk(e)):
+        if known is not None or not reads_tensors(e):
             if len(cache) > 8192:
                 cache.clear()
             cache[e] = found
     return found
+
+
+def _at_values(x: Affine, known: Known) -> Affine:
+    """`x` with the values of those of its axes that take one only."""
+    result = x
+    for atom, c in x.terms.items():
+        if type(atom) is Axis:
+            value = known.axis_value(atom)  # type: ignore[arg-type]
+            if not value.terms:
+                result = result.without(atom) + c * value.constant
+    return result
 
 
 def _affine(e: Expr, known: Known | None) -> Affine:

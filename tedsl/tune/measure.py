@@ -23,7 +23,7 @@ from tedsl.lang.errors import BuildError, CallIndexError, Error
 from tedsl.lang.expr import Access, walk
 from tedsl.lang.tensor import Tensor
 
-ENOUGH_SPREAD = 0.02
+ENOUGH_SPREAD, UNQUIET = 0.02, 0.2
 FEWEST, MOST = 7, 1000  # runs
 ENOUGH_SECONDS = 0.25
 CHUNK_SECONDS = 0.002
@@ -112,11 +112,15 @@ def measure(job: Job, phase: Any) -> dict[str, Any]:
     with timing(cores, threads) as mine:
         pin(mine)
         phase("timing")
-        samples = _samples(kernel, inputs, out, threads, job.best, min(job.timeout / 2, ENOUGH_SECONDS))
+        samples = _samples(kernel, inputs, out, threads, job.best, min(job.timeout / 4, ENOUGH_SECONDS))
+        if _spread(samples) > UNQUIET and not _hopeless(
+            samples, job.best
+        ):  # somebody else is busy: wait for better times
+            samples += _samples(kernel, inputs, out, threads, job.best, min(job.timeout / 4, 3 * ENOUGH_SECONDS))
     pin(cores)
     machine, cpu = identity()
     return {
-        "seconds": statistics.median(samples), "samples": len(samples), "spread": _spread(samples), "first": first, "threads": threads, "machine": machine,
+        "seconds": statistics.median(sorted(samples)[: (len(samples) + 1) // 2]), "samples": len(samples), "spread": _spread(samples), "first": first, "threads": threads, "machine": machine,
         "cpu": cpu, "compiler": toolchain.find().version}  # fmt: skip
 
 
@@ -137,7 +141,7 @@ def _samples(
         kernel.time(*inputs, out=out, threads=threads, repeat=1)  # warm: caches, the clock of the core, threads
         samples = list(kernel.time(*inputs, out=out, threads=threads, repeat=2, seconds=budget).samples)
         spent = sum(samples)
-        few = best is not None and min(samples) > HOPELESS * best
+        few = _hopeless(samples, best)
         while not few and spent < budget and len(samples) < MOST:
             if len(samples) >= FEWEST and spent > CHUNK_SECONDS and _spread(samples) <= ENOUGH_SPREAD:
                 break
@@ -146,6 +150,10 @@ def _samples(
             samples += more
             spent += sum(more)
     return samples
+
+
+def _hopeless(samples: Sequence[float], best: float | None) -> bool:
+    return best is not None and min(samples) > HOPELESS * best
 
 
 def _spread(samples: Sequence[float]) -> float:

@@ -21,6 +21,7 @@ class Trial:
     schedule, steps               the schedule: as Python, and with places for names
     source                        the hash of the kernel's source
     machine, cpu, compiler, version    where and with what it was measured
+    seconds                       the median of the faster half of the runs: what slows the others down is not the kernel
     samples, spread               how many runs were timed, and (third - first quartile) / median of them
     first, finished               seconds of the first run; time of day of the end, in seconds since 1970
     prepared                      seconds that the template and the compiler took

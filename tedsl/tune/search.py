@@ -30,6 +30,7 @@ class Candidate:
         self.forced = forced
         self.knobs: dict[str, Knob] = {}
         self.config: Config = {}
+        self.guess: Any = None  # what the model says of it
 
     @property
     def key(self) -> str:

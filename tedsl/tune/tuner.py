@@ -9,11 +9,8 @@ hears of it.
 from __future__ import annotations
 
 import json
-import math
 import os
-import pickle
 import shutil
-import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -30,9 +27,11 @@ from .cores import available
 from .measure import Job
 from .process import START_SECONDS, Child, Deadline, Died
 from .progress import Silent, make_progress
+from .ranking import Ranking
 from .report import Result
 from .rows import Trial
 from .search import KINDS, Candidate, GivenSearch, GridSearch, OptunaSearch, Search, make_search
+from .sending import pickled, workers_of
 from .store import Store
 from .template import Knob, Template, as_template
 from .worker import Made
@@ -41,12 +40,6 @@ MOST_BUILDERS = 4
 QUEUE = 4  # candidates that are built and wait to be measured
 FRUITLESS = 40  # candidates in a row that are known already, before the rest of the space is walked through
 GIVE_UP = 5000
-FAR_OFF = (
-    4.0  # a prediction this many times slower than the best is believed before it is known how good predictions are
-)
-NEAR = 1.3  # and no prediction is so good that this much could not be an accident
-PAIRS = 6  # measured candidates with a prediction, before it is known
-SKIPS = 300  # candidates in a row that are left out, before one is measured all the same
 
 
 def tune(template: Any, args: Any = (), *, trials: int = 100, store: Any = "tuning.db", search: str = "tpe", timeout: float = 20.0, seed: int | None = None,
@@ -92,6 +85,7 @@ class _Slot:
         self.candidate: Candidate | None = None
         self.search: Search | None = None
         self.made: Made | None = None
+        self.settled = False  # what comes of the candidate is known; only its process has to end it
         self.phase = "start"
         self.began = 0.0
         self.deadline = Deadline(START_SECONDS)
@@ -130,7 +124,7 @@ class _Run:
         self.data = None if data is None else list(data)
         self.sizes = dict(sizes or {})
         self.fingerprint = template.fingerprint()
-        self.pickled = _pickled(template)
+        self.pickled = pickled(template)
         self.executor, self.progress = executor, progress
         self.store = Store(store, template.reference, self.args_text)
         self.where = store
@@ -151,9 +145,9 @@ class _Run:
         self.followers: dict[str, list[tuple[Candidate, Search, Made, float]]] = {}
         self.active: set[str] = set()
         self.skipped: dict[str, Trial] = {}
-        self.fruitless = self.skips_in_row = 0
+        self.fruitless = 0
         self.measured = self.failed = self.duplicates = self.rejected = self.saved = 0
-        self.pairs: list[tuple[float, float]] = []
+        self.ranking = Ranking()
         self.started = time.monotonic()
         self.interrupted = False
         self.rest: Search | None = None
@@ -205,7 +199,7 @@ class _Run:
             self.machines = {(m, c) for m, _, c in [pool.who()]}
             self.capacity = 1
         else:
-            self.capacity = _workers_of(self.executor)
+            self.capacity = workers_of(self.executor)
             asked = [self.executor.submit(pool.who, n) for n in range(self.capacity)]
             self.machines = {(m, c) for m, _, c in (f.result() for f in asked)}
 
@@ -218,7 +212,7 @@ class _Run:
             self._spawn(slot)
 
     def _spawn(self, slot: _Slot) -> None:
-        slot.child, slot.candidate, slot.made, slot.phase = Child(), None, None, "start"
+        slot.child, slot.candidate, slot.made, slot.settled, slot.phase = Child(), None, None, False, "start"
         slot.deadline.restart(START_SECONDS)
 
     def _step(self) -> bool:
@@ -354,13 +348,16 @@ class _Run:
         elif kind == "ask":
             value = search.answer(candidate, message[1])
             slot.child.send(("stop",) if candidate.key in self.known else ("answer", value))
+        elif kind == "predicted":
+            candidate.guess = message[1]
+            slot.settled = not self._promising(candidate, search)
+            slot.child.send(("stop",) if slot.settled else ("go",))
         elif kind == "made":
             slot.made = message[1]
-            slot.child.send(
-                ("go",) if self._worth(candidate, search, message[1], time.monotonic() - slot.began) else ("stop",)
-            )
+            slot.settled = not self._worth(candidate, search, message[1], time.monotonic() - slot.began)
+            slot.child.send(("stop",) if slot.settled else ("go",))
         elif kind == "stopped":
-            if slot.made is None:  # while it was asking: the configuration is known
+            if not slot.settled:  # while it was asking: the configuration is known
                 self._repeated(candidate, search)
             self._free(slot)
         elif kind == "compiled":
@@ -378,7 +375,7 @@ class _Run:
             self._free(slot)
 
     def _free(self, slot: _Slot) -> None:
-        slot.candidate, slot.search, slot.made, slot.phase = None, None, None, "idle"
+        slot.candidate, slot.search, slot.made, slot.settled, slot.phase = None, None, None, False, "idle"
 
     def _crashed(self, slot: _Slot, how: str) -> None:
         if slot.candidate is None or slot.search is None:
@@ -419,8 +416,8 @@ class _Run:
 
     # Judging -----------------------------------------------------------------------------------------------------------------------------
 
-    def _worth(self, candidate: Candidate, search: Search, made: Made, spent: float) -> bool:
-        """Whether a candidate is to be compiled and measured. If not, everything about it is settled here."""
+    def _promising(self, candidate: Candidate, search: Search) -> bool:
+        """Whether code is to be generated for a candidate. If not, everything about it is settled here."""
         self._refresh()
         self._learn(candidate)
         if candidate.key in self.known:
@@ -430,47 +427,37 @@ class _Run:
             self.fruitless += 1
             search.forget(candidate)
             return False
+        guess = candidate.guess
+        if self.rank and candidate.forced is None and candidate.key not in self.stale:
+            if self.ranking.hopeless(guess, self._best_seconds()):
+                self.saved += 1
+                self.skipped[candidate.key] = self._blank(candidate, None)
+                search.tell(candidate, self.ranking.expected(guess))
+                return False
+        self.ranking.passed(guess)
+        return True
+
+    def _worth(self, candidate: Candidate, search: Search, made: Made, spent: float) -> bool:
+        """Whether a candidate is to be compiled and measured. If not, everything about it is settled here."""
         for row in self.stale.get(candidate.key, ()):
             if row.source == made.source:  # the template's text has changed, and its kernel has not
                 self.known[candidate.key] = row
                 self.counted.add(candidate.key)
                 self._repeated(candidate, search)
                 return False
+        if candidate.key in self.active:
+            self.fruitless += 1
+            search.forget(candidate)
+            return False
         if made.source in self.by_source:
             self._duplicate(candidate, search, made, spent, self.by_source[made.source])
             return False
         if made.source in self.followers:
             self.followers[made.source].append((candidate, search, made, spent))
             return False
-        reason = "" if candidate.forced is not None else self._hopeless(made)
-        if reason:
-            self.saved += 1
-            self.skips_in_row += 1
-            self.skipped[candidate.key] = self._blank(candidate, made)
-            expected = made.predicted * self._scale() if made.predicted is not None and self.pairs else None
-            search.tell(candidate, expected)
-            return False
-        self.skips_in_row = 0
         self.active.add(candidate.key)
         self.followers[made.source] = []
         return True
-
-    def _hopeless(self, made: Made) -> str:
-        """Why a candidate is not worth measuring by the cost model; "" when it is."""
-        if not self.rank or self.skips_in_row >= SKIPS or trusted(self.pairs) is False:
-            return ""
-        best = self._best_seconds()
-        if best is None:
-            return ""
-        if made.misfit:
-            return made.misfit
-        if made.predicted is None or not self.pairs:
-            return ""
-        times = made.predicted * self._scale() / best
-        return f"predicted to take {times:.1f} times as long as the best" if times > margin(self.pairs) else ""
-
-    def _scale(self) -> float:
-        return statistics.median(seconds / predicted for predicted, seconds in self.pairs)
 
     def _best_seconds(self) -> float | None:
         return min((r.seconds for r in self.known.values() if r.seconds is not None), default=None)
@@ -498,17 +485,11 @@ class _Run:
             fingerprint=self.fingerprint,
             version=__version__,
         )
+        if candidate.guess is not None:
+            row = replace(row, predicted=candidate.guess.seconds, why=candidate.guess.why)
         if made is None:
             return row
-        return replace(
-            row,
-            workload=made.workload,
-            schedule=made.schedule,
-            steps=made.steps,
-            source=made.source,
-            predicted=made.predicted,
-            why=made.why,
-        )
+        return replace(row, workload=made.workload, schedule=made.schedule, steps=made.steps, source=made.source)
 
     def _row(
         self, candidate: Candidate, search: Search, made: Made | None, spent: float, found: Mapping[str, Any]
@@ -531,7 +512,7 @@ class _Run:
         else:
             self.measured += 1
             if row.predicted and row.seconds:
-                self.pairs.append((row.predicted, row.seconds))
+                self.ranking.pairs.append((row.predicted, row.seconds))
         if row.source:
             self.by_source.setdefault(row.source, row)
             for follower in self.followers.pop(row.source, ()):
@@ -553,8 +534,11 @@ class _Run:
     def _write(self, candidate: Candidate, search: Search, row: Trial) -> None:
         self.store.add(row, candidate.knobs)
         self.known[row.key] = row
-        self.counted.add(row.key)
-        self.fruitless = 0
+        if row.kind == "duplicate":  # these are free
+            self.fruitless += 1
+        else:
+            self.counted.add(row.key)
+            self.fruitless = 0
         search.tell(candidate, row.seconds)
 
     # Knowing -----------------------------------------------------------------------------------------------------------------------------
@@ -578,8 +562,9 @@ class _Run:
                     self.known[row.key] = row
                     self.unlearned.append(row)
                     if row.predicted and row.seconds and row.kind == "measured":
-                        self.pairs.append((row.predicted, row.seconds))
-                self.counted.add(row.key)
+                        self.ranking.pairs.append((row.predicted, row.seconds))
+                if row.kind != "duplicate":
+                    self.counted.add(row.key)
             elif row.source:
                 self.stale.setdefault(row.key, []).append(row)
         self.seen_rows = len(rows)
@@ -610,60 +595,3 @@ class _Run:
             left_out=left_out,
             where=self.where,
         )
-
-
-def trusted(pairs: Sequence[tuple[float, float]]) -> bool | None:
-    """Whether (predicted, measured) pairs say that predictions are of use: None while there are few; else whether they order two candidates rightly
-    more often than not.
-    """
-    if len(pairs) < PAIRS:
-        return None
-    right = total = 0
-    for i, (p, s) in enumerate(pairs):
-        for q, t in pairs[:i]:
-            if abs(s - t) > 0.1 * min(s, t):
-                total += 1
-                right += (p < q) == (s < t) and p != q
-    return right >= 0.65 * total
-
-
-def margin(pairs: Sequence[tuple[float, float]]) -> float:
-    """How many times slower than the best a prediction has to be to be believed: two standard deviations of what predictions were off by."""
-    if len(pairs) < PAIRS:
-        return FAR_OFF
-    off = [math.log(seconds / predicted) for predicted, seconds in pairs]
-    middle = statistics.median(off)
-    spread = 1.5 * statistics.median(abs(x - middle) for x in off)  # of a normal distribution, whatever the outliers
-    return min(max(math.exp(2 * spread), NEAR), FAR_OFF)
-
-
-def _workers_of(executor: Any) -> int:
-    """How many calls an executor runs at once."""
-    count = getattr(executor, "_max_workers", None)
-    client = getattr(executor, "_client", None)
-    if count is None and client is not None:
-        count = sum(client.nthreads().values())
-    return max(1, int(count or 1))
-
-
-def _pickled(template: Template) -> bytes:
-    """The template for another process: by reference where it can be imported, by value (with cloudpickle) where not."""
-    module = getattr(template.function, "__module__", "__main__")
-    if module != "__main__":
-        try:
-            return pickle.dumps(template)
-        except (pickle.PicklingError, AttributeError, TypeError):
-            pass
-    try:
-        import cloudpickle
-    except ImportError as e:
-        raise TuneError(
-            f"the template {template.name} is defined in {module}, where another process cannot import it. Put it in a module of its own, or pip install cloudpickle ({e})",
-            here(),
-        ) from None
-    try:
-        return bytes(cloudpickle.dumps(template))
-    except Exception as e:
-        raise TuneError(
-            f"the template {template.name} cannot be sent to another process: {type(e).__name__}: {e}", here()
-        ) from e

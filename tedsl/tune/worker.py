@@ -4,7 +4,8 @@ parent → worker    ("template", pickled, args)            what the candidates 
                    ("build", core, compile)               run the template; answers follow as it asks
                    ("measure", Job)
                    ("answer", value), ("stop",), ("go",)
-worker → parent    ("phase", name), ("ask", Knob), ("made", Made), ("compiled", seconds), ("rejected", reason), ("failed", text), ("measured", dict)
+worker → parent    ("phase", name), ("ask", Knob), ("predicted", Guess), ("made", Made), ("compiled",), ("stopped",), ("rejected", reason),
+                       ("failed", text), ("measured", dict)
 """
 
 from __future__ import annotations
@@ -31,8 +32,17 @@ class _Stop(BaseException):
 
 
 @dataclass(frozen=True)
+class Guess:
+    """What the model says: seconds or None, why it cannot fit or "", and the terms."""
+
+    seconds: float | None
+    misfit: str
+    why: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Made:
-    """What a template and code generation gave. `program`: outputs, arguments and whether several, pickled."""
+    """What a template and code generation gave. `program`: outputs and arguments, pickled."""
 
     module: Any
     source: str
@@ -40,9 +50,6 @@ class Made:
     schedule: str
     steps: list[dict[str, Any]]
     program: bytes
-    predicted: float | None
-    misfit: str
-    why: dict[str, Any] = field(default_factory=dict)
 
 
 class _Asking(Knobs):
@@ -124,34 +131,47 @@ class _Builder:
         self.connection.send(("phase", "template"))
         s, args = result_of(self.template.name, self.template.function(_Asking(self.connection), *self.args))
         self.connection.send(("phase", "lowering"))
-        made = make(s, args, self.sizes)
+        nest, guess = foresee(s, args, self.sizes)
+        self.connection.send(("predicted", guess))
+        self._go_on()
+        made = make(s, args, nest, self.sizes)
         self.connection.send(("made", made))
-        if self.connection.recv()[0] == "stop":
-            raise _Stop
+        self._go_on()
         if compile_here:
             self.connection.send(("phase", "compiler"))
             compile_module(made.module)
         self.connection.send(("compiled",))
 
+    def _go_on(self) -> None:
+        if self.connection.recv()[0] == "stop":
+            raise _Stop
 
-def make(schedule: Any, args: Any, sizes: dict[str, int]) -> Made:
-    """The C module of a schedule and what is known of it before it is compiled."""
-    from tedsl.backends.c.codegen import generate
+
+def foresee(schedule: Any, args: Any, sizes: dict[str, int]) -> tuple[Any, Guess]:
+    """The loops of a schedule, and what the model says of them."""
     from tedsl.schedule.nest import make_nest
 
     from .predict import predict
-    from .workload import key_of, places_of
 
     nest = make_nest(schedule.state, args, schedule.several)
+    if not sizes:
+        return nest, Guess(*predict(schedule, nest))
+    fixed = schedule.fixed(**{k: v for k, v in sizes.items() if k in _unfixed(schedule)})
+    return nest, Guess(*predict(fixed, make_nest(fixed.state, None, fixed.several)))
+
+
+def make(schedule: Any, args: Any, nest: Any, sizes: dict[str, int]) -> Made:
+    """The C module of a schedule, and what tells it from others."""
+    from tedsl.backends.c.codegen import generate
+
+    from .workload import key_of, places_of
+
     module = generate(nest, schedule.outputs[0].name)
-    fixed = schedule.fixed(**{k: v for k, v in sizes.items() if k in _unfixed(schedule)}) if sizes else schedule
-    seconds, misfit, why = predict(fixed, make_nest(fixed.state, None, fixed.several) if sizes else nest)
     outputs, several = schedule.outputs, schedule.several
     program = pickle.dumps((outputs, None if args is None else tuple(args)))
     text = f"{module.name}\n{module.source}\n{module.isa}"
-    return Made(
-        module, hashlib.sha256(text.encode()).hexdigest()[:32], key_of(outputs, several, sizes), str(schedule.history), places_of(schedule), program,
-        seconds, misfit, why)  # fmt: skip
+    source = hashlib.sha256(text.encode()).hexdigest()[:32]
+    return Made(module, source, key_of(outputs, several, sizes), str(schedule.history), places_of(schedule), program)
 
 
 def _unfixed(schedule: Any) -> set[str]:
@@ -172,4 +192,4 @@ def _text(error: BaseException) -> str:
     return f"{name}{error}"[:2000]
 
 
-__all__ = ["Made", "compile_module", "main", "make"]
+__all__ = ["Guess", "Made", "compile_module", "main", "make"]

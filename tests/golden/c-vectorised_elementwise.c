@@ -76,7 +76,7 @@ int64_t C(const _Bool *restrict M,
           int32_t threads)
 {
     (void)fault; (void)threads;
-    for (int64_t i_o = 0; i_o < 6; i_o++) {  /* C.i_o */
+    for (int64_t i_o = 0; i_o < 6; i_o++) {  /* C.i_o: split("i", factor=16) */
         *(f32x8_u *)&C[16 * i_o] = te_pick_f32x8(__builtin_convertvector((*(const b8x8_u *)&M[16 * i_o] != 0), i32x8), ((te_maximum_f32x8(*(const f32x8_u *)&A[16 * i_o], ((0.0f) - (f32x8){0})) * 2.0f) + 1.0f), -*(const f32x8_u *)&A[16 * i_o]);
         *(f32x8_u *)&C[16 * i_o + 8] = te_pick_f32x8(__builtin_convertvector((*(const b8x8_u *)&M[16 * i_o + 8] != 0), i32x8), ((te_maximum_f32x8(*(const f32x8_u *)&A[16 * i_o + 8], ((0.0f) - (f32x8){0})) * 2.0f) + 1.0f), -*(const f32x8_u *)&A[16 * i_o + 8]);
     }

@@ -221,3 +221,30 @@ def test_every_apply_of_extents_has_a_count() -> None:
         for n in walk(*[e for p in st.state.parts for e in p.lhs])
     )
     assert np.isfinite(float(te.cost(s).operations))
+
+
+def test_what_will_not_fit_is_said() -> None:
+    machine = SimpleNamespace(vector_bytes=64, l1_bytes=32768, l2_bytes=2**21)
+    n, b1, b2 = te.var("n"), te.var("b1", multiple_of=4), te.var("b2", multiple_of=8)
+    A, B, C = te.tensor("A", (n, n)), te.tensor("B", (n, n)), te.tensor("C")
+    C[i, j] = te.sum(A[i, k] * B[j, k])
+    s = te.create_schedule(C)
+    io, jo, ii, ji = s[C].tile(i, j, b1, b2)
+    s[s.cache_read(A, "cache", C)].compute_at(s[C], io)
+    s[s.cache_read(B, "cache", C)].compute_at(s[C], jo)
+    cost = te.cost(s)
+    assert cost.problems(machine, n=256) == []
+    assert cost.problems(machine, n=256, b1=16, b2=16) == []
+    (problem,) = cost.problems(machine, n=1024)  # the lecture's panels: b1 + b2 < 8 would be needed
+    assert (
+        "hold 49152 bytes (4096*b1 + 4096*b2) even with b1=4, b2=8, so that no b1, b2 will do, and L1 32768" in problem
+    )
+    assert "They fit L2 (2097152 bytes)" in problem and "split the loop that is reduced over" in problem
+    (problem,) = cost.problems(machine, n=4096, b1=256, b2=256)
+    assert "hold 8388608 bytes, and L1 32768. They do not fit L2" in problem
+    A, B, C, s = matmul(64, 64, 8)
+    Cr = s.cache_write(C, "register")
+    io, jo, _ii, _ji = s[C].tile(i, j, 12, 48)
+    s[Cr].compute_at(s[C], jo)
+    (problem,) = te.cost(s).problems(machine)
+    assert "the register tiles hold 2304 bytes, and the vector registers 2048" in problem

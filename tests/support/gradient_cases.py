@@ -199,6 +199,15 @@ def parts_that_overlap() -> tuple[Any, Any]:
 
 
 @case
+def gather_in_a_recurrence() -> tuple[Any, Any]:
+    X, W, S = real("X", 5, 2), real("W", 3, 2), real("S", 5, 2)
+    I = te.tensor("I", (5,), "int64")
+    S[0, j] = X[0, j]
+    S[t, j] = te.where(X[t, j] > 0, S[t - 1, j] * W[I[t], j], te.maximum(S[t - 1, j], 0.0) + W[I[t], 0])
+    return S, [X, W]
+
+
+@case
 def several_results() -> tuple[Any, Any]:
     A = real("A", 3, 4)
     p, q = te.compute((3, 4), lambda i, j: (te.sin(A[i, j]), A[i, j] * A[i, 0]), name="pair")

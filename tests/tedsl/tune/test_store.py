@@ -1,0 +1,122 @@
+"""Rows and stores: nothing is lost, nothing is disturbed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import tedsl as te
+from tedsl.tune import merge
+from tedsl.tune.machine import identity
+from tedsl.tune.rows import Trial
+from tedsl.tune.store import Store, read
+from tedsl.tune.template import Knob
+
+
+def row(**fields):
+    given = {"config": {"a": 1}, "seconds": 1.0, "template": "m:f", "args": "[8]", "machine": identity()[0], "finished": 1.0}
+    return Trial(**{**given, **fields})
+
+
+def test_rows_come_back_as_they_were(tmp_path):
+    path = tmp_path / "t.db"
+    store = Store(path, "m:f", "[8]")
+    rows = [
+        row(config={"a": 1, "b": (1, 2), "c": None, "d": "x", "e": True}, why={"operations": 8}),
+        row(config={"a": 2}, seconds=None, error="crash: …", kind="failed", finished=2.0),
+    ]
+    for r in rows:
+        store.add(r, {})
+    assert store.rows() == rows == read(path)
+    assert store.rows() == rows  # nothing twice
+    store.close()
+
+
+def test_a_store_is_optunas(tmp_path):
+    optuna = pytest.importorskip("optuna")
+    path = tmp_path / "t.db"
+    store = Store(path, "m:f", "[8]")
+    store.add(row(config={"v": 4, "n": 3}), {"v": Knob("v", (4, 8)), "n": Knob("n", None, 1, 9)})
+    store.add(row(config={"v": 8, "n": 3}, seconds=0.5), {"v": Knob("v", (4, 8)), "n": Knob("n", None, 1, 9)})
+    study = optuna.load_study(study_name="m:f[8]", storage=f"sqlite:///{path}")
+    assert study.best_params == {"v": 8, "n": 3} and study.best_value == 0.5
+    # a knob with another value: Optuna's studies cannot take that in, the store can
+    store.add(row(config={"v": 6, "n": 3}, seconds=0.4), {"v": Knob("v", (4, 6, 8)), "n": Knob("n", None, 1, 9)})
+    assert [r.config["v"] for r in store.mine()] == [4, 8, 6]
+    store.close()
+
+
+def test_two_processes_write_to_one_store(tmp_path):
+    code = """
+        import sys
+        from tedsl.tune.rows import Trial
+        from tedsl.tune.store import Store
+        store = Store("t.db", "m:f", "[8]")
+        for n in range(15):
+            store.add(Trial({"a": n, "who": sys.argv[1]}, seconds=1.0, template="m:f", args="[8]", finished=float(n)), {})
+    """
+    env = {**os.environ, "PYTHONSAFEPATH": "1"}
+    started = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), who], cwd=tmp_path, env=env) for who in "xy"]
+    assert [p.wait(120) for p in started] == [0, 0]
+    rows = read(tmp_path / "t.db")
+    assert sorted((r.config["who"], r.config["a"]) for r in rows) == [(w, n) for w in "xy" for n in range(15)]
+
+
+def test_merge_writes_each_row_once(tmp_path):
+    for name, numbers in (("a.db", (1, 2)), ("b.db", (2, 3))):
+        store = Store(tmp_path / name, "m:f", "[8]")
+        for n in numbers:
+            store.add(row(config={"a": n}, finished=float(n)), {})
+        store.close()
+    into = tmp_path / "all.db"
+    assert merge([tmp_path / "a.db", tmp_path / "b.db"], into) == (3, 1)
+    assert merge([tmp_path / "a.db"], into) == (0, 2)
+    assert [r.config["a"] for r in read(into)] == [1, 2, 3]
+
+
+def test_results_of_other_machines_are_left_out(tmp_path):
+    path = tmp_path / "t.db"
+    store = Store(path, "m:f", "[8]")
+    store.add(row(config={"a": 1}), {})
+    store.add(row(config={"a": 2}, seconds=0.1, machine="elsewhere"), {})
+    store.add(row(config={"a": 3}, template="m:g"), {})
+    assert te.load_results(path, template="f").best.config == {"a": 1}
+    assert te.load_results(path, template="m:f", machine="any").best.config == {"a": 2}
+    assert te.load_results(path, template="f", args=(8,), machine="elsewhere").best.config == {"a": 2}
+    assert te.load_results(path, args=8).trials and not te.load_results(path, args=9).trials
+    with pytest.raises(te.TuneError, match="several templates"):
+        te.load_results(path).best
+    store.close()
+
+
+def test_stores_that_are_none(tmp_path):
+    with pytest.raises(te.TuneError, match="does not exist"):
+        te.load_results(tmp_path / "no.db")
+    assert not (tmp_path / "no.db").exists()
+    with pytest.raises(te.TuneError, match="there is no folder"):
+        Store(tmp_path / "no" / "t.db", "m:f", "[]")
+    with pytest.raises(te.TuneError, match="it is a folder"):
+        Store(tmp_path, "m:f", "[]")
+    with pytest.raises(te.TuneError, match="a path, a URL"):
+        Store(3, "m:f", "[]")
+    (tmp_path / "text.db").write_text("this is no database, and long enough to be seen as none" * 20)
+    with pytest.raises(te.TuneError, match="not a database"):
+        Store(tmp_path / "text.db", "m:f", "[]")
+    with pytest.raises(te.TuneError, match="not a database"):
+        te.load_results(tmp_path / "text.db")
+
+
+def test_memory_keeps_rows_for_itself():
+    store = Store(None, "m:f", "[8]")
+    store.add(row(), {})
+    assert store.mine() == [row()]
+
+
+def test_a_row_of_a_later_version_is_read():
+    found = Trial.from_json({**row().to_json(), "something new": 3})
+    assert found == row()
+    with pytest.raises(ValueError, match="no row"):
+        Trial.from_json({"seconds": 3})

@@ -1,0 +1,286 @@
+"""The tuner: good candidates are found, bad ones are rows, and nothing is done twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tedsl as te
+from tedsl.tune.pool import Children, measure_job
+from tedsl.tune.worker import foresee, make
+
+pytest.importorskip("optuna")
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def templates(monkeypatch, tmp_path):
+    """The module of templates, importable here and in child processes; the current folder is an empty one."""
+    monkeypatch.syspath_prepend(str(HERE))
+    monkeypatch.chdir(tmp_path)
+    sys.modules.pop("tuned_templates", None)
+    yield importlib.import_module("tuned_templates")
+    sys.modules.pop("tuned_templates", None)
+
+
+def test_a_search_ends_with_a_kernel_and_a_report(templates, rng, monkeypatch):
+    result = te.tune(templates.matmul, (24,), trials=6, store="t.db", search="grid", rank=False)
+    assert result.measured == 6 == len(result.trials) and not result.interrupted
+    a, b = (rng.standard_normal((24, 24)).astype("float32") for _ in range(2))
+    np.testing.assert_allclose(te.build(*result.best.apply())(a, b), a @ b.T, rtol=1e-4, atol=1e-4)
+    best = result.best
+    assert best.samples > 1 and best.machine and best.compiler and best.version and best.source and best.workload
+    text = str(result)
+    assert "6 trials, 6 successful" in text and 's.cache_write("C", "register")' in text and "GFLOP/s" in text
+
+    # The same again, from the store alone; and by what it computes, whatever the names
+    assert te.tune(templates.matmul, (24,), trials=6, store="t.db", search="tpe").measured == 0
+    X, Y, Z = te.tensor("X", (24, 24)), te.tensor("Y", (24, 24)), te.tensor("Z")
+    p, q, r = te.axes("p q r")
+    Z[p, q] = te.sum(X[p, r] * Y[q, r])
+    tuned = te.build(Z, tuned="t.db")
+    assert "Z_register" in tuned.source or "register" in tuned.source
+    np.testing.assert_allclose(tuned(a, b), a @ b.T, rtol=1e-4, atol=1e-4)
+
+    @te.op(tuned="t.db")
+    def product(A, B):
+        C = te.tensor("C")
+        C[p, q] = te.sum(A[p, r] * B[q, r])
+        return C
+
+    np.testing.assert_allclose(product(a, b), a @ b.T, rtol=1e-4, atol=1e-4)
+
+
+def test_bad_candidates_are_rows(templates):
+    result = te.tune(templates.bad, (16,), trials=6, store="t.db", search="grid", timeout=60)
+    assert result.best.config == {"kind": "good"}
+    errors = {t.config["kind"]: t.error for t in result.trials if t.error}
+    assert set(errors) == {"illegal", "crash", "error", "memory"}
+    assert "factor is 0" in errors["illegal"] and errors["crash"].startswith("crash: ") and "SIGABRT" in errors["crash"]
+    assert "what a template may raise" in errors["error"] and "tuned_templates.py" in errors["error"]
+    assert "out of memory" in errors["memory"] and result.counts["rejected"] == 1
+    again = te.tune(templates.bad, (16,), trials=6, store="t.db", search="grid")
+    assert again.measured == 0 and again.counts["failed"] == 0 and len(again.trials) == 5
+
+
+def test_a_hanging_template_is_a_row(templates):
+    result = te.tune(templates.sleepy, (16,), trials=2, store=None, search="grid", timeout=3)
+    assert result.best.config == {"seconds": 0}
+    assert [t.error for t in result.trials if t.error] == ["timeout: the template took longer than 3 s"]
+
+
+def test_duplicates_by_source_are_measured_once(templates):
+    result = te.tune(templates.same, (32,), trials=3, store="t.db", search="grid", rank=False)
+    assert result.measured == 2 and result.counts["duplicates"] == 1 and len(result.trials) == 3
+    seconds = {t.config["which"]: t.seconds for t in result.trials}
+    assert seconds[1] == seconds[2]
+
+
+def test_another_value_of_a_knob_measures_only_what_is_new(tmp_path, monkeypatch):
+    text = """
+        import tedsl as te
+        @te.template
+        def f(cfg, n):
+            i = te.axes("i")
+            A, B = te.tensor("A", (n,)), te.tensor("B")
+            B[i] = A[i] + 1
+            s = te.create_schedule(B)
+            s[B].split(i, factor=cfg.choice("f", FACTORS))
+            return s, [A, B]
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    measured = []
+    for factors in ("[4, 8]", "[4, 8, 16]"):
+        (tmp_path / "growing_template.py").write_text(textwrap.dedent(text).replace("FACTORS", factors))
+        spec = importlib.util.spec_from_file_location("growing_template", tmp_path / "growing_template.py")
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "growing_template", module)
+        spec.loader.exec_module(module)
+        result = te.tune(module.f, (64,), trials=10, store="t.db", search="grid", rank=False)
+        measured.append(result.measured)
+    assert measured == [2, 1] and len(result.trials) == 3
+
+
+def test_searches_end_when_there_is_nothing_more(templates):
+    for search in ("tpe", "random", "evolutionary"):
+        result = te.tune(templates.same, (32,), trials=50, store="t.db", search=search, seed=1)
+        assert len(result.trials) == 3
+
+
+def test_sizes_without_numbers(templates):
+    result = te.tune(templates.symbolic, (), trials=2, store="t.db", search="grid", sizes={"n": 100}, rank=False)
+    assert result.measured == 2
+    failed = te.tune(templates.symbolic, (), trials=2, store=None, search="grid", rank=False)
+    assert all("te.tune(…, sizes={'n': …})" in t.error for t in failed.trials)
+
+
+def test_indices_are_drawn_within_range(templates):
+    result = te.tune(templates.gather, (7,), trials=2, store=None, search="grid", rank=False)
+    assert [t.error for t in result.trials] == [None, None]
+    data = [np.zeros((7, 3), "float32"), np.arange(5)]
+    assert te.tune(templates.gather, (7,), trials=1, store=None, data=data).measured == 1
+
+
+def test_what_cannot_be_tuned(templates):
+    with pytest.raises(te.TuneError, match="trials=0"):
+        te.tune(templates.same, (8,), trials=0)
+    with pytest.raises(te.TuneError, match="search='none'"):
+        te.tune(templates.same, (8,), search="none")
+    with pytest.raises(te.TuneError, match="timeout=0"):
+        te.tune(templates.same, (8,), timeout=0)
+    with pytest.raises(te.TuneError, match="kept in the store, so they are numbers"):
+        te.tune(templates.same, (object(),))
+    with pytest.raises(te.TuneError, match="none of 1 trials was successful: "):
+        te.tune(templates.same, (0.5,), trials=1, store=None).best  # noqa: B018
+    assert not Path("tuning.db").exists()
+
+
+def test_templates_that_cannot_be_imported_travel_by_value():
+    pytest.importorskip("cloudpickle")
+
+    @te.template
+    def local(cfg, n):
+        i = te.axes("i")
+        A, B = te.tensor("A", (n,)), te.tensor("B")
+        B[i] = A[i] + cfg.choice("c", [1, 2])
+        return te.create_schedule(B), [A, B]
+
+    assert te.tune(local, (8,), trials=2, store=None, search="grid").measured == 2
+
+
+# Kernels that are no good -------------------------------------------------------------------------------------------
+
+
+def job(timeout=60.0, change=lambda source: source):
+    from tedsl.tune.measure import Job
+
+    i = te.axes("i")
+    A, B = te.tensor("A", (16,)), te.tensor("B")
+    B[i] = A[i] * 2
+    s = te.create_schedule(B)
+    nest, _ = foresee(s, [A, B], {})
+    made = make(s, [A, B], nest, {})
+    source = change(made.module.source)
+    module = dataclasses.replace(made.module, source=source)
+    return Job(module, made.workload, made.program, {}, timeout)
+
+
+@pytest.fixture
+def children():
+    found = Children()
+    yield found
+    found.end()
+
+
+def test_kernels_are_checked_and_timed(children):
+    found = measure_job(job(), children)
+    assert found["seconds"] > 0 and found["samples"] > 2 and found["threads"] == 1
+    assert len(children.idle) == 1
+
+
+def test_a_kernel_that_computes_something_else_is_found_out(children):
+    def lie(source):
+        head, two, tail = source.rpartition("2.0")
+        return head + "2.5" + tail
+
+    assert "wrong answer: B[0] is" in measure_job(job(change=lie), children)["error"]
+
+
+def begin_of_body(statement):
+    def change(source):
+        at = source.index("{", source.index("_call("))
+        return source[: at + 1] + statement + source[at + 1 :]
+
+    return change
+
+
+def test_a_kernel_that_never_ends(children):
+    found = measure_job(job(2.0, begin_of_body('for (;;) __asm__ volatile("");')), children)
+    assert found["error"] == "timeout: the kernel took longer than 2 s" and not children.idle and not children.busy
+
+
+def test_a_kernel_that_crashes(children):
+    found = measure_job(job(60.0, begin_of_body("__builtin_trap();")), children)
+    assert found["error"].startswith("crash: the process of the kernel died: it was ended by SIG")
+
+
+def test_a_kernel_that_does_not_compile(children):
+    found = measure_job(job(60.0, begin_of_body("this is no C;")), children)
+    assert "failed on" in found["error"]
+    assert "seconds" in measure_job(job(), children)  # the process is in order
+
+
+def test_a_kernel_that_wants_too_much_memory(children):
+    wanted = dataclasses.replace(job(60.0, begin_of_body("return -1;")), memory=2**30)
+    assert "memory" in measure_job(wanted, children)["error"]
+
+
+# Interrupted --------------------------------------------------------------------------------------------------------
+
+
+def test_killed_at_any_moment_it_goes_on(templates, tmp_path):
+    code = "import tuned_templates as t, tedsl as te; te.tune(t.matmul, (16,), trials=6, store='k.db', search='grid', rank=False)"
+    env = {**os.environ, "PYTHONPATH": str(HERE), "PYTHONSAFEPATH": "1"}
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=env)
+    until = time.monotonic() + 120
+    kept = 0
+    while kept < 2 and time.monotonic() < until and process.poll() is None:
+        time.sleep(0.02)
+        try:
+            kept = len(te.load_results("k.db").trials)
+        except te.TuneError:
+            pass
+    process.kill()
+    process.wait()
+    kept = len(te.load_results("k.db").trials)
+    assert kept >= 2
+    result = te.tune(templates.matmul, (16,), trials=6, store="k.db", search="grid", rank=False)
+    assert result.measured == 6 - kept and len(result.trials) == 6
+
+
+def test_interrupted_it_returns_what_it_has(templates, tmp_path):
+    code = """
+        import pickle, sys
+        import tuned_templates as t, tedsl as te
+        r = te.tune(t.sleepy, (16,), trials=2, store=None, search="grid", timeout=600)
+        print(r.interrupted, r.best.config, len(r.trials))
+    """
+    env = {**os.environ, "PYTHONPATH": str(HERE), "PYTHONSAFEPATH": "1"}
+    ready = tmp_path / "ready.db"
+    code = textwrap.dedent(code).replace("store=None", f"store={str(ready)!r}")
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True)
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        time.sleep(0.05)
+        try:
+            if te.load_results(ready).trials:
+                break
+        except te.TuneError:
+            continue
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert out.strip() == "True {'seconds': 0} 1"
+
+
+def test_pictures(templates, tmp_path):
+    pytest.importorskip("matplotlib")
+    result = te.tune(templates.matmul, (16,), trials=4, store="t.db", search="grid", rank=False)
+    result.plot("t.png", knobs=("v2", "v1"))
+    assert Path("t.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" == result._repr_png_()[:8]
+    assert result.plot().axes
+    with pytest.raises(te.TuneError, match="two knobs of v1, v2"):
+        result.plot("x.png", knobs=("a", "b"))
+    with pytest.raises(te.TuneError, match="cannot be written"):
+        result.plot(tmp_path / "no" / "t.png")
+    assert pickle.loads(pickle.dumps(result.trials[0])).config == result.trials[0].config

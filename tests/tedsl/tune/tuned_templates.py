@@ -1,0 +1,83 @@
+"""Templates for the tests of the tuner: other processes import them by name."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import tedsl as te
+
+i, j, k = te.axes("i j k")
+
+
+@te.template
+def matmul(cfg, n):
+    A, B, C = te.tensor("A", (n, n)), te.tensor("B", (n, n)), te.tensor("C")
+    C[i, j] = te.sum(A[i, k] * B[j, k])
+    s = te.create_schedule(C)
+    v1, v2 = cfg.choice("v1", [1, 2, 4]), cfg.choice("v2", [4, 8])
+    Cr = s.cache_write(C, "register")
+    _, jo, ii, ji = s[C].tile(i, j, v1, v2)
+    s[C].vectorize(ji)
+    s[C].unroll(ii)
+    s[Cr].compute_at(s[C], jo)
+    s[Cr].reorder(k, i, j)
+    s[Cr].vectorize(j)
+    s[Cr].unroll(i)
+    return s, [A, B, C]
+
+
+@te.template
+def bad(cfg, n):
+    kind = cfg.choice("kind", ["good", "illegal", "crash", "error", "refused", "memory"])
+    A, B = te.tensor("A", (n,)), te.tensor("B")
+    B[i] = A[i] * 2
+    s = te.create_schedule(B)
+    if kind == "illegal":
+        s[B].split(i, factor=0)
+    if kind == "crash":
+        os.abort()
+    if kind == "error":
+        raise RuntimeError("what a template may raise")
+    if kind == "memory":
+        raise MemoryError
+    cfg.require(kind != "refused")
+    return s, [A, B]
+
+
+@te.template
+def sleepy(cfg, n):
+    time.sleep(cfg.choice("seconds", [0, 1000]))
+    A, B = te.tensor("A", (n,)), te.tensor("B")
+    B[i] = A[i] + 1
+    return te.create_schedule(B), [A, B]
+
+
+@te.template
+def same(cfg, n):
+    """Three configurations, two kernels."""
+    A, B = te.tensor("A", (n,)), te.tensor("B")
+    B[i] = A[i] + 1
+    s = te.create_schedule(B)
+    s[B].split(i, factor={1: 4, 2: 4, 3: 8}[cfg.choice("which", [1, 2, 3])])
+    return s, [A, B]
+
+
+@te.template
+def symbolic(cfg):
+    n = te.var("n")
+    A, B = te.tensor("A", (n,)), te.tensor("B")
+    B[i] = A[i] + 1
+    s = te.create_schedule(B)
+    s[B].split(i, factor=cfg.choice("f", [4, 8]))
+    return s, [A, B]
+
+
+@te.template
+def gather(cfg, n):
+    T, idx, E = te.tensor("T", (n, 3)), te.tensor("idx", (5,), "int64"), te.tensor("E")
+    E[i, j] = T[idx[i], j]
+    s = te.create_schedule(E)
+    if cfg.boolean("parallel"):
+        s[E].parallel(i)
+    return s, [T, idx, E]
