@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from tedsl.lang.errors import LoweringError, ScheduleError
 from tedsl.lang.tensor import Tensor
 
+from ..nest import make_nest
 from ..schedule import Schedule, create_schedule
 from .contraction import contraction
 from .elementwise import elementwise
@@ -69,6 +70,8 @@ def attempt(schedule: Schedule, rule: Callable[[], bool]) -> bool:
     before = len(schedule.history)
     try:
         if rule():
+            if any(stage.reduction is not None and stage.reduction.where is not None for stage in schedule.state.stages):
+                make_nest(schedule.state, None, schedule.several)  # a condition may leave registers without constant places
             return True
     except (ScheduleError, LoweringError):
         pass

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tedsl.lang.expr import Access, Apply, Axis, free_axes, walk
+from tedsl.lang.expr import Access, Apply, Axis, Expr, free_axes, walk
+from tedsl.lang.integers import conjuncts
 from tedsl.lang.tensor import Tensor
 
 from ..schedule import Schedule, StageHandle
@@ -17,6 +18,7 @@ from .facts import LARGE, Facts, View, count, seen
 from .fusion import into_reader
 
 ENOUGH = 8  # steps of a parallel loop
+WRITTEN_OUT = 8  # steps of the innermost loop of a reduction, if there are others around it, that are written out
 UNROLL = 4  # steps of the reduction written out
 SCATTERED = 1 << 15  # elements of an operand from which its rows, however contiguous, are better copied next to one another
 BLOCK_BYTES = 384 * 1024  # of rows that stay in the L2 cache while the panels go by
@@ -63,7 +65,7 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
     if count(column.extent) < max(lanes // 2, 2) or count(row.extent) < 2:
         return None
     where = view.reduction.where if view.reduction is not None else None
-    if where is not None and any(isinstance(n, Access) or n is column for n in walk(where)):
+    if where is not None and not _bounds_of_rows(view, where, row, column):
         return None
     moving = [x for x in view.accesses if view.uses(x, column)]
     still = [x for x in view.accesses if not view.uses(x, column)]
@@ -98,6 +100,20 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
     pieces = -(-extent // lanes)
     cycles += results * depth / 2 / lanes * (pieces * lanes / extent) / efficiency(count(row.extent), height, vectors)
     return Plan(row, column, height, vectors, vectors * lanes, tuple(packed), cycles)
+
+
+def _bounds_of_rows(view: View, where: Expr, row: Axis, column: Axis) -> bool:
+    """Whether a condition leaves a tile whole: along the rows it may cut only by the innermost steps of the reduction, which are written out."""
+    inner = view.reduce_axes[-1]
+    for part in conjuncts(where):
+        axes = free_axes(part)
+        if any(isinstance(n, Access) or n is column for n in walk(part)):
+            return False
+        if any(a is row for a in axes):
+            others = [a for a in axes if a is not row]
+            if len(view.reduce_axes) < 2 or count(inner.extent) > WRITTEN_OUT or any(a is not inner for a in others):
+                return False
+    return True
 
 
 def _elements(tensor: Tensor) -> int:
@@ -155,11 +171,12 @@ def _schedule(s: Schedule, name: str, view: View, facts: Facts, plan: Plan) -> N
     local.compute_at(result, row_outer)
     steps: list[object] = list(reduce_names)
     innermost = view.reduce_axes[-1]
-    if count(innermost.extent) > UNROLL:
+    cut = view.reduction is not None and view.reduction.where is not None and any(a is innermost for a in free_axes(view.reduction.where))
+    if count(innermost.extent) > UNROLL and not cut:
         outer, inner = local.split(innermost.name, factor=UNROLL)
         local.unroll(inner)
         steps[-1:] = [outer, inner]
-    elif len(view.reduce_axes) > 1:
+    elif len(view.reduce_axes) > 1 and count(innermost.extent) <= WRITTEN_OUT:
         local.unroll(innermost.name)
     local.reorder(*[a.name for a in others], *steps, row.name, column.name)
     local.vectorize(column.name)
