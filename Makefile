@@ -17,8 +17,10 @@ export PYTHONSAFEPATH := 1
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.ready ## classify handwritten digits with compiled index expressions
+demo: $(VENV)/.ready ## classify handwritten digits with compiled index expressions, then the lecture's matrix product
 	@$(BIN)/python -m tedsl.demo
+	@printf '\n$$ tedsl casestudy --n 512\n'
+	@$(BIN)/python -m tedsl casestudy --n 512
 
 test: $(VENV)/.ready-test ## run the tests
 	$(BIN)/pytest -p no:cacheprovider $(PYTEST_ARGS)

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from functools import reduce
 
 from tedsl.lang.affine import FALSE, TRUE
-from tedsl.lang.expr import Apply, Cast, Const, Expr
+from tedsl.lang.expr import Access, Apply, Cast, Const, Expr, walk
+from tedsl.lang.integers import prove
 from tedsl.lang.simplify import conjuncts, negated
 
 
@@ -201,6 +202,47 @@ def both(conditions: Iterable[Expr]) -> Expr:
     if not parts:
         return TRUE
     return reduce(lambda p, q: Apply("bitwise_and", (p, q)), parts)
+
+
+def total_of(summands: Iterable[Expr], dtype: str) -> Expr:
+    """The sum of expressions of type `dtype`, cases put together: ``where(c, a, 0) + where(~c, b, 0)`` is ``where(c, a, b)``."""
+    terms: list[Expr] = []
+    for summand in summands:
+        for n, term in enumerate(terms):
+            merged = _merged(term, summand)
+            if merged is not None:
+                terms[n] = merged
+                break
+        else:
+            terms.append(summand)
+    return reduce(add, terms, const(0, dtype))
+
+
+def _merged(a: Expr, b: Expr) -> Expr | None:
+    """The sum of two terms as one, where that is simpler."""
+    if isinstance(a, Apply) and isinstance(b, Apply) and a.function == b.function == "where":
+        (c, x, p), (d, y, q) = a.operands, b.operands
+        if c is d:
+            return select(c, total_of((x, y), a.dtype), total_of((p, q), a.dtype))
+        if not (is_zero(p) and is_zero(q)):
+            return None
+        if negated(c) is d:
+            return select(c, x, y)
+        if negated(d) is c or _opposites(c, d):
+            # of ``i == 0`` and ``i >= 1``, the second says more plainly what is in bounds
+            return select(c, x, y) if isinstance(d, Apply) and d.function == "equal" else select(d, y, x)
+        return None
+    if _alike(a, b) and not isinstance(a, Const):
+        together = add(a, b)
+        return None if isinstance(together, Apply) and together.function == "add" else together
+    return None
+
+
+def _opposites(c: Expr, d: Expr) -> bool:
+    """Whether of two conditions on axes exactly one holds, in the ranges of the axes."""
+    if any(isinstance(n, Access) for n in walk(c, d)):
+        return False
+    return prove(Apply("bitwise_or", (c, d))) and prove(Apply("invert", (Apply("bitwise_and", (c, d)),)))
 
 
 def compare(name: str, a: Expr, b: Expr) -> Expr:

@@ -21,7 +21,7 @@ from tedsl.lang.program import Group, Program, Stage, program
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Part, Tensor
 
-from .arithmetic import add, both, const, convert, is_zero, opposite
+from .arithmetic import both, const, convert, is_zero, opposite, total_of
 from .derivatives import REUSED
 from .local import active_nodes, depends, differentiable, pull
 from .reductions import pull_reduction
@@ -162,9 +162,7 @@ class Reverse:
             summands = self.summands.get(tensor)
             if not summands:
                 return None
-            value = const(0, tensor.dtype)
-            for summand in summands:
-                value = add(value, convert(summand, tensor.dtype))
+            value = total_of((convert(s, tensor.dtype) for s in summands), tensor.dtype)
             if not _handy(value):
                 axes = self._lhs(tensor)
                 own = make(f"d{tensor.name}", axes, value, tensor.location)
@@ -326,9 +324,7 @@ class Reverse:
             self._equations(stage, at, True)
         for tensor, flow in backward.items():
             axes = self.axes_of(tensor)
-            value = const(0, tensor.dtype)
-            for summand in self.summands.get(tensor, []):
-                value = add(value, convert(summand, tensor.dtype))
+            value = total_of((convert(s, tensor.dtype) for s in self.summands.get(tensor, [])), tensor.dtype)
             mapping = cast("dict[Expr, Expr]", dict(zip(axes, flipped(tensor, axes))))
             complete(flow, self._lhs(tensor), _settled(substitute(value, mapping)), tensor.location)
             self.finished[tensor] = Access(flow, (*self.batch, *flipped(tensor, axes)))

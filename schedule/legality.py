@@ -13,7 +13,7 @@ from tedsl.lang.expr import Access, Axis, Var, walk
 from tedsl.lang.scatter import ScatterPart
 
 from .dependence import carriers, dependences
-from .state import Fuse, Split, StageState, State, reads, step_depth
+from .state import Fuse, Split, StageState, State, cut_axes, reads, step_depth
 
 
 def check(state: State, what: str) -> None:
@@ -21,7 +21,7 @@ def check(state: State, what: str) -> None:
     attachments_have_no_cycle(state, what)
     for stage in state.stages:
         reduced_loops_run_in_order(stage, what)
-        steps_of_a_recurrence_stay_outermost(state, stage, what)
+        steps_of_a_recurrence_stay_whole(state, stage, what)
         recurrences_run_forward(state, stage, what)
         nothing_stands_between_lanes(state, stage, what)
         one_loop_of_a_kind_in_another(state, stage, what)
@@ -197,24 +197,38 @@ def pragmas_stand_before_plain_loops(stage: StageState, what: str) -> None:
 def stepped(state: State, stage: StageState) -> tuple[str, ...]:
     """The leading axes of a stage that are stepped through together with other stages, or cut at the whole numbers of its equations."""
     group = state.group(stage.name)
+    if not group or len(group[0]) == 1:
+        cut = cut_axes(stage)
+        if cut is not None:
+            return tuple(cut)
     members = [state.stage(n) for n in group[0]] if group else [stage]
     depth = step_depth(members, group[1] if group else 0)
     return tuple(e.name for e in stage.general.lhs[:depth] if isinstance(e, Axis))
 
 
-def steps_of_a_recurrence_stay_outermost(state: State, stage: StageState, what: str) -> None:
-    """Where equations take turns along an axis (S[0, j] = …; S[t, j] = …), or stages run step by step together, that axis is an outermost loop as
-    it is written: its steps are those of all the equations.
+def steps_of_a_recurrence_stay_whole(state: State, stage: StageState, what: str) -> None:
+    """Where equations take turns along an axis (S[0, j] = …; S[t, j] = …), its loop is whole, because it is cut at the integers that they name, and
+    stands outside of reductions, which belong to one equation. Where stages run step by step together, their common loops are the outermost ones, as
+    written: the steps are those of all the stages.
     """
     axes = stepped(state, stage)
-    if stage.leaves[: len(axes)] != axes:
-        shown = ", ".join(axes)
-        together = state.group(stage.name)
-        names = ", ".join(together[0]) if together and len(together[0]) > 1 else f"the equations of {stage.name}"
+    group = state.group(stage.name)
+    others = ", ".join(n for n in stage.leaves if not stage.origin(n) & set(axes)) or "there are none"
+    these = "this loop stays" if len(axes) == 1 else "these loops stay"
+    if group and len(group[0]) > 1:
+        if stage.leaves[: len(axes)] != axes:
+            raise ScheduleError(
+                f"{what}: {', '.join(group[0])} take turns along {', '.join(axes)}, so {these} whole and outermost. Split or reorder the other loops ({others})", here())  # fmt: skip
+        return
+    if any(a not in stage.leaves for a in axes):
         raise ScheduleError(
-            f"{what}: {names} take turns along {shown}, so {'this loop stays' if len(axes) == 1 else 'these loops stay'} whole and outermost. Split or reorder the other loops ({', '.join(n for n in stage.leaves if not stage.origin(n) & set(axes)) or 'there are none'})",
-            here(),
-        )
+            f"{what}: the equations of {stage.name} take turns along {', '.join(axes)}, so {these} whole. Split or fuse the other loops ({others})", here())  # fmt: skip
+    reduced = [n for n, leaf in enumerate(stage.leaves) if stage.is_reduction_loop(leaf)]
+    inner = [a for a in axes if reduced and stage.leaves.index(a) > reduced[0]]
+    if inner:
+        raise ScheduleError(
+            f"{what}: the equations of {stage.name} take turns along {inner[0]}, and {stage.leaves[reduced[0]]} is reduced over in one of them only, so it stays inside "
+            f"of {inner[0]}. Reorder the other loops", here())  # fmt: skip
 
 
 def recurrences_run_forward(state: State, stage: StageState, what: str) -> None:

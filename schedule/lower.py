@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from tedsl.lang.errors import LoweringError
-from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, rewrite, substitute, walk
+from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, Var, rewrite, substitute, walk
 from tedsl.lang.functions import apply, typed
 from tedsl.lang.integers import Known, constant_bounds, joined, prove, simplify, solve, upper
 from tedsl.lang.integers import conjuncts as conjuncts_of
@@ -22,7 +22,7 @@ from .calls import intrinsic_call, prefetches
 from .faults import Checks, assertion, early_checks
 from .ir import Allocate, Buffer, For, If, Stmt, Store, block
 from .regions import Frame, Interval, as_expr, local_value, region
-from .state import Split, StageState, State, dim, step_depth, unique, whole_blocks
+from .state import Split, StageState, State, cut_axes, dim, step_depth, unique, whole_blocks
 
 
 @dataclass(slots=True)
@@ -59,6 +59,7 @@ class _Scope:
 
 
 Body = Callable[[dict[str, Expr], _Scope, "Expr | None"], Stmt]
+Actives = list[tuple[StageState, tuple[Part, ...]]]  # stages, and those of their equations that are meant
 Cell = Callable[[int, dict[str, Expr], _Scope], "tuple[Buffer, tuple[Expr, ...]]"]
 
 
@@ -170,31 +171,55 @@ class _Lowering:
 
     def steps(self, stages: list[StageState], depth: int, scope: _Scope) -> Stmt:
         """Stages that step together along their first `depth` axes; single equations along integers are cut out of the loops."""
-        depth = step_depth(stages, depth)
-        actives = [(s, s.parts) for s in stages]
-        return self.step(actives, 0, depth, (), scope)
+        cut = cut_axes(stages[0]) if len(stages) == 1 else None
+        if cut:
+            return self.cut(stages[0], cut, scope)
+        return self.step([(s, s.parts) for s in stages], 0, step_depth(stages, depth), (), scope)
 
-    def step(self, actives: list[tuple[StageState, tuple[Part, ...]]], d: int, depth: int, values: tuple[Expr, ...], scope: _Scope) -> Stmt:
+    def step(self, actives: Actives, d: int, depth: int, values: tuple[Expr, ...], scope: _Scope) -> Stmt:
         if d == depth:
-            return block(*(self.equation(stage, parts, values, scope) for stage, parts in actives if parts))
+            return block(*(self.equation(stage, parts, dict(enumerate(values)), {}, scope) for stage, parts in actives if parts))
+        return self.along(actives, d, scope, lambda chosen, value, inner: self.step(chosen, d + 1, depth, (*values, value), inner))
+
+    def cut(self, stage: StageState, cut: dict[str, int], scope: _Scope) -> Stmt:
+        """A stage whose equations take turns along the axes `cut` (name → dimension), in the order of its loops: those outside of the innermost such
+        axis are shared by the equations, the others are each equation's own.
+        """
+        last = max(stage.leaves.index(name) for name in cut)
+        general = stage.general
+        shared = _Nest(self, replace(stage, parts=(general,)), general, {}, {a.name: (as_expr(a.lo), as_expr(a.extent)) for a in stage.roots})
+        shared.prepare(scope)
+
+        def go(n: int, leaves: dict[str, Expr], values: dict[int, Expr], parts: tuple[Part, ...], now: _Scope) -> Stmt:
+            if n > last:
+                return self.equation(stage, parts, values, leaves, now) if parts else block()
+            name = stage.leaves[n]
+            if name not in cut:
+                return shared.loop(name, stage.leaves[n + 1 :], leaves, now, lambda opened, inner, _: go(n + 1, opened, values, parts, inner), attach=False)
+            return self.along([(stage, parts)], cut[name], now, lambda chosen, value, inner: go(n + 1, leaves, {**values, cut[name]: value}, chosen[0][1], inner))
+
+        return go(0, {}, {}, stage.parts, scope)
+
+    def along(self, actives: Actives, d: int, scope: _Scope, inner: Callable[[Actives, Expr, _Scope], Stmt]) -> Stmt:
+        """The steps along dimension d, one range after the other: between the integers that equations name, and at these."""
         points = sorted({cast(int, p.lhs[d].value) for _, parts in actives for p in parts if isinstance(p.lhs[d], Const)})  # type: ignore[attr-defined]
         extent = actives[0][0].tensor.shape[d]
         stmts: list[Stmt | None] = []
         start = 0
         for point in [*points, None]:
             end: Dim = extent if point is None else point
-            stmts.append(self.step_range(actives, d, depth, values, scope, start, end))
+            stmts.append(self.along_range(actives, d, scope, inner, start, end))
             if point is not None and not (isinstance(extent, int) and point >= extent):
                 if isinstance(extent, int):
                     chosen = [(s, tuple(p for p in parts if _covers(p.lhs[d], point))) for s, parts in actives]
-                    stmts.append(self.step(chosen, d + 1, depth, (*values, Const(point)), scope))
+                    stmts.append(inner(chosen, Const(point), scope))
                 else:  # the point may lie outside: a loop of one step or none
-                    stmts.append(self.step_range(actives, d, depth, values, scope, point, dim(apply("minimum", extent, point + 1)), point))
+                    stmts.append(self.along_range(actives, d, scope, inner, point, dim(apply("minimum", extent, point + 1)), point))
                 start = point + 1
         return block(*stmts)
 
-    def step_range(self, actives: list[tuple[StageState, tuple[Part, ...]]], d: int, depth: int, values: tuple[Expr, ...], scope: _Scope, start: int, end: Dim,
-                   point: int | None = None) -> Stmt | None:  # fmt: skip
+    def along_range(self, actives: Actives, d: int, scope: _Scope, inner: Callable[[Actives, Expr, _Scope], Stmt], start: int, end: Dim,
+                    point: int | None = None) -> Stmt | None:  # fmt: skip
         """The steps start … end - 1 along dimension d."""
         if isinstance(end, int) and end <= start:
             return None
@@ -211,11 +236,10 @@ class _Lowering:
         lo = Const(start)
         stage = chosen[0][0]
         kind = stage.kind(leading.name) if stage.root(leading.name) is not None else "serial"
-        body = self.step(chosen, d + 1, depth, (*values, axis), scope.opened(axis, lo, extent))
-        return For(axis, lo, extent, kind, body, origin=f"{stage.name}.{leading.name}")
+        return For(axis, lo, extent, kind, inner(chosen, axis, scope.opened(axis, lo, extent)), origin=f"{stage.name}.{leading.name}")
 
-    def equation(self, stage: StageState, parts: tuple[Part, ...], values: tuple[Expr, ...], scope: _Scope) -> Stmt:
-        """The first of `parts` (earlier ones come first), over the axes behind the given values."""
+    def equation(self, stage: StageState, parts: tuple[Part, ...], values: dict[int, Expr], leaves: dict[str, Expr], scope: _Scope) -> Stmt:
+        """The first of `parts` (earlier ones come first). `values`: of dimensions that are settled; `leaves`: the loops that are open, its outermost."""
         part = parts[0]
         if part is not stage.general:  # it has the same axes, less those along which it is a single step
             own = {a.name for a in part.axes}
@@ -223,9 +247,9 @@ class _Lowering:
             data = (leaf for leaf in stage.leaves if stage.origin(leaf) <= own)
             stage = replace(stage, leaves=(*data, *(a.name for a in reduced)))
         stage = replace(stage, parts=(part,))
-        fixed = {e.name: v for e, v in zip(part.lhs, values, strict=False) if isinstance(e, Axis)}
+        fixed = {e.name: values[d] for d, e in enumerate(part.lhs) if isinstance(e, Axis) and d in values}
         bounds = {a.name: (as_expr(a.lo), as_expr(a.extent)) for a in stage.roots if a.name not in fixed}
-        return _Nest(self, stage, part, fixed, bounds).build(scope)
+        return _Nest(self, stage, part, fixed, bounds).build(scope, leaves)
 
 
 def _covers(index: Expr, point: int) -> bool:
@@ -247,7 +271,15 @@ class _Nest:
         self.sizes: dict[str, Dim] = {}
         self.calls = stage.tensorized[0][0] if stage.tensorized else None  # the loop from which on an intrinsic takes over
 
-    def build(self, scope: _Scope) -> Stmt:
+    def build(self, scope: _Scope, leaves: dict[str, Expr] | None = None) -> Stmt:
+        """The nest; `leaves`: its outermost loops, when they are open already."""
+        self.prepare(scope)
+        if isinstance(self.part, ScatterPart):
+            return self.scatter(self.part, scope)
+        return self.open(len(leaves or ()), leaves or {}, scope)
+
+    def prepare(self, scope: _Scope) -> None:
+        """Find out the extents for which the loops are laid out, and what is computed in them."""
         for root in self.stage.roots:
             if root.name not in self.fixed:
                 self.sizes[root.name] = self.lowering.size(self.bounds[root.name][1], scope.known)
@@ -256,9 +288,6 @@ class _Nest:
         for s in self.lowering.state.stages:
             if s.attach.kind == "at" and s.attach.stage == self.stage.name:
                 self.attached.setdefault(s.attach.axis, []).append(s)
-        if isinstance(self.part, ScatterPart):
-            return self.scatter(self.part, scope)
-        return self.open(0, {}, scope)
 
     # Loops -------------------------------------------------------------------------------------------------------------------------------
 
@@ -296,7 +325,7 @@ class _Nest:
         if where is not None:
             lo, hi, step, remaining = self.filtered(substitute(where, self.mapping(now)), axis, lo, hi, probe)
         extent = simplify(hi - lo, scope.known)
-        if self.lowering.symbolic:
+        if self.lowering.symbolic and any(isinstance(n, Var) for n in walk(extent)):
             extent = whole_blocks(extent)
         elif not prove(extent >= 0, scope.known):
             extent = simplify(apply("maximum", extent, 0), scope.known)
@@ -312,8 +341,6 @@ class _Nest:
 
     def constraints(self, leaves: dict[str, Expr], rest: tuple[str, ...], name: str) -> list[Expr]:
         """What must hold from loop `name` on so that every axis stays in its range: those conditions whose innermost loop it is."""
-        if self.lowering.symbolic:
-            return []
         stage, found = self.stage, []
         for root in stage.roots:
             if root.name in self.fixed or root.name in stage.leaves:
@@ -326,7 +353,8 @@ class _Nest:
                 involved = self.involved(r.parent)
                 if name in involved and not involved & set(rest) and r.parent not in leaves:
                     found.append(local_value(stage, r.parent, leaves, self.sizes) < as_expr(stage.extent(r.parent, self.sizes)))
-        return [c for c in found if isinstance(c, Expr)]
+        symbolic = self.lowering.symbolic  # blocks of symbolic sizes, or in a symbolic number, are taken to fit
+        return [c for c in found if isinstance(c, Expr) and not (symbolic and any(isinstance(n, Var) for n in walk(c)))]
 
     def involved(self, name: str) -> set[str]:
         """The leaves that an axis or loop is made of."""
@@ -482,7 +510,10 @@ class _Nest:
         return made
 
     def ready(self, where: Expr, names: set[str]) -> bool:
-        """Whether a condition can be settled when the loops `names` are open."""
+        """Whether a condition can be settled when the loops `names` are open: its axes are known, and what it reads is there."""
+        later = {t for axis, producers in self.attached.items() if axis not in names for p in producers for t in p.tensors}
+        if any(isinstance(n, Access) and n.tensor in later for n in walk(where)):
+            return False
         roots = {r for r in self.stage.roots if any(n is r for n in walk(where))}
         return all(r.name in self.fixed or self.involved(r.name) <= names for r in roots)
 

@@ -106,7 +106,7 @@ def _stores_to(loop: For, tile: Buffer) -> bool:
 
 def _is_copy(loop: For, tile: Buffer) -> bool:
     """Whether a loop reads the tile, lane by lane, and stores to something else."""
-    return isinstance(loop.body, Store) and all(a.tensor is not tile or a.indices[-1] is loop.axis for e in expressions(loop.body) for a in loads(e))
+    return isinstance(loop.body, Store) and all(cast(Buffer, a.tensor) is not tile or a.indices[-1] is loop.axis for e in expressions(loop.body) for a in loads(e))
 
 
 def _reads_too_far(loop: For, tile: Buffer, wide: int) -> list[Filling] | None:

@@ -14,7 +14,7 @@ from tedsl.lang.expr import CHOICES, Apply, Axis, Expr, free_axes, reads_tensors
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import Known, conjuncts, prove, simplify, solve, upper
 
-from .ir import Call, For, If, Stmt, block, constant, expressions, inside, preorder, with_bodies
+from .ir import Call, For, If, Stmt, block, constant, expressions, inside, preorder, substitute_axis, with_bodies
 from .passes import simplify_in
 
 LIMIT = 6000  # statements that cutting may make of one nest
@@ -45,7 +45,23 @@ class _Partition:
         pieces = self.cut(stmt, known) if fixed or depth < DEPTH else None
         if pieces is None:
             return with_bodies(stmt, (self.visit(stmt.body, inside(known, stmt)),))
+        if stmt.kind == "parallel":
+            return self.shared(stmt, pieces, known)
         return block(*(self.loop(p, known, depth + 1) if isinstance(p, For) and p.axis is stmt.axis else self.visit(p, known) for p in pieces))
+
+    def shared(self, stmt: For, pieces: list[Stmt], known: Known) -> Stmt:
+        """The pieces of a parallel loop as alternatives in one loop: one loop after the other would have threads wait for each other."""
+        body: Stmt | None = None
+        for piece in reversed(pieces):
+            assert isinstance(piece, For)
+            here = inside(known, piece)
+            made = self.visit(piece.body, here)
+            if constant(piece.extent) == 1:
+                made = simplify_in(substitute_axis(made, stmt.axis, piece.lo), known) or block()
+            end = simplify(piece.lo + piece.extent, known)
+            body = made if body is None else If(apply("less", stmt.axis, end), made, body, added=False)
+        assert body is not None
+        return replace(stmt, body=body)
 
     def cut(self, stmt: For, known: Known) -> list[Stmt] | None:
         """The pieces of a loop, simplified; None when there is nothing to cut, or no room for it."""
@@ -57,8 +73,8 @@ class _Partition:
         end = simplify(stmt.lo + stmt.extent, known)
         first, last = lo, end
         settled: list[Expr] = []  # what holds in the main part, by construction
-        for condition, below in _conditions(stmt.body, inner):
-            span = _always(condition, stmt.axis, below, inner)
+        for alternatives, below in _conditions(stmt.body, inner):
+            span = next((found for c in alternatives if (found := _always(c, stmt.axis, below, inner)) is not None), None)
             if span is None:
                 continue
             start, stop = (simplify(apply("minimum", apply("maximum", e, lo), end), known) for e in span)
@@ -82,10 +98,12 @@ class _Partition:
                 extent = simplify(apply("maximum", extent, 0), known)
             if constant(extent) == 0:
                 continue
-            kind = stmt.kind if not (stmt.kind == "parallel" and constant(extent) == 1) else "serial"
-            cut = replace(stmt, lo=a, extent=extent, kind=kind)
+            cut = replace(stmt, lo=a, extent=extent)
             if n == 1:
                 cut = replace(cut, body=simplify_in(cut.body, inside(known.with_(conditions=settled), cut)) or block())
+            if stmt.kind == "parallel":  # stays a loop, even of one step
+                pieces.append(replace(cut, body=simplify_in(cut.body, inside(known, cut)) or block()))
+                continue
             piece = simplify_in(cut, known)
             if piece is not None:
                 pieces.append(piece)
@@ -99,9 +117,11 @@ def _size(stmt: Stmt) -> int:
     return sum(1 for _ in preorder(stmt))
 
 
-def _conditions(body: Stmt, known: Known) -> list[tuple[Expr, Known]]:
-    """Everything inside of a loop that would be simpler if it were settled, as conditions, with what is known where it stands."""
-    found: list[tuple[Expr, Known]] = []
+def _conditions(body: Stmt, known: Known) -> list[tuple[tuple[Expr, ...], Known]]:
+    """Everything inside of a loop that would be simpler if it were settled, as conditions (any one of several), with what is known where it
+    stands.
+    """
+    found: list[tuple[tuple[Expr, ...], Known]] = []
 
     def collect(e: Expr, here: Known) -> None:
         if not e.has & CHOICES:
@@ -112,17 +132,17 @@ def _conditions(body: Stmt, known: Known) -> list[tuple[Expr, Known]]:
                 a, b = node.operands
                 if (constant(b) is not None) == (node.function == "minimum"):
                     a, b = b, a
-                # one of the two holds: were both to hold where they are equal, that one step would be the main part
+                # one of the two holds
                 relation = ("less_equal", "less") if node.function == "minimum" else ("greater_equal", "greater")
-                found.extend([(apply(relation[0], a, b), here), (apply(relation[1], b, a), here)])
+                found.append(((apply(relation[0], a, b), apply(relation[1], b, a)), here))
             elif isinstance(node, Apply) and node.function == "where":
-                found.extend((c, here) for c in _affine(node.operands[0]))
+                found.extend(((c,), here) for c in _affine(node.operands[0]))
 
     def visit(stmt: Stmt, here: Known) -> None:
         for e in expressions(stmt) if not isinstance(stmt, Call) else ():  # a prefetch is not worth a cut
             collect(e, here)
         if isinstance(stmt, If):
-            found.extend((c, here) for c in _affine(stmt.condition))
+            found.extend(((c,), here) for c in _affine(stmt.condition))
             here = here.with_(conditions=(stmt.condition,))
         elif isinstance(stmt, For):
             here = inside(here, stmt)

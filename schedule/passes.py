@@ -12,7 +12,7 @@ from typing import cast
 from tedsl.lang.expr import Const, Expr, substitution
 from tedsl.lang.integers import Known, simplify, simplify_indices
 
-from .ir import Block, For, If, Stmt, block, constant, inside, map_expressions, substitute_axis, with_bodies
+from .ir import Block, For, If, Stmt, block, constant, inside, map_expressions, preorder, substitute_axis, with_bodies
 
 UNROLL_LIMIT = 4096  # statements that full unrolling may make of one loop nest
 
@@ -62,6 +62,11 @@ def simplify_in(stmt: Stmt, known: Known) -> Stmt | None:
     return with_bodies(stmt, tuple(simplify_in(b, known) or Block(()) for b in stmt.body_parts))
 
 
+def has_open_vectors(stmt: Stmt) -> bool:
+    """Whether a loop to be unrolled or vectorised, whose extent only the call tells, stands inside: a remainder that runs from memory."""
+    return any(isinstance(s, For) and s.kind in ("vectorized", "unrolled") and constant(s.extent) is None for s in preorder(stmt))
+
+
 def unroll_pass(root: Stmt) -> Stmt:
     """Write out the iterations of every unrolled loop of constant extent."""
 
@@ -72,7 +77,7 @@ def unroll_pass(root: Stmt) -> Stmt:
         inner = sum([size(b) for b in stmt.body_parts])
         if isinstance(stmt, For) and stmt.kind == "unrolled":
             extent, lo = constant(stmt.extent), constant(stmt.lo)
-            if extent is not None and lo is not None and extent * inner <= UNROLL_LIMIT:
+            if extent is not None and lo is not None and extent * inner <= UNROLL_LIMIT and not has_open_vectors(stmt):
                 written[stmt] = range(lo, lo + extent * stmt.step, stmt.step)
                 return extent * inner
         return inner + (not isinstance(stmt, Block))

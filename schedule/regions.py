@@ -11,7 +11,7 @@ from typing import Any
 
 from tedsl.lang.definition import reads_of
 from tedsl.lang.errors import LoweringError
-from tedsl.lang.expr import Axis, Const, Expr, free_axes, reads_tensors, substitute
+from tedsl.lang.expr import Axis, Const, Expr, Var, free_axes, reads_tensors, substitute, walk
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import Known, lower, prove, simplify, upper
 from tedsl.lang.tensor import Dim
@@ -78,7 +78,7 @@ def intervals(frame: Frame, known: Known) -> dict[str, Interval]:
         if first is None or last is None:
             result[root.name] = (lo, extent)
             continue
-        if frame.divides:
+        if frame.divides and any(isinstance(n, Var) for n in walk(first, last, extent)):
             result[root.name] = (simplify(lo + first, known), whole_blocks(last + 1 - first))
             continue
         end = apply("minimum", last + 1, extent)

@@ -8,6 +8,7 @@ from tedsl.lang.errors import ScheduleError, here
 from tedsl.lang.expr import free_axes
 
 from .ir import Allocate, Buffer, For, Stmt, Store, constant, expressions, loads
+from .passes import has_open_vectors
 
 
 def check_registers(root: Stmt) -> None:
@@ -20,7 +21,8 @@ def check_registers(root: Stmt) -> None:
 
 def _visit(stmt: Stmt, buffers: frozenset[Buffer], loops: tuple[For, ...]) -> None:
     if isinstance(stmt, Allocate) and stmt.buffer.scope == "register" and stmt.buffer.shape:
-        buffers, loops = buffers | {stmt.buffer}, ()
+        if not has_open_vectors(stmt):
+            buffers, loops = buffers | {stmt.buffer}, ()
     elif isinstance(stmt, For) and buffers and stmt.kind == "serial" and constant(stmt.extent) is not None:
         loops = (*loops, stmt)
     if loops:

@@ -267,6 +267,14 @@ def step_depth(stages: Sequence[StageState], depth: int) -> int:
     return max([depth if len(stages) > 1 else 0, *cut])
 
 
+def cut_axes(stage: StageState) -> dict[str, int] | None:
+    """The axes along which the equations of a stage take turns, and their dimensions; None when the general equation has whole numbers itself."""
+    general = stage.general
+    if isinstance(general, ScatterPart) or not all(isinstance(e, Axis) for e in general.lhs):
+        return None
+    return {cast(Axis, e).name: d for d, e in enumerate(general.lhs) if any(isinstance(p.lhs[d], Const) for p in stage.parts)}
+
+
 def reads(stage: StageState) -> tuple[Tensor, ...]:
     """The tensors that a stage reads."""
     return Stage(stage.name, stage.tensors, stage.parts).reads

@@ -17,6 +17,7 @@ from .ir import For, constant
 from .operations import _evaluate as values_at
 
 MOST_POINTS = 4_000_000  # of a grid that is evaluated at once
+MOST_TERMS = 4096  # of a sum that is written out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,6 +127,9 @@ class Trips:
         for axis, lo, extent, step in reversed(loops):
             name = self.sympy(axis)
             if total.has(name):
+                if extent.is_Integer and extent <= MOST_TERMS:
+                    total = sympy.Add(*(total.subs(name, lo + step * n) for n in range(int(extent))))
+                    continue
                 counter = sympy.Symbol(f"{axis.name}..", integer=True, nonnegative=True)
                 total = sympy.summation(total.subs(name, lo + step * counter), (counter, 0, extent - 1))
             else:

@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from .lang.compute import compute, pad, scan
     from .lang.notation import define
     from .lang.views import concatenate, stack
+    from .machine import machine
     from .op import op
 
 abs = absolute

@@ -228,16 +228,16 @@ def _from_sysconf() -> dict[str, int]:
 
 
 def _from_sysctl() -> dict[str, int]:
-    if sys.platform != "darwin":
-        return {}
-    found = {}
-    for level, names in {
+    names = {
         "l1": ("hw.perflevel0.l1dcachesize", "hw.l1dcachesize"),
         "l2": ("hw.perflevel0.l2cachesize", "hw.l2cachesize"),
         "l3": ("hw.l3cachesize",),
-    }.items():
-        texts = [_sysctl(name) for name in names]
-        found[level] = next((int(text) for text in texts if text.isdigit()), 0)
+    }
+    found: dict[str, int] = {}
+    if sys.platform == "darwin":
+        for level, candidates in names.items():
+            texts = [_sysctl(name) for name in candidates]
+            found[level] = next((int(text) for text in texts if text.isdigit()), 0)
     return found
 
 

@@ -131,10 +131,10 @@ def measure(width: int, buffers: dict[str, int]) -> dict[str, dict[str, float]]:
     parts = {name: largest[begin : begin + max(count // whole, 1) * whole] for name, count in buffers.items()}
     nothing = parts["l1"]
     _seconds(kernel, 0, 4_000_000, nothing)  # cores that slept, or halve their clock for wide vectors, settle first
-    peaks = {}
+    peaks: dict[str, float] = {}
     for what, (dtype, item) in enumerate((("float32", 4), ("float64", 8))):
         peaks[dtype] = _best(kernel, what, nothing) * CHAINS * 2 * (width // item) / 1e9
-    speeds = {}
+    speeds: dict[str, float] = {}
     for name, part in parts.items():
         same = next((n for n in speeds if parts[n].size == part.size), None)
         speeds[name] = speeds[same] if same else _best(kernel, 2, part) * part.size

@@ -251,11 +251,9 @@ class _Generator:
         lo = self.scalar(stmt.lo)
         end = self.scalar(simplify(stmt.lo + stmt.extent * stmt.step if stmt.step != 1 else stmt.lo + stmt.extent, self.known))
         step = f"{name}++" if stmt.step == 1 else f"{name} += {stmt.step}"
-        by = f": {stmt.step_from}" if stmt.step_from else ""
-        note = f"  /* {comment(stmt.origin + by)} */" if stmt.origin else ""
         known = self.known
         self.open(f"for (int64_t {name} = {lo}; {name} < {end}; {step})")
-        self.lines[-1] += note
+        self.lines[-1] += self.note(stmt)
         self.known = inside(known, stmt)
         self.parallel += parallel
         self.heap.append([])
@@ -264,6 +262,11 @@ class _Generator:
         self.parallel -= parallel
         self.known = known
         self.close()
+
+    def note(self, stmt: For) -> str:
+        """The comment that says where a loop comes from."""
+        by = f": {stmt.step_from}" if stmt.step_from else ""
+        return f"  /* {comment(stmt.origin + by)} */" if stmt.origin else ""
 
     def independent(self, stmt: For) -> bool:
         """Whether an innermost loop that writes memory without `restrict` may be told to have no dependences: its writes are its own elements."""

@@ -50,6 +50,9 @@ COMMON = (
     "-fno-math-errno",
     "-fno-trapping-math",
     "-ffp-contract=fast",
+    # "#pragma GCC unroll" is obeyed for the innermost loop of a register tile too
+    "--param=max-unrolled-insns=800",
+    "--param=max-average-unrolled-insns=800",
     "-fPIC",
     "-shared",
     "-w",

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from tedsl.lang import dtypes
-from tedsl.lang.expr import Access, Const, substitute, walk
+from tedsl.lang.expr import Access, Const, Expr, substitute, walk
 from tedsl.lang.integers import Affine, simplify
 from tedsl.schedule.ir import Buffer, For, Store, constant, inside
 
@@ -99,7 +99,7 @@ def _squares(stmt: For, inner: For, accesses: list[Access], start: int, whole: i
             g.put(f"{_helper(buffer.dtype, lanes, g)}({square});")
             squares.append((access, square))
         for lane in range(lanes):
-            step = {y: simplify(y + lane)}
+            step: dict[Expr, Expr] = {y: simplify(y + lane)}
             moved = Store(store.buffer, tuple(substitute(i, step) for i in store.indices), substitute(store.value, step))
             vectors.replaced = {cast(Access, substitute(access, step)): f"{square}[{lane}]" for access, square in squares}
             fits = vectors.single(moved, x, first, lanes, outer)
@@ -170,11 +170,11 @@ def _turning(lanes: int, each: int, kind: str, index: str) -> list[str]:
         if units == 1:
             turned_ = column
         elif units == 2:
-            turned_ = [blocks(*column, [q, q]) for q in (0, 1)]
+            turned_ = [blocks(column[0], column[1], [q, q]) for q in (0, 1)]
         else:
             low = [blocks(column[at], column[at + 1], [0, 1, 0, 1]) for at in (0, 2)]
             high = [blocks(column[at], column[at + 1], [2, 3, 2, 3]) for at in (0, 2)]
-            turned_ = [blocks(*(low if q < 2 else high), [q % 2, 2 + q % 2] * 2) for q in range(4)]
+            turned_ = [blocks(a, b, [q % 2, 2 + q % 2] * 2) for a, b in (low, high) for q in (0, 1)]
         for q, result in enumerate(turned_):
             results[q * each + m] = result
     lines += [f"    r[{n}] = {result};" for n, result in enumerate(results)]

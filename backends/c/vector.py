@@ -7,14 +7,14 @@ that needs it. A bool vector is a mask: integers of some width, all bits set or 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Var, free_axes, reads_tensors, substitute, walk
 from tedsl.lang.functions import FUNCTIONS
 from tedsl.lang.integers import Affine, Known, constant_bounds, prove, simplify
-from tedsl.schedule.ir import Allocate, Block, Buffer, For, If, Stmt, Store, constant, preorder, substitute_axis
+from tedsl.schedule.ir import Allocate, Block, Buffer, For, If, Stmt, Store, constant, loads, preorder, substitute_axis
 
 from . import vector_math
 from .scalar import CTYPES, VECTOR_NAMES, Scalars, short
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _COMPARE = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!="}
 _ARITHMETIC = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 _BITS = {"bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^"}
+
+
+NARROW_LIMIT = 48  # statements up to which a loop of unknown extent is also printed for narrower vectors
 
 
 def mentions(e: Expr, axis: Axis) -> bool:
@@ -63,6 +66,15 @@ class Vectors:
         self.g.typedefs.add((dtype, lanes))
         return vector_math.vector_type(dtype, lanes)
 
+    def width_of(self, loop: For) -> int:
+        """Lanes of the machine's vectors, for the widest type that a loop stores or computes in."""
+        stores = [s for s in preorder(loop.body) if isinstance(s, Store)]
+        kinds = {s.buffer.dtype for s in stores}
+        if not any(b in self.g.locals for s in stores for b in (s.buffer, *(n.tensor for n in walk(s.value) if isinstance(n, Access)))):
+            # registers are cut by their own type in every loop that has them
+            kinds |= {n.dtype for s in stores for n in computed(s.value, loop.axis)}
+        return max(self.g.vector_bytes // max((dtypes.itemsize(k) for k in kinds), default=4), 1)
+
     def chunks(self, loop: For) -> list[tuple[int, int]]:
         """First value and lanes of each vector that a loop is cut into."""
         if loop not in self.cuts:
@@ -72,9 +84,7 @@ class Vectors:
     def cut(self, loop: For) -> list[tuple[int, int]]:
         extent, start = constant(loop.extent), constant(loop.lo)
         assert extent is not None and start is not None
-        kinds = {s.buffer.dtype for s in preorder(loop.body) if isinstance(s, Store)}
-        width = max((dtypes.itemsize(k) for k in kinds), default=4)
-        lanes = max(self.g.vector_bytes // width, 1)
+        lanes = self.width_of(loop)
         found = []
         end = start + extent
         while start < end:
@@ -95,26 +105,60 @@ class Vectors:
 
     def loop(self, loop: For) -> bool:
         """Print `loop` with vectors if that can be done; otherwise print nothing."""
-        if not self.regular(loop) or self.axis is not None:
+        if loop.step != 1 or self.axis is not None:
             return False
         g = self.g
         place, declared, depth = len(g.lines), [set(d) for d in g.declared], g.depth
         try:
-            for chunk in self.chunks(loop):
-                self.body(loop, chunk)
+            if self.regular(loop):
+                for start, lanes in self.chunks(loop):
+                    self.body(loop, Const(start), lanes)
+            else:
+                self.counted(loop)
         except _Unfit:
             del g.lines[place:]
             g.declared, g.depth = declared, depth
             return False
         return True
 
-    def body(self, loop: For, chunk: tuple[int, int]) -> None:
-        start, lanes = chunk
+    def counted(self, loop: For) -> None:
+        """A loop whose extent is known at the call: as many whole vectors as fit, then narrower ones, then single elements."""
+        g = self.g
+        name = g.leaf(loop.axis)
+        first = Axis(f"{loop.axis.name}\0first")  # the first lane's value, which has the loop's name in C
+        g.names.given[first] = name
+        known = g.known
+        g.known = known.with_(ranges={first: (loop.lo, loop.extent)})
+        end = g.scalar(simplify(loop.lo + loop.extent, known))
+        g.open()
+        g.put(f"int64_t {name} = {g.scalar(loop.lo)};{g.note(loop)}")
+        widest = lanes = self.width_of(loop)
+        most = constant_bounds(loop.extent, known)[1]
+        while most is not None and lanes > max(most, 1):
+            lanes //= 2
+        first_width = lanes
+        small = sum(1 for _ in preorder(loop.body)) <= NARROW_LIMIT
+        while lanes > 1 and (lanes == first_width or (small and lanes >= widest // 4)):
+            often = lanes == first_width and (most is None or most >= 2 * lanes)
+            g.open(f"for (; {name} + {lanes} <= {end}; {name} += {lanes})" if often else f"if ({name} + {lanes} <= {end})")
+            self.body(loop, first, lanes)
+            if not often:
+                g.put(f"{name} += {lanes};")
+            g.close()
+            lanes //= 2
+        g.open(f"for (; {name} < {end}; {name}++)")
+        self.body(loop, first, 1)
+        g.close()
+        g.close()
+        g.known = known
+
+    def body(self, loop: For, start: Expr, lanes: int) -> None:
+        """The body for the lanes from `start` on."""
         if lanes == 1:
-            self.g.statement(substitute_axis(loop.body, loop.axis, Const(start)))
+            self.g.statement(substitute_axis(loop.body, loop.axis, start))
             return
         known = self.g.known
-        self.axis, self.base, self.lanes, self.depends = loop.axis, Const(start), lanes, {}
+        self.axis, self.base, self.lanes, self.depends = loop.axis, start, lanes, {}
         self.g.known = known.with_(ranges={loop.axis: (start, lanes)})
         try:
             self.statement(loop.body)
@@ -201,19 +245,28 @@ class Vectors:
         if buffer in self.locals:
             g.put(f"{g.names.of((buffer, self.lanes), buffer.name)} = {value};")
             return
-        stride, offset = self.address(buffer, stmt.indices)
+        try:
+            stride, offset = self.address(buffer, stmt.indices)
+        except _Unfit:
+            self.scatter(stmt, value, self.elements(buffer, stmt.indices))
+            return
         if buffer in g.locals:
             self.assign(buffer, stride, offset, value)
         elif stride == 1:
-            g.put(f"*({self.of(buffer.dtype)}_u *)&{self.at(buffer, offset)} = {value};")
+            g.put(f"*({self.in_memory(buffer, offset)} *)&{self.at(buffer, offset)} = {value};")
         elif stride == 0:
             raise _Unfit
         else:
-            temporary = g.names.of((stmt, "lanes"), "lanes")
-            g.put(f"{{ {self.of(buffer.dtype)} {temporary} = {value};")
-            for lane in range(self.lanes):
-                g.put(f"  {self.at(buffer, offset + lane * stride)} = {temporary}[{lane}];")
-            g.put("}")
+            self.scatter(stmt, value, [self.at(buffer, offset + lane * stride) for lane in range(self.lanes)])
+
+    def scatter(self, stmt: Store, value: str, places: Sequence[str]) -> None:
+        """Store the lanes of a value one by one."""
+        g = self.g
+        temporary = g.names.of((stmt, "lanes"), "lanes")
+        g.put(f"{{ {self.of(stmt.buffer.dtype)} {temporary} = {value};")
+        for lane, place in enumerate(places):
+            g.put(f"  {place} = {temporary}[{lane}];")
+        g.put("}")
 
     # Addresses ---------------------------------------------------------------------------------------------------------------------------
 
@@ -236,8 +289,26 @@ class Vectors:
             raise _Unfit
         return stride, form
 
+    def elements(self, buffer: Buffer, indices: Sequence[Expr]) -> list[str]:
+        """The elements that the lanes read or write where these lie at no fixed distance: rows of a length that is a size, places told by data."""
+        g = self.g
+        if buffer in g.locals or any(cast(Buffer, a.tensor) in self.locals for i in indices for a in loads(i)):
+            raise _Unfit
+        assert self.axis is not None
+        found = []
+        for lane in range(self.lanes):
+            here = {self.axis: cast(Expr, self.base + lane)}
+            found.append(g.element(buffer, [simplify(substitute(i, here), g.known) if i.dtype == "int" else substitute(i, here) for i in indices]))
+        return found
+
     def at(self, buffer: Buffer, offset: Affine) -> str:
         return self.g.at(buffer, offset)
+
+    def in_memory(self, buffer: Buffer, offset: Affine) -> str:
+        """The type of a vector in memory: aligned where that is proved (temporaries begin at multiples of 64 bytes), else not."""
+        kind = self.of(buffer.dtype)
+        aligned = buffer.role == "temporary" and offset.constant % self.lanes == 0 and all(c % self.lanes == 0 for c in offset.terms.values())
+        return f"{kind}_{'a' if aligned and self.lanes * dtypes.itemsize(buffer.dtype) <= 64 else 'u'}"
 
     def variable(self, buffer: Buffer, stride: int, offset: Affine) -> str:
         """The local variable in which these lanes of a register buffer are kept."""
@@ -316,12 +387,15 @@ class Vectors:
         key = e, self.axis, self.base, self.lanes
         if key in self.reads and buffer not in g.locals:
             return self.reads[key]
-        stride, offset = self.address(buffer, e.indices)
+        kind = self.of(buffer.dtype)
+        try:
+            stride, offset = self.address(buffer, e.indices)
+        except _Unfit:
+            return f"({kind}){{{', '.join(self.elements(buffer, e.indices))}}}"
         if buffer in g.locals:
             return self.variable(buffer, stride, offset)
-        kind = self.of(buffer.dtype)
         if stride == 1:
-            text = f"*(const {kind}_u *)&{self.at(buffer, offset)}"
+            text = f"*(const {self.in_memory(buffer, offset)} *)&{self.at(buffer, offset)}"
             if offset.linear:  # what divides is printed by what is known here
                 self.reads[key] = text
             return text
@@ -371,7 +445,31 @@ class Vectors:
             return f"__builtin_convertvector({ones}, {self.of(e.dtype)})"
         if dtypes.is_integer(e.dtype) and dtypes.is_float(e.operand.dtype) and e.dtype in dtypes.UNSIGNED:
             raise _Unfit
-        return f"__builtin_convertvector({self.value(e.operand)}, {self.of(e.dtype)})"
+        text = self.value(e.operand)
+        kinds = [dtypes.strong(e.operand.dtype), *between(dtypes.strong(e.operand.dtype), e.dtype), e.dtype]
+        if self.lanes == 16 and kinds[0] in ("int8", "uint8") and dtypes.itemsize(kinds[min(2, len(kinds) - 1)]) == 4:
+            text = self.widened(text, *kinds[:3])
+            kinds = kinds[2:]
+        for kind in kinds[1:]:
+            text = f"__builtin_convertvector({text}, {self.of(kind)})"
+        return text
+
+    def widened(self, text: str, source: str, half: str, whole: str) -> str:
+        """Sixteen bytes as 32-bit numbers: one instruction of AVX-512, which gcc does not find by itself."""
+        x, h, w = (self.of(k) for k in (source, half, whole))
+        name = f"te_widen_{short(source)}x16_{short(whole)}"
+        self.g.vector_helpers[name] = f"""\
+static inline {w} {name}({x} x)
+{{
+#if defined(__AVX512F__) && !defined(__clang__)
+    typedef char bytes __attribute__((vector_size(16)));
+    typedef int words __attribute__((vector_size(64)));
+    return ({w})__builtin_ia32_pmov{"z" if source in dtypes.UNSIGNED else "s"}xbd512_mask((bytes)x, (words){{0}}, (short)-1);
+#else
+    return __builtin_convertvector(__builtin_convertvector(x, {h}), {w});
+#endif
+}}"""
+        return f"{name}({text})"
 
     def steps(self, e: Cast) -> str | None:
         """An index that moves by the same number from lane to lane, in lanes of its own type; None for others."""
@@ -525,8 +623,14 @@ class Vectors:
             if e.function == "isnan":
                 x = self.whole(e.operands[0])
                 return self.resized(f"({x} != {x})", dtypes.itemsize(e.operands[0].dtype), width)
+            if e.function in ("isinf", "isfinite"):  # what is not finite leaves NaN when it is taken from itself
+                x = self.whole(e.operands[0])
+                text = f"(({x} - {x}) == 0)" if e.function == "isfinite" else f"(({x} == {x}) & (({x} - {x}) != 0))"
+                return self.resized(text, dtypes.itemsize(e.operands[0].dtype), width)
         if isinstance(e, Access):
             return self.resized(f"({self.read(e)} != 0)", 1, width)
+        if isinstance(e, Cast) and e.operand.dtype != "bool":
+            return self.resized(f"({self.value(e.operand)} != 0)", dtypes.itemsize(dtypes.strong(e.operand.dtype)), width)
         raise _Unfit
 
     def compare(self, e: Apply, width: int) -> str:
@@ -557,3 +661,27 @@ class Vectors:
     def resized(self, text: str, own: int, width: int) -> str:
         return text if own == width else f"__builtin_convertvector({text}, {self.of(f'int{8 * width}')})"
 
+
+def between(source: str, target: str) -> tuple[str, ...]:
+    """The types through which a vector conversion goes. In one step over several widths gcc converts element by element."""
+    have, want = dtypes.itemsize(source), dtypes.itemsize(target)
+    sign = "uint" if source in dtypes.UNSIGNED else "int"
+    if dtypes.is_integer(source) and dtypes.is_float(target) and have < 4:
+        return (*(f"{sign}16" for _ in range(have == 1)), "int32")
+    if dtypes.is_integer(source) and dtypes.is_integer(target) and want >= 4 * have:
+        return tuple(f"{sign}{8 * n}" for n in (2, 4) if have < n < want)
+    if dtypes.is_float(source) and dtypes.is_integer(target) and want < 4:
+        return ("int32", *("int16" for _ in range(want == 1)))
+    return ()
+
+
+def computed(value: Expr, axis: Axis) -> Iterator[Expr]:
+    """The parts of a value that differ from lane to lane, but for weak numbers and indices."""
+    stack = [value]
+    while stack:
+        e = stack.pop()
+        if mentions(e, axis):
+            if e.dtype not in dtypes.WEAK:
+                yield e
+            if not isinstance(e, Access):
+                stack += e.children

@@ -76,7 +76,7 @@ def vector_type(dtype: str, lanes: int) -> str:
 
 
 def typedef(dtype: str, lanes: int) -> str:
-    """The C text that declares ``vector_type(dtype, lanes)`` and its unaligned, aliasing twin; empty for one lane."""
+    """The C text that declares ``vector_type(dtype, lanes)`` and its aliasing twins in unaligned and in aligned memory; empty for one lane."""
     _, element, size = _entry(dtype, lanes)
     if lanes == 1:
         return ""
@@ -84,6 +84,7 @@ def typedef(dtype: str, lanes: int) -> str:
     return (
         f"typedef {element} {name} __attribute__((vector_size({size * lanes})));\n"
         f"typedef {element} {name}_u __attribute__((vector_size({size * lanes}), aligned({size}), may_alias));\n"
+        f"typedef {element} {name}_a __attribute__((vector_size({size * lanes}), may_alias));\n"
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tedsl.lang import dtypes
 from tedsl.lang.errors import CallTypeError, CallValueError
 from tedsl.lang.expr import Axis, Expr, Var, walk
 from tedsl.lang.printing import text
@@ -68,7 +69,7 @@ def _given(tensor: Tensor, inputs: Sequence[Tensor], given: Mapping[Tensor | str
 def _array(tensor: Tensor, value: Any) -> np.ndarray:
     name, kind = tensor.name, tensor.dtype
     if tensor.rank == 0 and isinstance(value, (bool, int, float)):
-        wanted = np.dtype(kind).kind
+        wanted = "f" if dtypes.is_float(kind) else np.dtype(kind).kind
         if (isinstance(value, float) and wanted != "f") or (wanted == "b" and not isinstance(value, bool)):
             raise CallTypeError(
                 f"{name} is {value!r}, a Python {type(value).__name__}, expected {kind}; convert it first"

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tedsl.lang import dtypes
 from tedsl.lang.functions import FUNCTIONS as KNOWN
 
 Array = Any  # a NumPy array or scalar
@@ -37,7 +38,7 @@ def _sigmoid(x: Array) -> Array:
 
 def _whole(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
     """Rounding: integers and bool are whole already (NumPy before 2.1 would make floats of them)."""
-    return lambda x: function(x) if np.result_type(x).kind == "f" else x
+    return lambda x: function(x) if dtypes.is_float(np.result_type(x).name) else x
 
 
 def _float(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
@@ -137,7 +138,7 @@ def better(name: str, p: tuple[Array, Array], q: tuple[Array, Array]) -> tuple[A
     (pv, pi), (qv, qi) = p, q
     ahead = qv > pv if name == "argmax" else qv < pv
     same = qv == pv
-    if np.result_type(pv).kind == "f":
+    if dtypes.is_float(np.result_type(pv).name):
         pn, qn = np.isnan(pv), np.isnan(qv)
         ahead, same = (ahead & ~pn) | (qn & ~pn), same | (pn & qn)
     take = ahead | (same & (qi < pi))

@@ -153,6 +153,13 @@ def lifted(definition: Definition) -> tuple[Stage, ...]:
     return cast("tuple[Stage, ...]", definition.lifted)
 
 
+def _together(a: Reduce, b: Reduce) -> bool:
+    """Whether two reductions are components of one."""
+    same = a.reducer is b.reducer and a.where is b.where and a.accumulator == b.accumulator
+    ours, theirs = (*a.values, *(a.axes or ())), (*b.values, *(b.axes or ()))
+    return same and len(ours) == len(theirs) and all(x is y for x, y in zip(ours, theirs, strict=True))
+
+
 class _Lifter:
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
@@ -161,7 +168,7 @@ class _Lifter:
 
     def part(self, part: Part) -> Part:
         top = part.values[0]
-        if isinstance(top, Reduce) and all(isinstance(v, Reduce) and v.args[:5] == top.args[:5] for v in part.values):
+        if isinstance(top, Reduce) and all(isinstance(v, Reduce) and _together(v, top) for v in part.values):
             own = () if top.where is None else (top.where,)
             children = [self.lift(v, part, own, top.axes or ()) for v in top.values]
             if top.where is not None:

@@ -174,11 +174,22 @@ def prove(condition: Expr, known: Known | None = None) -> bool:
         return True
     found = known.proofs.get(condition)
     if found is None:
-        found = not disproved(condition, known) and (
+        found = _plain(condition, known) or not disproved(condition, known) and (
             _prove(condition, known) or contradictory(known) or exhausted(condition, known, _MOST_POINTS) is True
         )
         known.proofs[condition] = found
     return found
+
+
+def _plain(e: Expr, known: Known) -> bool:
+    """Whether the ranges alone say that `e` holds."""
+    from .bounds import interval
+
+    found = comparison(e, None)
+    if found is None or found[0] != "ge":
+        return False
+    low, _ = interval(found[1], known)
+    return low is not None and low >= 0
 
 
 def _prove(e: Expr, known: Known) -> bool:

@@ -166,10 +166,10 @@ class _Model:
         for store, vector in stores:
             if vector is not None:
                 vectors[vector.axis] = _extent(vector)
-            for buffer, indices in [
-                (store.buffer, store.indices),
-                *((n.tensor, n.indices) for n in walk(store.value) if isinstance(n, Access)),
-            ]:
+            reads: list[tuple[Any, tuple[Expr, ...]]] = [
+                (n.tensor, n.indices) for n in walk(store.value) if isinstance(n, Access)
+            ]
+            for buffer, indices in [(store.buffer, store.indices), *reads]:
                 if buffer.scope != "register":
                     touched.setdefault(buffer, {})[indices] = None
         if not touched:

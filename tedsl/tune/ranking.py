@@ -45,6 +45,11 @@ class Ranking:
         if guess.seconds is not None:
             self.foreseen = min(self.foreseen, guess.seconds)
 
+    def compare(self, row: Any) -> None:
+        """What came of a prediction."""
+        if row.predicted and row.seconds and row.kind == "measured":
+            self.pairs.append((row.predicted, row.seconds))
+
     def expected(self, guess: Any) -> float | None:
         """The prediction, corrected by what earlier ones were off by."""
         if guess.seconds is None or not self.pairs:

@@ -23,9 +23,11 @@ from tedsl.lang.errors import TuneError, here
 from tedsl.version import __version__
 
 from . import pool
+from .builders import Builder
 from .cores import available
+from .knowledge import Knowledge
 from .measure import Job
-from .process import START_SECONDS, Child, Deadline, Died
+from .process import Died
 from .progress import Silent, make_progress
 from .ranking import Ranking
 from .report import Result
@@ -33,7 +35,7 @@ from .rows import Trial
 from .search import KINDS, Candidate, GivenSearch, GridSearch, OptunaSearch, Search, make_search
 from .sending import pickled, workers_of
 from .store import Store
-from .template import Knob, Template, as_template
+from .template import Template, as_template
 from .worker import Made
 
 MOST_BUILDERS = 4
@@ -76,25 +78,6 @@ def tune(template: Any, args: Any = (), *, trials: int = 100, store: Any = "tuni
     return run.go()
 
 
-class _Slot:
-    """A builder: its process, and the candidate that it is at."""
-
-    def __init__(self, core: int) -> None:
-        self.core = core
-        self.child: Child | None = None
-        self.candidate: Candidate | None = None
-        self.search: Search | None = None
-        self.made: Made | None = None
-        self.settled = False  # what comes of the candidate is known; only its process has to end it
-        self.phase = "start"
-        self.began = 0.0
-        self.deadline = Deadline(START_SECONDS)
-
-    @property
-    def idle(self) -> bool:
-        return self.phase == "idle"
-
-
 class _Run:
     def __init__(self, template: Template, args: Any, trials: int, store: Any, search: str, timeout: float, seed: int | None, executor: Executor | None,
                  threads: int | None, rank: bool, data: Any, sizes: Any, memory: int | None, progress: Silent) -> None:  # fmt: skip
@@ -113,41 +96,26 @@ class _Run:
             raise TuneError(f"search={search!r}; a search is one of {', '.join(KINDS)}", here())
         if not timeout > 0:
             raise TuneError(f"timeout={timeout!r}; a number of seconds is needed", here())
-        self.trials, self.timeout, self.threads, self.rank, self.memory, self.seed = (
-            trials,
-            float(timeout),
-            threads,
-            rank,
-            memory,
-            seed,
-        )
+        self.trials, self.timeout, self.seed = trials, float(timeout), seed
+        self.threads, self.rank, self.memory = threads, rank, memory
         self.data = None if data is None else list(data)
         self.sizes = dict(sizes or {})
-        self.fingerprint = template.fingerprint()
         self.pickled = pickled(template)
         self.executor, self.progress = executor, progress
         self.store = Store(store, template.reference, self.args_text)
         self.where = store
         self.search: Search = make_search(search, seed, trials)
-        self.machines: set[tuple[str, str]] = set()
-        # What is known: configurations of this template as it stands; sources, whatever they came from
-        self.known: dict[str, Trial] = {}
-        self.by_source: dict[str, Trial] = {}
-        self.stale: dict[str, list[Trial]] = {}
-        self.seen_rows = 0
-        self.unlearned: list[Trial] = []
-        self.knobs: dict[str, Knob] = {}
-        self.counted: set[str] = set()
+        self.ranking = Ranking()
+        self.facts = Knowledge(self.store, template.fingerprint(), threads, self.ranking)
         # What is going on
-        self.slots: list[_Slot] = []
+        self.builders: list[Builder] = []
         self.queue: list[tuple[Candidate, Search, Made, float]] = []
         self.flying: dict[Future[Any], tuple[Candidate, Search, Made, float]] = {}
         self.followers: dict[str, list[tuple[Candidate, Search, Made, float]]] = {}
         self.active: set[str] = set()
         self.skipped: dict[str, Trial] = {}
         self.fruitless = 0
-        self.measured = self.failed = self.duplicates = self.rejected = self.saved = 0
-        self.ranking = Ranking()
+        self.measured = self.failed = self.duplicates = self.rejected = 0
         self.started = time.monotonic()
         self.interrupted = False
         self.rest: Search | None = None
@@ -166,9 +134,9 @@ class _Run:
         showing = False
         try:
             self._who()
-            self._refresh()
-            if len(self.counted) < self.trials:
-                self.progress.begin(len(self.counted), self.trials)
+            self.facts.refresh()
+            if len(self.facts.counted) < self.trials:
+                self.progress.begin(len(self.facts.counted), self.trials)
                 showing = True
                 self._start_builders()
                 while self._step():
@@ -178,9 +146,8 @@ class _Run:
         finally:
             if showing:
                 self.progress.end()
-            for slot in self.slots:
-                if slot.child is not None:
-                    slot.child.kill()
+            for builder in self.builders:
+                builder.child.kill()
             for future in self.flying:
                 future.cancel()
             self.children.end()
@@ -196,51 +163,45 @@ class _Run:
     def _who(self) -> None:
         """Which machines measure."""
         if self.executor is None:
-            self.machines = {(m, c) for m, _, c in [pool.who()]}
+            self.facts.machines = {(m, c) for m, _, c in [pool.who()]}
             self.capacity = 1
         else:
             self.capacity = workers_of(self.executor)
             asked = [self.executor.submit(pool.who, n) for n in range(self.capacity)]
-            self.machines = {(m, c) for m, _, c in (f.result() for f in asked)}
+            self.facts.machines = {(m, c) for m, _, c in (f.result() for f in asked)}
 
     def _start_builders(self) -> None:
         cores = available()
         if len(cores) > 2:
             cores = cores[:-1]  # the last one is for timing
-        self.slots = [_Slot(core) for core in cores[:MOST_BUILDERS]]
-        for slot in self.slots:
-            self._spawn(slot)
-
-    def _spawn(self, slot: _Slot) -> None:
-        slot.child, slot.candidate, slot.made, slot.settled, slot.phase = Child(), None, None, False, "start"
-        slot.deadline.restart(START_SECONDS)
+        self.builders = [Builder(core) for core in cores[:MOST_BUILDERS]]
 
     def _step(self) -> bool:
         """Start what can be started, wait, and deal with what comes. False when all is done."""
         self._submit()
-        for slot in self.slots:
-            if slot.idle:
-                self._begin(slot)
+        for builder in self.builders:
+            if builder.idle:
+                self._begin(builder)
         if not self._busy:
             return False
-        talking = {slot.child.connection: slot for slot in self.slots if slot.child is not None and not slot.idle}
-        until = min((slot.deadline.left for slot in talking.values()), default=60.0)
+        talking = {builder.child.connection: builder for builder in self.builders if not builder.idle}
+        until = min((builder.deadline.left for builder in talking.values()), default=60.0)
         ready = wait([*talking, self.wake_read], timeout=max(0.0, min(until, 60.0)))
         if self.wake_read in ready:
             os.read(self.wake_read, 4096)
         for connection in ready:
             if connection is not self.wake_read and connection != self.wake_read:
                 self._hear(talking[connection])  # type: ignore[index]
-        for slot in talking.values():
-            if not slot.idle and slot.deadline.left <= 0:
-                self._late(slot)
+        for builder in talking.values():
+            if not builder.idle and builder.deadline.left <= 0:
+                self._late(builder)
         for future in [f for f in self.flying if f.done()]:
             self._landed(future)
         return True
 
     @property
     def _busy(self) -> bool:
-        return bool(self.queue or self.flying or any(not slot.idle for slot in self.slots))
+        return bool(self.queue or self.flying or any(not builder.idle for builder in self.builders))
 
     @property
     def _wanted(self) -> int:
@@ -249,32 +210,23 @@ class _Run:
             len(self.queue)
             + len(self.flying)
             + sum(len(f) for f in self.followers.values())
-            + sum(slot.candidate is not None for slot in self.slots)
+            + sum(builder.candidate is not None for builder in self.builders)
         )
-        return self.trials - len(self.counted) - going
+        return self.trials - len(self.facts.counted) - going
 
     # Beginning ---------------------------------------------------------------------------------------------------------------------------
 
-    def _begin(self, slot: _Slot) -> None:
+    def _begin(self, builder: Builder) -> None:
         if self._wanted <= 0 or len(self.queue) >= QUEUE:
             return
         search, candidate = self._next()
         if candidate is None:
             return
-        slot.candidate, slot.search, slot.made, slot.phase, slot.began = (
-            candidate,
-            search,
-            None,
-            "template",
-            time.monotonic(),
-        )
-        slot.deadline.restart(self.timeout)
         try:
-            assert slot.child is not None
-            slot.child.send(("build", slot.core, self.executor is None))
+            builder.begin(candidate, search, self.timeout, self.executor is None)
         except Died:
             search.forget(candidate)
-            self._spawn(slot)
+            builder.start()
 
     def _next(self) -> tuple[Search, Candidate | None]:
         """A candidate of the search; when that repeats itself, one of those that are left."""
@@ -301,7 +253,7 @@ class _Run:
                 self.threads,
                 self.memory,
                 self.scratch if self.executor is None else None,
-                self._best_seconds(),
+                self.facts.best,
                 self.data,
             )
             if self.executor is None:
@@ -320,107 +272,103 @@ class _Run:
 
     # Hearing -----------------------------------------------------------------------------------------------------------------------------
 
-    def _hear(self, slot: _Slot) -> None:
-        assert slot.child is not None
+    def _hear(self, builder: Builder) -> None:
         try:
-            message = slot.child.receive(0)
+            message = builder.child.receive(0)
         except TimeoutError:
             return
         except Died as e:
-            self._crashed(slot, str(e))
+            self._crashed(builder, str(e))
             return
         kind = message[0]
-        candidate, search = slot.candidate, slot.search
+        candidate, search = builder.candidate, builder.search
         if kind == "ready":
-            if slot.phase == "start":
-                slot.phase = "import"
-                slot.child.send(("template", self.pickled, self.args, self.sizes))
+            if builder.phase == "start":
+                builder.phase = "import"
+                builder.child.send(("template", self.pickled, self.args, self.sizes))
             else:
-                slot.phase = "idle"
+                builder.phase = "idle"
             return
         if kind == "failed" and candidate is None:
             raise TuneError(f"{self.template.name} cannot be tuned: {message[1]}", here())
         assert candidate is not None and search is not None
         if kind == "phase":
-            slot.phase = message[1]
+            builder.phase = message[1]
             if message[1] == "compiler":
-                slot.deadline.restart(self.timeout)
+                builder.deadline.restart(self.timeout)
         elif kind == "ask":
             value = search.answer(candidate, message[1])
-            slot.child.send(("stop",) if candidate.key in self.known else ("answer", value))
+            builder.child.send(("stop",) if candidate.key in self.facts.known else ("answer", value))
         elif kind == "predicted":
             candidate.guess = message[1]
-            slot.settled = not self._promising(candidate, search)
-            slot.child.send(("stop",) if slot.settled else ("go",))
+            builder.reply(self._promising(candidate, search))
         elif kind == "made":
-            slot.made = message[1]
-            slot.settled = not self._worth(candidate, search, message[1], time.monotonic() - slot.began)
-            slot.child.send(("stop",) if slot.settled else ("go",))
+            builder.made = message[1]
+            builder.reply(self._worth(candidate, search, message[1], builder.spent))
         elif kind == "stopped":
-            if not slot.settled:  # while it was asking: the configuration is known
+            if not builder.settled:  # while it was asking: the configuration is known
                 self._repeated(candidate, search)
-            self._free(slot)
+            builder.free()
         elif kind == "compiled":
-            assert slot.made is not None
-            self.queue.append((candidate, search, slot.made, time.monotonic() - slot.began))
-            self._free(slot)
+            assert builder.made is not None
+            self.queue.append((candidate, search, builder.made, builder.spent))
+            builder.free()
         elif kind == "rejected":
             self.rejected += 1
             self.fruitless += 1
-            self._learn(candidate)
+            self.facts.learn(candidate, self.search)
             search.tell(candidate, None)
-            self._free(slot)
+            builder.free()
         elif kind == "failed":
-            self._row(candidate, search, slot.made, time.monotonic() - slot.began, {"error": message[1]})
-            self._free(slot)
+            self._row(candidate, search, builder.made, builder.spent, {"error": message[1]})
+            builder.free()
 
-    def _free(self, slot: _Slot) -> None:
-        slot.candidate, slot.search, slot.made, slot.settled, slot.phase = None, None, None, False, "idle"
-
-    def _crashed(self, slot: _Slot, how: str) -> None:
-        if slot.candidate is None or slot.search is None:
+    def _crashed(self, builder: Builder, how: str) -> None:
+        if builder.candidate is None or builder.search is None:
             raise TuneError(
                 f"{self.template.name} cannot be tuned: the process that runs the template died when it was started: {how}",
                 here(),
             )
         self._row(
-            slot.candidate,
-            slot.search,
-            slot.made,
-            time.monotonic() - slot.began,
-            {"error": f"crash: the process of the {slot.phase} died: {how}"},
+            builder.candidate,
+            builder.search,
+            builder.made,
+            builder.spent,
+            {"error": f"crash: the process of the {builder.phase} died: {how}"},
         )
-        assert slot.child is not None
-        slot.child.kill()
-        self._spawn(slot)
+        builder.child.kill()
+        builder.start()
 
-    def _late(self, slot: _Slot) -> None:
-        assert slot.child is not None
-        slot.child.kill()
-        if slot.candidate is None or slot.search is None:
+    def _late(self, builder: Builder) -> None:
+        builder.child.kill()
+        if builder.candidate is None or builder.search is None:
             raise TuneError(
-                f"{self.template.name} cannot be tuned: importing it in another process took longer than {slot.deadline.seconds:g} s",
+                f"{self.template.name} cannot be tuned: importing it in another process took longer than {builder.deadline.seconds:g} s",
                 here(),
             )
         what = (
-            "the compiler" if slot.phase == "compiler" else "lowering" if slot.phase == "lowering" else "the template"
+            "the compiler"
+            if builder.phase == "compiler"
+            else "lowering"
+            if builder.phase == "lowering"
+            else "the template"
         )
         self._row(
-            slot.candidate,
-            slot.search,
-            slot.made,
-            time.monotonic() - slot.began,
-            {"error": f"timeout: {what} took longer than {slot.deadline.seconds:g} s"},
+            builder.candidate,
+            builder.search,
+            builder.made,
+            builder.spent,
+            {"error": f"timeout: {what} took longer than {builder.deadline.seconds:g} s"},
         )
-        self._spawn(slot)
+        builder.start()
 
     # Judging -----------------------------------------------------------------------------------------------------------------------------
 
     def _promising(self, candidate: Candidate, search: Search) -> bool:
         """Whether code is to be generated for a candidate. If not, everything about it is settled here."""
-        self._refresh()
-        self._learn(candidate)
-        if candidate.key in self.known:
+        self.facts.refresh()
+        self.facts.learn(candidate, self.search)
+        if candidate.key in self.facts.known:
             self._repeated(candidate, search)
             return False
         if candidate.key in self.active:
@@ -428,9 +376,8 @@ class _Run:
             search.forget(candidate)
             return False
         guess = candidate.guess
-        if self.rank and candidate.forced is None and candidate.key not in self.stale:
-            if self.ranking.hopeless(guess, self._best_seconds()):
-                self.saved += 1
+        if self.rank and candidate.forced is None and candidate.key not in self.facts.stale:
+            if self.ranking.hopeless(guess, self.facts.best):
                 self.skipped[candidate.key] = self._blank(candidate, None)
                 search.tell(candidate, self.ranking.expected(guess))
                 return False
@@ -439,18 +386,17 @@ class _Run:
 
     def _worth(self, candidate: Candidate, search: Search, made: Made, spent: float) -> bool:
         """Whether a candidate is to be compiled and measured. If not, everything about it is settled here."""
-        for row in self.stale.get(candidate.key, ()):
+        for row in self.facts.stale.get(candidate.key, ()):
             if row.source == made.source:  # the template's text has changed, and its kernel has not
-                self.known[candidate.key] = row
-                self.counted.add(candidate.key)
+                self.facts.take(row)
                 self._repeated(candidate, search)
                 return False
         if candidate.key in self.active:
             self.fruitless += 1
             search.forget(candidate)
             return False
-        if made.source in self.by_source:
-            self._duplicate(candidate, search, made, spent, self.by_source[made.source])
+        if made.source in self.facts.by_source:
+            self._duplicate(candidate, search, made, spent, self.facts.by_source[made.source])
             return False
         if made.source in self.followers:
             self.followers[made.source].append((candidate, search, made, spent))
@@ -459,15 +405,12 @@ class _Run:
         self.followers[made.source] = []
         return True
 
-    def _best_seconds(self) -> float | None:
-        return min((r.seconds for r in self.known.values() if r.seconds is not None), default=None)
-
     # Settling ----------------------------------------------------------------------------------------------------------------------------
 
     def _repeated(self, candidate: Candidate, search: Search) -> None:
         self.fruitless += 1
-        self._learn(candidate)
-        search.tell(candidate, self.known[candidate.key].seconds)
+        self.facts.learn(candidate, self.search)
+        search.tell(candidate, self.facts.known[candidate.key].seconds)
 
     def _landed(self, future: Future[Any]) -> None:
         candidate, search, made, spent = self.flying.pop(future)
@@ -482,7 +425,7 @@ class _Run:
             dict(candidate.config),
             template=self.template.reference,
             args=self.args_text,
-            fingerprint=self.fingerprint,
+            fingerprint=self.facts.fingerprint,
             version=__version__,
         )
         if candidate.guess is not None:
@@ -495,8 +438,8 @@ class _Run:
         self, candidate: Candidate, search: Search, made: Made | None, spent: float, found: Mapping[str, Any]
     ) -> None:
         """Write what came of a candidate, and of those with the same source."""
-        self._learn(candidate)
-        machine, compiler = next(iter(self.machines))
+        self.facts.learn(candidate, self.search)
+        machine, compiler = next(iter(self.facts.machines))
         fields = {"machine": machine, "compiler": compiler, **found}
         row = replace(
             self._blank(candidate, made),
@@ -511,13 +454,11 @@ class _Run:
             self.failed += 1
         else:
             self.measured += 1
-            if row.predicted and row.seconds:
-                self.ranking.pairs.append((row.predicted, row.seconds))
         if row.source:
-            self.by_source.setdefault(row.source, row)
+            self.facts.by_source.setdefault(row.source, row)
             for follower in self.followers.pop(row.source, ()):
                 self._duplicate(*follower, row)
-        self.progress.update(len(self.counted), self._best_seconds(), self.failed, self.saved + self.duplicates)
+        self.progress.update(len(self.facts.counted), self.facts.best, self.failed, len(self.skipped) + self.duplicates)
 
     def _duplicate(self, candidate: Candidate, search: Search, made: Made, spent: float, of: Trial) -> None:
         copied = {
@@ -533,58 +474,22 @@ class _Run:
 
     def _write(self, candidate: Candidate, search: Search, row: Trial) -> None:
         self.store.add(row, candidate.knobs)
-        self.known[row.key] = row
-        if row.kind == "duplicate":  # these are free
-            self.fruitless += 1
-        else:
-            self.counted.add(row.key)
-            self.fruitless = 0
+        self.facts.written(row)
+        self.fruitless = self.fruitless + 1 if row.kind == "duplicate" else 0
         search.tell(candidate, row.seconds)
-
-    # Knowing -----------------------------------------------------------------------------------------------------------------------------
-
-    def _refresh(self) -> None:
-        """Take in what is new in the store, from an earlier run or from another process."""
-        rows = self.store.rows()
-        for row in rows[self.seen_rows :]:
-            if (row.machine, row.compiler) not in self.machines:
-                continue
-            if (
-                row.source
-                and row.version == __version__
-                and (row.threads in (0, 1) or self.threads in (None, row.threads))
-            ):
-                self.by_source.setdefault(row.source, row)
-            if row.template != self.template.reference or row.args != self.args_text:
-                continue
-            if row.fingerprint == self.fingerprint and row.version == __version__:
-                if row.key not in self.known:
-                    self.known[row.key] = row
-                    self.unlearned.append(row)
-                    if row.predicted and row.seconds and row.kind == "measured":
-                        self.ranking.pairs.append((row.predicted, row.seconds))
-                if row.kind != "duplicate":
-                    self.counted.add(row.key)
-            elif row.source:
-                self.stale.setdefault(row.key, []).append(row)
-        self.seen_rows = len(rows)
-
-    def _learn(self, candidate: Candidate) -> None:
-        """The search is told of stored rows as soon as their knobs have been asked for."""
-        self.knobs |= candidate.knobs
-        later = []
-        for row in self.unlearned:
-            if set(row.config) <= set(self.knobs):
-                self.search.learn(row, self.knobs)
-            else:
-                later.append(row)
-        self.unlearned = later
 
     def _result(self) -> Result:
         rows = [
-            replace(r, made_by=self.template) for r in self.store.mine() if (r.machine, r.compiler) in self.machines
+            replace(r, made_by=self.template)
+            for r in self.store.mine()
+            if (r.machine, r.compiler) in self.facts.machines
         ]
-        counts = {"failed": self.failed, "duplicates": self.duplicates, "rejected": self.rejected, "saved": self.saved}
+        counts = {
+            "failed": self.failed,
+            "duplicates": self.duplicates,
+            "rejected": self.rejected,
+            "saved": len(self.skipped),
+        }
         left_out = sorted(self.skipped.values(), key=lambda r: r.predicted or 0.0)
         return Result(
             rows,

@@ -12,7 +12,7 @@ import tedsl as te
 from tedsl.autodiff import arithmetic
 from tedsl.autodiff.derivatives import TABLE, partials
 from tedsl.autodiff.symbolic import to_sympy
-from tedsl.lang.expr import Access, Apply, Const, Expr
+from tedsl.lang.expr import Access, Apply, Axis, Const, Expr
 from tedsl.lang.functions import FUNCTIONS
 from tedsl.lang.tensor import Tensor
 
@@ -89,6 +89,24 @@ def test_nothing_that_does_not_matter_is_written() -> None:
     assert a.mul(x, a.divide(one, y)) is a.divide(x, y)
     assert a.divide(a.divide(x, y), x) is a.divide(x, a.mul(y, x))
     assert a.select(Const(True), x, y) is x and a.select(x > y, x, x) is x
+
+
+def test_cases_are_put_together() -> None:
+    (x, y), _ = variables(2)
+    zero = Const(0.0, "float64")
+    i, j = Axis("i", 0, 5), Axis("j", 0, 5)
+    where, total = arithmetic.select, arithmetic.total_of
+    first, rest, data = i < 1, i >= 1, x > 0
+    assert total([where(data, x, zero), y, where(~data, y, zero)], "float64") is arithmetic.add(where(data, x, y), y)
+    assert total([where(rest, x, zero), where(i == 0, y, zero)], "float64") is where(rest, x, y)
+    assert total([where(i == 0, y, zero), where(rest, x, zero)], "float64") is where(rest, x, y)
+    assert total(
+        [where(first, where(data, x, zero), zero), where(first, where(~data, y, zero), zero)], "float64"
+    ) is where(first, where(data, x, y), zero)
+    apart = total([where(i < 2, x, zero), where(j >= 2, y, zero)], "float64")
+    assert apart is Apply("add", (where(i < 2, x, zero), where(j >= 2, y, zero)))
+    assert total([x, y, x], "float64") is arithmetic.add(arithmetic.mul(Const(2.0, "float64"), x), y)
+    assert total([], "float64") is zero and total([zero, x], "float64") is x
 
 
 def test_the_arithmetic_is_right() -> None:

@@ -72,6 +72,35 @@ def compare(program: Program) -> str:
     return "all"
 
 
+def compare_second(program: Program) -> bool:
+    """Reverse over reverse mode against forward over reverse mode. Whether there was something to compare."""
+    outputs = [t for t in program.outputs if t.dtype in ("float16", "float32", "float64")]
+    copies = in_float64(outputs, []) if outputs else {}
+    outputs = [copies.get(t, t) for t in outputs]
+    values = {copies.get(t, t): a.astype("float64") if a.dtype.kind == "f" else a for t, a in program.inputs.items()}
+    wrt = [t for t in values if t.dtype == "float64"]
+    if not outputs or not wrt:
+        return False
+    rng = np.random.default_rng(0)
+    seeds = [Tensor(f"seed {t.name}", t.shape, "float64") for t in outputs]
+    weights = [Tensor(f"weight {t.name}", t.shape, "float64") for t in wrt]
+    moves = {t: Tensor(f"move {t.name}", t.shape, "float64") for t in wrt}
+    first = adjoints(outputs, [elements_of(s) for s in seeds], wrt)
+    second = adjoints(first, [elements_of(w) for w in weights], wrt)
+    forward = Forward(first, moves)
+    tangents = [forward.result(t) for t in first]
+    at = dict(values)
+    at |= {s: rng.standard_normal(y.shape) for s, y in zip(seeds, te.evaluate(outputs, values, **program.sizes))}
+    at |= {w: rng.standard_normal(values[t].shape) for w, t in zip(weights, wrt)}
+    at |= {m: rng.standard_normal(values[t].shape) for t, m in moves.items()}
+    reverse = sum((g * at[moves[t]]).sum() for t, g in zip(wrt, te.evaluate(second, at, **program.sizes)))
+    direct = sum((v * at[w]).sum() for w, v in zip(weights, te.evaluate(tangents, at, **program.sizes)))
+    if not (np.isfinite(reverse) and np.isfinite(direct)):
+        return False
+    assert abs(reverse - direct) <= 1e-7 * max(1, abs(reverse), abs(direct)), (reverse, direct)
+    return True
+
+
 KINKS = {154}  # where two values tie, differences of either side are not the mean of both
 
 
@@ -79,6 +108,11 @@ KINKS = {154}  # where two values tie, differences of either side are not the me
 def test_seeded_programs(first: int) -> None:
     found = [compare(generate(Seeded(seed))) for seed in range(first, first + 20) if seed not in KINKS]
     assert found.count("all") >= 4
+
+
+@pytest.mark.parametrize("first", range(0, 120, 20))
+def test_gradients_of_gradients(first: int) -> None:
+    assert sum(compare_second(generate(Seeded(seed))) for seed in range(first, first + 20)) >= 5
 
 
 @pytest.mark.fuzz

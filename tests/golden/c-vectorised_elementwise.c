@@ -15,16 +15,22 @@
 
 typedef float f32x4 __attribute__((vector_size(16)));
 typedef float f32x4_u __attribute__((vector_size(16), aligned(4), may_alias));
+typedef float f32x4_a __attribute__((vector_size(16), may_alias));
 typedef int32_t i32x4 __attribute__((vector_size(16)));
 typedef int32_t i32x4_u __attribute__((vector_size(16), aligned(4), may_alias));
+typedef int32_t i32x4_a __attribute__((vector_size(16), may_alias));
 typedef uint32_t u32x4 __attribute__((vector_size(16)));
 typedef uint32_t u32x4_u __attribute__((vector_size(16), aligned(4), may_alias));
+typedef uint32_t u32x4_a __attribute__((vector_size(16), may_alias));
 typedef float f32x8 __attribute__((vector_size(32)));
 typedef float f32x8_u __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float f32x8_a __attribute__((vector_size(32), may_alias));
 typedef int32_t i32x8 __attribute__((vector_size(32)));
 typedef int32_t i32x8_u __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t i32x8_a __attribute__((vector_size(32), may_alias));
 typedef uint32_t u32x8 __attribute__((vector_size(32)));
 typedef uint32_t u32x8_u __attribute__((vector_size(32), aligned(4), may_alias));
+typedef uint32_t u32x8_a __attribute__((vector_size(32), may_alias));
 
 TE_INLINE f32x4 te_select_f32x4(i32x4 mask, f32x4 a, f32x4 b)
 {
@@ -50,21 +56,27 @@ TE_INLINE f32x8 te_maximum_f32x8(f32x8 x, f32x8 y)
 
 typedef uint8_t b8x4 __attribute__((vector_size(4)));
 typedef uint8_t b8x4_u __attribute__((vector_size(4), aligned(1), may_alias));
+typedef uint8_t b8x4_a __attribute__((vector_size(4), may_alias));
 
 typedef uint8_t b8x8 __attribute__((vector_size(8)));
 typedef uint8_t b8x8_u __attribute__((vector_size(8), aligned(1), may_alias));
+typedef uint8_t b8x8_a __attribute__((vector_size(8), may_alias));
 
 typedef float f32x4 __attribute__((vector_size(16)));
 typedef float f32x4_u __attribute__((vector_size(16), aligned(4), may_alias));
+typedef float f32x4_a __attribute__((vector_size(16), may_alias));
 
 typedef float f32x8 __attribute__((vector_size(32)));
 typedef float f32x8_u __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float f32x8_a __attribute__((vector_size(32), may_alias));
 
 typedef int32_t i32x4 __attribute__((vector_size(16)));
 typedef int32_t i32x4_u __attribute__((vector_size(16), aligned(4), may_alias));
+typedef int32_t i32x4_a __attribute__((vector_size(16), may_alias));
 
 typedef int32_t i32x8 __attribute__((vector_size(32)));
 typedef int32_t i32x8_u __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t i32x8_a __attribute__((vector_size(32), may_alias));
 
 static inline f32x8 te_pick_f32x8(i32x8 mask, f32x8 a, f32x8 b) { return (f32x8)((((i32x8)a ^ (i32x8)b) & mask) ^ (i32x8)b); }
 static inline f32x4 te_pick_f32x4(i32x4 mask, f32x4 a, f32x4 b) { return (f32x4)((((i32x4)a ^ (i32x4)b) & mask) ^ (i32x4)b); }

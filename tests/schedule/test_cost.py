@@ -144,6 +144,22 @@ def test_symbolic_costs_are_those_of_numbers() -> None:
         assert numbers.footprint == concrete.footprint
 
 
+def test_numbers_that_do_not_divide_are_exact_beside_symbolic_factors() -> None:
+    v1 = te.var("v1")
+    _, _, C, s = matmul()
+    Cr = s.cache_write(C, "cache")
+    _, jo, _, _ = s[C].tile(i, j, v1, 16)
+    s[Cr].compute_at(s[C], jo)
+    s[Cr].split(k, factor=8)
+    assert te.cost(s).operations == 2 * 37 * 29 * 23
+    assert str(te.cost(s).footprint["cache"]) == "16*v1"
+    _, _, C, s = matmul()
+    s[C].split(j, factor=v1)
+    _, ii = s[C].split(i, nparts=7)
+    s[C].split(ii, factor=4)
+    assert te.cost(s).operations == 2 * 37 * 29 * 23
+
+
 def test_symbolic_sizes_of_a_triangle_and_a_convolution() -> None:
     import sympy
 

@@ -208,17 +208,65 @@ def test_marked_loops_and_places_are_not_cut() -> None:
     refused(s, lambda: s[H].split("y", factor=4), "marked with the pragma 'GCC ivdep'")
 
 
-def test_steps_of_a_recurrence_stay_whole_and_outermost() -> None:
+def test_steps_of_a_recurrence_stay_whole() -> None:
     _, S, s = recurrence()
     refused(
         s,
         lambda: s[S].split("t", factor=2),
-        "the equations of S take turns along t",
-        "this loop stays whole and outermost",
-        "Split or reorder the other loops (j)",
+        "the equations of S take turns along t, so this loop stays whole",
+        "Split or fuse the other loops (j)",
     )
-    refused(s, lambda: s[S].reorder("j", "t"), "take turns along t")
     refused(s, lambda: s[S].fuse("t", "j"), "take turns along t")
+    s[S].split("j", factor=8)
+    s[S].reorder("j_o", "t", "j_i")
+    s[S].parallel("j_o")
+    s[S].vectorize("j_i")
+    check(s)
+    s[S].reorder("j_o", "j_i", "t")
+    s.undo()
+
+
+def test_rows_of_a_running_sum_are_independent() -> None:
+    t = te.axes("t")
+    X, S = te.tensor("X", (40, 9)), te.tensor("S", (40, 9))
+    S[i, 0] = X[i, 0]
+    S[i, t] = S[i, t - 1] + X[i, t]
+    s = te.create_schedule(S)
+    o, n = s[S].split(i, factor=16)
+    s[S].reorder(o, t, n)
+    s[S].parallel(o)
+    s[S].vectorize(n)
+    text = check(s)
+    assert text.splitlines()[0] == "for i_o in 0..3 parallel:" and "for t in 1 + 0..8:" in text
+    s = te.create_schedule(S)
+    s[S].reorder(t, i)
+    check(s)
+    refused(s, lambda: s[S].parallel(t), "The loops that can are i")
+
+
+def test_an_edit_distance_runs_in_either_order() -> None:
+    a, b = te.axes("a b")
+    X, D = te.tensor("X", (6, 7)), te.tensor("D", (6, 7))
+    D[0, b] = te.cast(b, "float32")
+    D[a, 0] = te.cast(a, "float32")
+    D[a, b] = te.minimum(te.minimum(D[a - 1, b], D[a, b - 1]) + 1, D[a - 1, b - 1] + X[a, b])
+    s = te.create_schedule(D)
+    check(s)
+    s[D].reorder("b", "a")
+    check(s)
+    refused(s, lambda: s[D].vectorize("a"), "reads what an earlier one computes")
+
+
+def test_a_reduction_in_one_of_the_equations_stays_inside() -> None:
+    t = te.axes("t")
+    X, W, S = te.tensor("X", (7, 5)), te.tensor("W", (5, 6)), te.tensor("S", (7, 6))
+    S[0, j] = X[0, 0]
+    S[t, j] = te.sum(X[t, k] * W[k, j])
+    s = te.create_schedule(S)
+    s[S].reorder(j, t)
+    s[S].split(k, factor=2)
+    check(s)
+    refused(s, lambda: s[S].reorder("k_o", t), "is reduced over in one of them only, so it stays inside of t")
 
 
 def test_a_recurrence_in_one_equation_keeps_its_direction() -> None:

@@ -162,3 +162,29 @@ def test_nest(name: str, golden: Callable[[str, str], None], rng: np.random.Gene
     golden(f"{steps}{s}\n\n# after all passes\n{nest}\n", ".txt")
     (output,) = s.outputs
     compare(te.build(s)(*(inputs[x] for x in inputs_in_order(output))), te.evaluate(output, inputs))
+
+
+def test_a_condition_that_reads_what_is_computed_further_in() -> None:
+    X, P, L = te.tensor("X", (4, 5)), te.tensor("P", (4, 5)), te.tensor("L", (4,))
+    P[i, k] = X[i, k] * 2
+    L[i] = te.sum(P[i, k], where=P[i, 0] + P[i, k] > 1)
+    s = te.create_schedule(L)
+    s[P].compute_at(s[L], k)
+    verified(s)
+    x = np.linspace(-1, 2, 20, dtype="float32").reshape(4, 5)
+    compare(te.build(s)(x), te.evaluate(L, {X: x}), 1e-5)
+
+
+def test_a_condition_without_axes_that_reads_what_is_computed_in_the_inner_loop() -> None:
+    A, F, L = te.tensor("A", ()), te.tensor("F", ()), te.tensor("L", (6,))
+    F[()] = A[()] * 2
+    r = te.reduce_axis(5, "r")
+    q = te.reduce_axis(3, "q")
+    L[i] = te.sum(F[()], axis=(r, q), where=F[()] > 0)
+    s = te.create_schedule(L)
+    s[L].reorder(r, i, q)
+    s[F].compute_at(s[L], q)
+    verified(s)
+    for value in (1.5, -1.5):
+        a = np.float32(value)
+        compare(te.build(s)(a), te.evaluate(L, {A: a}))

@@ -95,3 +95,38 @@ def test_the_interior_of_a_padded_stencil_has_no_select() -> None:
     assert max(loop.extent.value for loop in plain) >= 60, nest
     x = np.random.default_rng(0).random((64, 64), dtype="float32")
     np.testing.assert_allclose(te.build(s)(x), te.evaluate(Y, {X: x}), rtol=1e-6)
+
+
+def test_a_parallel_loop_stays_one_loop() -> None:
+    """Its last step differs from the others; cut off, it would run after them, on one thread."""
+    i, j = te.axes("i j")
+    X, Y = te.tensor("X", (100, 40)), te.tensor("Y")
+    Y[i, j] = X[i, j] * 2
+    s = te.create_schedule(Y)
+    outer, inner = s[Y].split("i", factor=32)
+    s[Y].parallel(outer)
+    s[Y].unroll(inner)
+    nest = te.lower(s)
+    nest.verify()
+    assert [loop.extent for loop in nest.loops if loop.kind == "parallel"] == [4] and not nest.conditions
+    source = te.emit(s)
+    assert source.count("#pragma omp parallel for") == 1 and "if (i_o < 3)" in source
+    x = np.random.default_rng(0).standard_normal((100, 40), dtype="float32")
+    for threads in (1, 2, 3):
+        np.testing.assert_array_equal(te.build(s)(x, threads=threads), x * 2)
+
+
+@pytest.mark.parametrize("rows", [1, 31, 32, 33, 63, 64, 65])
+def test_parallel_parts_of_every_size(rows: int) -> None:
+    i, j = te.axes("i j")
+    X, Y = te.tensor("X", (rows, 20)), te.tensor("Y")
+    Y[i, j] = X[i, j] * 2
+    s = te.create_schedule(Y)
+    part, rest = s[Y].split("i", nparts=2)
+    _, inner = s[Y].split(rest, factor=4)
+    s[Y].unroll(inner)
+    s[Y].parallel(part)
+    s[Y].vectorize("j")
+    te.lower(s).verify()
+    x = np.random.default_rng(0).standard_normal((rows, 20), dtype="float32")
+    np.testing.assert_array_equal(te.build(s)(x), x * 2)

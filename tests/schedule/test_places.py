@@ -304,3 +304,17 @@ def test_refusals_of_prefetch() -> None:
     check(s)
     X, S, s = recurrence()
     refused(s, lambda: s[S].prefetch(X, j, 1), "S has several equations")
+
+
+def test_a_condition_waits_for_what_it_reads() -> None:
+    r = te.axes("r")
+    X, M, S = te.tensor("X", (5, 6)), te.tensor("M", (5,)), te.tensor("S")
+    S[i] = te.sum(X[k, r] * X[i, r], where=M[k] <= 0.5)
+    s = te.create_schedule(S)
+    copy = s.cache_read(M, "cache", S)
+    s[S].reorder(r, k)
+    s[copy].compute_at(s[S], k)
+    check(s)
+    s[S].reorder(k, r)
+    s[copy].compute_at(s[S], r)
+    check(s)

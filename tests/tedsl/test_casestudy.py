@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,12 @@ def test_a_schedule_is_at_most_a_dozen_steps_long(rung: Rung) -> None:
     lines = [line for line in inspect.getsource(rung.schedule).splitlines() if line.strip()]
     # not counted: the definition, what is computed, the empty schedule, its return
     assert len(lines) - 4 <= 12
+
+
+@pytest.mark.parametrize("rung", LADDER, ids=[name.replace(" ", "_") for name in NAMES])
+def test_ladder(rung: Rung, golden: Callable[[str, str], None]) -> None:
+    """The nest of each rung, where tiles do not divide."""
+    golden(f"{rung.schedule(50, SMALL)}\n", ".txt")
 
 
 @pytest.mark.parametrize("rung", LADDER, ids=NAMES)

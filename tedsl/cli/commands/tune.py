@@ -145,7 +145,7 @@ def _numpy(name: str, args: tuple[Any, ...]) -> float | None:
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((n, n), dtype=np.float32) for _ in range(2))
     c = np.empty((n, n), np.float32)
-    samples = []
+    samples: list[float] = []
     until = time.perf_counter() + 0.5
     while len(samples) < 3 or (time.perf_counter() < until and len(samples) < 200):
         begun = time.perf_counter()

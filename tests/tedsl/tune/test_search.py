@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 import tedsl as te
 from tedsl.tune.rows import Trial
 from tedsl.tune.search import KINDS, GivenSearch, GridSearch, OptunaSearch, make_search

@@ -8,6 +8,7 @@ import sys
 import textwrap
 
 import pytest
+
 import tedsl as te
 from tedsl.tune import merge
 from tedsl.tune.machine import identity
@@ -17,7 +18,14 @@ from tedsl.tune.template import Knob
 
 
 def row(**fields):
-    given = {"config": {"a": 1}, "seconds": 1.0, "template": "m:f", "args": "[8]", "machine": identity()[0], "finished": 1.0}
+    given = {
+        "config": {"a": 1},
+        "seconds": 1.0,
+        "template": "m:f",
+        "args": "[8]",
+        "machine": identity()[0],
+        "finished": 1.0,
+    }
     return Trial(**{**given, **fields})
 
 
@@ -59,7 +67,9 @@ def test_two_processes_write_to_one_store(tmp_path):
             store.add(Trial({"a": n, "who": sys.argv[1]}, seconds=1.0, template="m:f", args="[8]", finished=float(n)), {})
     """
     env = {**os.environ, "PYTHONSAFEPATH": "1"}
-    started = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), who], cwd=tmp_path, env=env) for who in "xy"]
+    started = [
+        subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), who], cwd=tmp_path, env=env) for who in "xy"
+    ]
     assert [p.wait(120) for p in started] == [0, 0]
     rows = read(tmp_path / "t.db")
     assert sorted((r.config["who"], r.config["a"]) for r in rows) == [(w, n) for w in "xy" for n in range(15)]
@@ -88,7 +98,7 @@ def test_results_of_other_machines_are_left_out(tmp_path):
     assert te.load_results(path, template="f", args=(8,), machine="elsewhere").best.config == {"a": 2}
     assert te.load_results(path, args=8).trials and not te.load_results(path, args=9).trials
     with pytest.raises(te.TuneError, match="several templates"):
-        te.load_results(path).best
+        te.load_results(path).best  # noqa: B018
     store.close()
 
 

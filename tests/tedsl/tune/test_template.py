@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
+
 import tedsl as te
 from tedsl.tune.template import FixedKnobs, Knob, Rejected, as_template
 
@@ -41,7 +42,7 @@ def test_apply_asks_only_for_the_knobs_that_matter():
         doubled.apply({"width": 8, "vector": False}, (16,))
     with pytest.raises(te.TuneError, match="the knob width cannot be 5; it is one of 4, 8"):
         doubled.apply({"width": 5, "vector": True}, (16,))
-    with pytest.raises(te.TuneError, match="turns the configuration .* down: whole vectors"):
+    with pytest.raises(te.TuneError, match=r"turns the configuration .* down: whole vectors"):
         doubled.apply({"width": 8, "vector": True}, (12,))
 
 
@@ -118,6 +119,7 @@ def test_templates_of_modules_travel_by_name():
 
 def test_the_matmul_of_the_package_builds():
     import numpy as np
+
     from tedsl.tune.templates import matmul
 
     config = {"v1": 2, "v2": 16, "b1": 2, "b2": 1, "packed": True, "order": "rows of C first", "unroll": 2}

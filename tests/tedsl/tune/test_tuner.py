@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 import tedsl as te
 from tedsl.tune.pool import Children, measure_job
 from tedsl.tune.worker import foresee, make
@@ -191,7 +192,7 @@ def test_kernels_are_checked_and_timed(children):
 
 def test_a_kernel_that_computes_something_else_is_found_out(children):
     def lie(source):
-        head, two, tail = source.rpartition("2.0")
+        head, _, tail = source.rpartition("2.0")
         return head + "2.5" + tail
 
     assert "wrong answer: B[0] is" in measure_job(job(change=lie), children)["error"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 import tedsl as te
 from tedsl.tune.workload import key_of, places_of, schedule_from
 
@@ -45,7 +46,9 @@ def test_what_matters():
     ]
     keys = {key(t) for t in (base, *others)}
     assert len(keys) == 1 + len(others)
-    assert key(te.define("C[i] = A[i]", A=te.tensor("A", (4,)))) != key(te.define("C[i] = A[i] * 0.5", A=te.tensor("A", (4,))))
+    assert key(te.define("C[i] = A[i]", A=te.tensor("A", (4,)))) != key(
+        te.define("C[i] = A[i] * 0.5", A=te.tensor("A", (4,)))
+    )
 
 
 def test_reducers_of_ones_own_are_told_by_what_they_do():
@@ -71,11 +74,11 @@ def test_recurrences_gathers_and_gradients_have_keys():
 
 
 def test_a_schedule_is_carried_over_by_places(rng):
-    A, B, C = matmul(40)
+    _, B, C = matmul(40)
     s = te.create_schedule(C)
     Cr = s.cache_write(C, "register")
     io, jo, ii, ji = s[C].tile("i", "j", 4, 8)
-    bo, bi = s[C].split(io, factor=2)
+    s[C].split(io, factor=2)
     s[C].vectorize(ji)
     s[C].unroll(ii)
     s[Cr].compute_at(s[C], jo)
@@ -86,7 +89,7 @@ def test_a_schedule_is_carried_over_by_places(rng):
     panel, lane = s[Bp].split("j", 8)
     s[Bp].layout(panel, "k", lane)
 
-    P, Q, R = matmul(40, "P Q R x y z")
+    _, _, R = matmul(40, "P Q R x y z")
     other = schedule_from((R,), False, places_of(s))
     assert str(other.history).count("\n") == str(s.history).count("\n")
     assert 's["R"].tile("x", "y", 4, 8)' in str(other.history) and 's["Q.global"].layout' in str(other.history)

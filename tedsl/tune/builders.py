@@ -1,0 +1,56 @@
+"""The processes that run templates, generate code and start the compiler: each has a core, and one candidate at a time."""
+
+from __future__ import annotations
+
+import time
+
+from .process import START_SECONDS, Child, Deadline
+from .search import Candidate, Search
+from .worker import Made
+
+
+class Builder:
+    """A process and the candidate that it is at. `phase`: start, import, idle; or what it is doing: template, lowering, compiler."""
+
+    candidate: Candidate | None
+    search: Search | None
+    made: Made | None
+    settled: bool  # what comes of the candidate is known; its process has only to end it
+
+    def __init__(self, core: int) -> None:
+        self.core = core
+        self.start()
+
+    def start(self) -> None:
+        """Start the process (anew)."""
+        self.child = Child()
+        self.free()
+        self.phase = "start"
+        self.began = 0.0
+        self.deadline = Deadline(START_SECONDS)
+
+    def begin(self, candidate: Candidate, search: Search, seconds: float, compile_here: bool) -> None:
+        """Have a candidate built. Raises Died."""
+        self.candidate, self.search, self.phase = candidate, search, "template"
+        self.began = time.monotonic()
+        self.deadline.restart(seconds)
+        self.child.send(("build", self.core, compile_here))
+
+    def reply(self, go_on: bool) -> None:
+        """Whether the candidate is worth going on with. If not, what comes of it is settled, and its process has only to end it."""
+        self.settled = not go_on
+        self.child.send(("go",) if go_on else ("stop",))
+
+    def free(self) -> None:
+        """The candidate is done with."""
+        self.candidate, self.search, self.made, self.settled = None, None, None, False
+        self.phase = "idle"
+
+    @property
+    def idle(self) -> bool:
+        return self.phase == "idle"
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the candidate was begun."""
+        return time.monotonic() - self.began
