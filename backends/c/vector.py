@@ -681,7 +681,8 @@ def computed(value: Expr, axis: Axis) -> Iterator[Expr]:
     while stack:
         e = stack.pop()
         if mentions(e, axis):
-            if e.dtype not in dtypes.WEAK:
+            widened = isinstance(e, Cast) and e.dtype == "int64" and e.operand.dtype == "int32"  # to be compared: that is done in 32 bits
+            if e.dtype not in dtypes.WEAK and not widened:
                 yield e
             if not isinstance(e, Access):
                 stack += e.children
