@@ -175,7 +175,8 @@ _S = TypeVar("_S", bound=Stmt)
 def changed(stmt: _S, **fields: Any) -> _S:
     """`dataclasses.replace` without its checks: unrolling makes statements by the thousand."""
     made = object.__new__(type(stmt))
-    for name in type(stmt).__slots__:
+    fields_of: tuple[str, ...] = type(stmt).__slots__
+    for name in fields_of:
         object.__setattr__(made, name, fields[name] if name in fields else getattr(stmt, name))
     return made
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, cast
 
 from tedsl.lang.errors import Location
@@ -79,15 +80,14 @@ class StageState:
     def tensor(self) -> Tensor:
         return self.tensors[0]
 
-    @property
-    def general(self) -> Part:
-        """The equation whose axes name the loops: the last with the most axes."""
-        return max(reversed(self.parts), key=lambda part: len(part.axes))
+    general: Part = field(init=False, repr=False)  # the equation whose axes name the loops: the last with the most axes
+    axes: tuple[Axis, ...] = field(init=False, repr=False)  # the data axes (of the left side)
+    roots: tuple[Axis, ...] = field(init=False, repr=False)  # these, and those that are reduced over
 
-    @property
-    def axes(self) -> tuple[Axis, ...]:
-        """The data axes (of the left side)."""
-        return self.general.axes
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "general", max(reversed(self.parts), key=lambda part: len(part.axes)))
+        object.__setattr__(self, "axes", self.general.axes)
+        object.__setattr__(self, "roots", (*self.axes, *self.reduce_axes))
 
     @property
     def reduction(self) -> Reduce | None:
@@ -100,12 +100,11 @@ class StageState:
         reduction = self.reduction
         return reduction.axes or () if reduction is not None else ()
 
-    @property
-    def roots(self) -> tuple[Axis, ...]:
-        return (*self.axes, *self.reduce_axes)
-
     def root(self, name: str) -> Axis | None:
-        return next((a for a in self.roots if a.name == name), None)
+        for a in self.roots:
+            if a.name == name:
+                return a
+        return None
 
     def kind(self, leaf: str) -> str:
         return dict(self.kinds).get(leaf, "serial")
@@ -277,7 +276,12 @@ def cut_axes(stage: StageState) -> dict[str, int] | None:
 
 def reads(stage: StageState) -> tuple[Tensor, ...]:
     """The tensors that a stage reads."""
-    return Stage(stage.name, stage.tensors, stage.parts).reads
+    return _reads(stage.parts)
+
+
+@lru_cache(maxsize=2048)
+def _reads(parts: tuple[Part, ...]) -> tuple[Tensor, ...]:
+    return Stage("", (), parts).reads
 
 
 def stage_state(name: str, tensors: tuple[Tensor, ...], parts: tuple[Part, ...], is_output: bool = False, location: Location | None = None) -> StageState:

@@ -43,7 +43,7 @@ def an_input_is_built() -> None:
     te.build(x)
 
 
-@case(te.ScheduleError, "T is listed twice")
+@case(te.ScheduleError, "T is listed twice; a program computes each of its results once")
 def a_result_is_listed_twice() -> None:
     T = copied()
     te.build([T, T])
@@ -188,6 +188,103 @@ def a_dimension_that_cannot_be_dropped() -> None:
     A.squeeze(0)
 
 
+@case(te.DefinitionError, "broadcast_to takes tensors, not 3")
+def a_number_is_broadcast() -> None:
+    te.broadcast_to(3, (2,))  # type: ignore[arg-type]
+
+
+@case(te.DefinitionError, "`i + 1` is an element at axes and is combined with a whole tensor; index the tensor too")
+def an_axis_is_concatenated() -> None:
+    te.concatenate([A, i + 1])
+
+
+@case(te.DefinitionError, "sum of <tensor A(4, 5) float32> runs over no dimension")
+def a_condition_on_a_sum_over_nothing() -> None:
+    te.sum(A, axis=(), where=A > 0)
+
+
+@case(te.DefinitionError, "te.compute: name=('a', 'b') for 1 result; give one name, or one for each")
+def names_for_one_result() -> None:
+    te.compute((3,), lambda i: x[i], name=("a", "b"))
+
+
+@case(te.DefinitionError, "te.pad: value=`i` holds axes; write te.where over them instead")
+def a_padding_that_depends_on_the_place() -> None:
+    te.pad(x, 1, value=i)
+
+
+@case(
+    te.DefinitionError, "integers to negative integer powers are not allowed, as in NumPy", "cast the base to a float"
+)
+def an_integer_to_a_negative_power() -> None:
+    v[i] ** -1
+
+
+@case(te.DefinitionError, "reshape of <tensor e(0, 3) float32> to (0, -1): -1 can be anything when another extent is 0")
+def an_open_extent_beside_an_empty_one() -> None:
+    te.tensor("e", (0, 3)).reshape(0, -1)
+
+
+@case(te.DefinitionError, "'' is no name; a name is a non-empty string")
+def an_empty_name() -> None:
+    te.tensor("")
+
+
+@case(te.DefinitionError, "T is defined already: an earlier equation (T[i]) leaves nothing to this one (T[j])")
+def a_second_definition() -> None:
+    copied()[j] = x[j]
+
+
+@case(te.DefinitionError, "the reducer r takes 2 values, got 1")
+def a_value_too_few_for_a_reducer() -> None:
+    te.reducer((0, 0), lambda a, b: (a[0] + b[0], a[1] + b[1]), name="r")(x[i])
+
+
+@case(te.DefinitionError, "inf is a constant; give the tensor another name", "inf[i] = x[i]")
+def a_constant_is_defined() -> None:
+    te.define("inf[i] = x[i]", x=(3,))
+
+
+@case(te.DefinitionError, "r(…) has components 0 to 1", "C[i] = r(x[k], x[k])[2]")
+def a_component_too_many() -> None:
+    r = te.reducer((0, 0), lambda a, b: (a[0] + b[0], a[1] + b[1]), name="r")
+    te.define("C[i] = r(x[k], x[k])[2]", x=(3,), r=r, i=3)
+
+
+@case(te.DefinitionError, "the tensor A: order='X'; 'C' (rows together) or 'F' (columns together)")
+def an_unknown_order() -> None:
+    te.tensor("A", (2, 2), order="X")
+
+
+@case(
+    te.DefinitionError,
+    "two sizes are named n, with different assumptions (min=0, multiple_of=1 and min=4, multiple_of=1)",
+    "use one te.var",
+)
+def two_sizes_of_one_name() -> None:
+    a, b, T = te.tensor("a", (te.var("n"),)), te.tensor("b", (te.var("n", min=4),)), te.tensor("T")
+    T[i, j] = a[i] * b[j]
+    te.build(T)
+
+
+# What is scheduled -------------------------------------------------------------------------------------------------------
+
+
+@case(te.ScheduleError, "int is no history; replay takes s.history or what s.to_json() gave")
+def a_number_is_replayed() -> None:
+    te.create_schedule(copied()).replay(3)  # type: ignore[arg-type]
+
+
+@case(te.ScheduleError, "the history to be replayed is no JSON: Expecting")
+def a_brace_is_replayed() -> None:
+    te.create_schedule(copied()).replay("{")
+
+
+@case(te.GradientError, "te.check_grad: order=0; it is 1 or more")
+def a_gradient_of_order_zero() -> None:
+    te.check_grad(copied(), [x], order=0)
+
+
 # Calls -------------------------------------------------------------------------------------------------------------------
 
 
@@ -224,6 +321,22 @@ def out_is_not_aligned() -> None:
 @case(te.CallError, "T: T (in out=) has the byte order of another machine", "pass np.empty(T.shape, 'float32')")
 def out_has_another_byte_order() -> None:
     te.build(copied())(ones, out=np.zeros(5, np.dtype("float32").newbyteorder()))
+
+
+@case(te.CallError, "P: Q (in out=) shares memory with P (in out=); pass separate arrays")
+def two_results_in_one_array() -> None:
+    P, Q = te.define("P[i], Q[i] = x[i] + 1, 2 * x[i]", x=(5,))
+    out = np.zeros(5, "float32")
+    te.build([P, Q])(ones, out=(out, out))
+
+
+@case(te.CallError, "T: the size n is known from T alone; give out=")
+def a_size_that_no_input_tells() -> None:
+    T = te.tensor("T", (te.var("n"),))
+    T[i] = 1.0 * i
+    kernel = te.build(T)
+    np.testing.assert_array_equal(kernel(out=np.zeros(3)), [0, 1, 2])
+    kernel()
 
 
 @case(te.CallError, "T: threads=0: a call needs at least one")

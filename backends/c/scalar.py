@@ -230,7 +230,7 @@ class Scalars:
         if f in ("floor_divide", "remainder", "sign"):
             return self.call({"floor_divide": "floordiv", "remainder": "mod", "sign": "sign"}[f], dtype, e.operands)
         if f in ("isnan", "isinf", "isfinite"):
-            return f"{f}({self.text(e.operands[0])})", ATOM
+            return f"{f}({self.text(e.operands[0])}) != 0", 6  # C says no more than "not 0": isinf(-INFINITY) may be -1
         if FUNCTIONS[f].c is not None:
             return self.users(e)
         args = ", ".join(self.text(x) for x in e.operands)

@@ -63,7 +63,7 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
     """The parser of all commands, or, since importing them all takes time, of `tedsl` and one of them."""
     top = Parser(
         prog="tedsl",
-        description="Index expressions, compiled to C.",
+        description="Index expressions and schedules, compiled to C.",
         epilog="'tedsl COMMAND --help' tells more about a command.",
     )
     top.add_argument("--version", action="version", version=f"tedsl {__version__}")

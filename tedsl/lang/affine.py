@@ -90,7 +90,9 @@ _LIMITED = ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32")
 class Affine:
     """``sum(coefficient * atom) + constant``; immutable by convention. `terms` has no zero coefficients."""
 
-    __slots__ = ("_expr", "constant", "terms")
+    __slots__ = ("_expr", "_linear", "constant", "terms")
+    _expr: Expr  # found when first asked for, as is the next
+    _linear: bool
 
     def __init__(self, terms: dict[Expr, int], constant: int = 0) -> None:
         self.terms = terms
@@ -167,7 +169,11 @@ class Affine:
     @property
     def linear(self) -> bool:
         """Whether all its atoms are axes and sizes."""
-        return all(type(atom) is Axis or type(atom) is Var for atom in self.terms)
+        try:
+            return self._linear
+        except AttributeError:
+            self._linear = all([type(atom) is Axis or type(atom) is Var for atom in self.terms])
+            return self._linear
 
     def content(self) -> int:
         """The greatest common divisor of the coefficients, the constant apart; 0 when there are none."""

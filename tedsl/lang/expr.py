@@ -82,6 +82,7 @@ class Expr(Operators):
     args: tuple[Any, ...]
     children: tuple[Expr, ...]
     dtype: str
+    _free: tuple[Axis, ...]  # see free_axes
     has: int  # what is in it: READS | SIZES | CHOICES
 
     def __new__(cls: type[_E], *args: Any) -> _E:
@@ -341,7 +342,7 @@ def walk(*roots: Expr) -> Iterator[Expr]:
     while stack:
         node = stack.pop()
         if node is None:  # what lies below this one is done
-            yield cast(Expr, stack.pop())
+            yield stack.pop()  # type: ignore[misc]
         elif node not in seen:
             seen.add(node)
             if node.children:
@@ -420,7 +421,7 @@ def free_axes(root: Expr) -> tuple[Axis, ...]:
     except AttributeError:
         pass
     if not root.children and not isinstance(root, Axis):
-        root._free = ()  # type: ignore[attr-defined]
+        root._free = ()
         return ()
     for node in walk(root):
         if hasattr(node, "_free"):

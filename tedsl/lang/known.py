@@ -92,10 +92,15 @@ class Known:
 
     def axis_value(self, axis: Axis) -> Affine:
         """`axis` as a sum: the constant that it is, where it takes one value only."""
+        value = self.only_value(axis)
+        return Affine({axis: 1}) if value is None else Affine({}, value)
+
+    def only_value(self, axis: Axis) -> int | None:
+        """The constant that `axis` is, where it takes one value only."""
         span = self.span(axis)
-        if span is not None and not span[0].terms and not span[1].terms and span[0].constant == span[1].constant:
-            return span[0]
-        return Affine({axis: 1})
+        if span is not None and span[0].constant == span[1].constant and not span[0].terms and not span[1].terms:
+            return span[0].constant
+        return None
 
     def __repr__(self) -> str:
         ranges = ", ".join(f"{a.name} in {lo!r} + [0, {n!r})" for a, (lo, n) in self.ranges.items())

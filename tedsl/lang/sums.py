@@ -51,9 +51,9 @@ def _at_values(x: Affine, known: Known) -> Affine:
     result = x
     for atom, c in x.terms.items():
         if type(atom) is Axis:
-            value = known.axis_value(atom)  # type: ignore[arg-type]
-            if not value.terms:
-                result = result.without(atom) + c * value.constant
+            value = known.only_value(atom)
+            if value is not None:
+                result = result.without(atom) + c * value
     return result
 
 

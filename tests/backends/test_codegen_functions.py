@@ -146,6 +146,7 @@ MIXED = {
     "the axis itself": lambda b, c, s, f, d: te.cast(te.where(i % 3 == 1, i, 2 * i), "float32") + f,
     "isnan of float64 on float32": lambda b, c, s, f, d: te.where(te.isnan(d), te.cast(0, "float32"), f),
     "isfinite": lambda b, c, s, f, d: te.isfinite(f) | te.isinf(d),
+    "infinities counted": lambda b, c, s, f, d: te.cast(te.isinf(d), "int8") + te.cast(te.isfinite(f / 0), "int32") + te.cast(te.isnan(d), "int32"),
     "int64 to float32": lambda b, c, s, f, d: te.cast(te.cast(s, "int64") * 3, "float32"),
     "uint8 wraps": lambda b, c, s, f, d: te.cast(c, "uint8") + te.cast(200, "uint8"),
     "to bool": lambda b, c, s, f, d: te.cast(s, "bool"),
@@ -161,7 +162,7 @@ def test_mixed_widths(how: str, rng: np.random.Generator) -> None:
         rng.integers(-128, 128, n).astype("int8"),
         rng.integers(-5, 6, n).astype("int32"),
         rng.standard_normal(n).astype("float32"),
-        np.where(rng.integers(0, 5, n) == 0, NAN, rng.standard_normal(n)),
+        rng.choice([NAN, INF, -INF, 0.25, -1.5, 1e300], n),
     ]
     inputs = {te.tensor(name, (n,), a.dtype): a for name, a in zip("BCSFD", arrays, strict=True)}
     made = []

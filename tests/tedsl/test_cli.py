@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import os
 import pty
 import subprocess
@@ -59,7 +60,7 @@ def test_help_names_every_command_and_each_has_its_own(capsys: pytest.CaptureFix
     with pytest.raises(SystemExit) as end:
         cli.main(["--help"])
     text = capsys.readouterr().out
-    assert end.value.code == 0 and all(f"\n    {name} " in text for name in names)
+    assert end.value.code == 0 and all(re.search(rf"^    {name}\s", text, re.MULTILINE) for name in names)
     for name in names:
         with pytest.raises(SystemExit) as end:
             cli.main([name, "--help"])
