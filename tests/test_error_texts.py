@@ -351,7 +351,7 @@ def no_memory_for_a_copy() -> None:
     te.build(S)(np.broadcast_to(np.float32(0), (2**45,)))
 
 
-@case(te.CallError, "an index from v is 7, out of range for dimension 0 of x, whose extent is 5")
+@case(te.CallError, "an index from v is 7, out of range for dimension 0 of x, whose extent is 5 (`x[v[i]]`)")
 def an_index_is_out_of_range() -> None:
     G = te.tensor("G")
     G[i] = x[v[i]]
