@@ -245,6 +245,15 @@ def a_constant_is_defined() -> None:
     te.define("inf[i] = x[i]", x=(3,))
 
 
+@case(
+    te.DefinitionError,
+    "the axis a is on the right side of C[i]",
+    "As a number write a=2.0: a=2 is the extent of an axis",
+)
+def a_whole_number_that_is_meant_as_a_factor() -> None:
+    te.define("C[i] = x[i] * a", x=(3,), a=2)
+
+
 @case(te.DefinitionError, "r(…) has components 0 to 1", "C[i] = r(x[k], x[k])[2]")
 def a_component_too_many() -> None:
     r = te.reducer((0, 0), lambda a, b: (a[0] + b[0], a[1] + b[1]), name="r")
