@@ -494,6 +494,7 @@ class _Run:
     def _write(self, candidate: Candidate, search: Search, row: Trial) -> None:
         self.store.add(row, candidate.knobs)
         self.facts.written(row)
+        self.skipped.pop(row.key, None)
         self.fruitless = self.fruitless + 1 if row.kind == "duplicate" else 0
         if search is not self.search:
             self.search.learn(row, candidate.knobs)
