@@ -121,9 +121,9 @@ def _tune(options: argparse.Namespace) -> int:
     result = tune(template, args, trials=options.trials, store=options.store, search=options.search, timeout=options.timeout, seed=options.seed,
                   threads=options.threads, rank=not options.measure_all, executor=executor, progress=True)  # fmt: skip
     say(str(result))
-    rival = _numpy(options.what, args)
     good = [t for t in result.trials if t.seconds is not None]
-    if rival is not None and good:
+    rival = result.numpy_seconds() if good else None
+    if rival is not None:
         say(f"NumPy: {duration(rival)}, {rival / (result.best.seconds or rival):.2f} times as long")
     if options.png and good:
         result.plot(options.png)
@@ -131,27 +131,6 @@ def _tune(options: argparse.Namespace) -> int:
     if result.interrupted:
         return 130
     return 0 if good else 1
-
-
-def _numpy(name: str, args: tuple[Any, ...]) -> float | None:
-    """Seconds of NumPy for what a template of the package computes; None for others."""
-    if name != "matmul":
-        return None
-    import time
-
-    import numpy as np
-
-    n = args[0]
-    rng = np.random.default_rng(0)
-    a, b = (rng.standard_normal((n, n), dtype=np.float32) for _ in range(2))
-    c = np.empty((n, n), np.float32)
-    samples: list[float] = []
-    until = time.perf_counter() + 0.5
-    while len(samples) < 3 or (time.perf_counter() < until and len(samples) < 200):
-        begun = time.perf_counter()
-        np.dot(a, b.T, out=c)
-        samples.append(time.perf_counter() - begun)
-    return sorted(samples)[len(samples) // 2]
 
 
 def _dask(address: str) -> Any:

@@ -18,6 +18,7 @@ import pytest
 
 import tedsl as te
 from tedsl.tune.pool import Children, measure_job
+from tedsl.tune.rival import einsum_of
 from tedsl.tune.worker import foresee, make
 
 pytest.importorskip("optuna")
@@ -60,6 +61,28 @@ def test_a_search_ends_with_a_kernel_and_a_report(templates, rng, monkeypatch):
         return C
 
     np.testing.assert_allclose(product(a, b), a @ b.T, rtol=1e-4, atol=1e-4)
+
+
+def test_the_model_chooses_what_is_measured_first(templates):
+    result = te.tune(templates.matmul, (48,), trials=4, store=None, seed=0)
+    assert result.measured == 4 and all(t.predicted for t in result.trials)
+    assert result.counts["saved"] == len(result.left_out)
+    assert not {t.key for t in result.left_out} & {t.key for t in result.trials}
+    assert result.numpy_seconds() > 0
+
+
+def test_sums_of_products_have_a_rival():
+    A, B = te.tensor("A", (4, 5)), te.tensor("B", (6, 5))
+    text, tensors = einsum_of([te.define("C[i,j] = sum(A[i,k] * B[j,k])", A=A, B=B)])
+    assert text == "ac,bc->ab" and tensors == [A, B]
+    for other in (
+        "C[i,j] = A[i,j] + 1",
+        "C[i] = max(A[i,k])",
+        "C[i] = sum(A[i,k] + 1)",
+        "C[i] = sum(A[i,k+1])",
+        "C[i] = exp(sum(A[i,k]))",
+    ):
+        assert einsum_of([te.define(other, A=(4, 5))]) is None
 
 
 def test_bad_candidates_are_rows(templates):

@@ -1,0 +1,82 @@
+"""NumPy's time for what a program computes, where NumPy has it: sums of products, as `np.einsum` (which hands them to BLAS where it can)."""
+
+from __future__ import annotations
+
+import string
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tedsl.lang.expr import Access, Apply, Axis, Cast, Expr, Reduce
+from tedsl.lang.program import program
+from tedsl.lang.scatter import ScatterPart
+from tedsl.lang.tensor import Tensor
+
+SECONDS, FEWEST, MOST = 0.3, 3, 200
+
+
+def numpy_seconds(outputs: Sequence[Tensor]) -> float | None:
+    """The median time of NumPy on random data; None for what is no sum of products over fixed sizes."""
+    found = einsum_of(outputs)
+    if found is None:
+        return None
+    text, tensors = found
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(t.shape).astype(t.dtype) for t in tensors]  # type: ignore[arg-type]
+    path = np.einsum_path(text, *arrays, optimize="optimal")[0]
+    out = np.empty_like(np.einsum(text, *arrays, optimize=path))
+    samples: list[float] = []
+    until = time.perf_counter() + SECONDS
+    while len(samples) < FEWEST or (time.perf_counter() < until and len(samples) < MOST):
+        begun = time.perf_counter()
+        np.einsum(text, *arrays, out=out, optimize=path)
+        samples.append(time.perf_counter() - begun)
+    return sorted(samples)[len(samples) // 2]
+
+
+def einsum_of(outputs: Sequence[Tensor]) -> tuple[str, list[Tensor]] | None:
+    """The subscripts and operands of a program that is one sum of products of floating-point inputs; None for others."""
+    made = program(tuple(outputs))
+    if len(outputs) != 1 or len(made.stages) != 1 or len(made.stages[0].parts) != 1:
+        return None
+    part = made.stages[0].parts[0]
+    value = part.values[0]
+    if (
+        isinstance(part, ScatterPart)
+        or not isinstance(value, Reduce)
+        or value.reducer.name != "sum"
+        or value.where is not None
+    ):
+        return None
+    factors = _factors(value.values[0])
+    if factors is None or not all(isinstance(e, Axis) for e in part.lhs):
+        return None
+    letters: dict[Expr, str] = {}
+    for axis in (*part.axes, *(value.axes or ())):
+        if axis.lo != 0 or not isinstance(axis.extent, int) or len(letters) >= len(string.ascii_letters):
+            return None
+        letters[axis] = string.ascii_letters[len(letters)]
+    texts, tensors = [], []
+    for access in factors:
+        tensor: Any = access.tensor
+        whole = all(
+            isinstance(e, Axis) and e in letters and e.extent == d for e, d in zip(access.indices, tensor.shape)
+        )
+        if not whole or not tensor.is_input or tensor.dtype not in ("float32", "float64"):
+            return None
+        texts.append("".join(letters[e] for e in access.indices))
+        tensors.append(tensor)
+    return f"{','.join(texts)}->{''.join(letters[e] for e in part.lhs)}", tensors
+
+
+def _factors(e: Expr) -> list[Access] | None:
+    if isinstance(e, Access):
+        return [e]
+    if isinstance(e, Cast):
+        return None
+    if isinstance(e, Apply) and e.function == "multiply":
+        both = [_factors(c) for c in e.operands]
+        return None if None in both else [a for f in both if f is not None for a in f]
+    return None
