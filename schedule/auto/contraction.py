@@ -98,7 +98,7 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
     height, vectors = tile_shape(view, facts, row, column)
     extent = count(column.extent)
     pieces = -(-extent // lanes)
-    cycles += results * depth / 2 / lanes * (pieces * lanes / extent) / efficiency(count(row.extent), height, vectors)
+    cycles += results * depth / 2 / lanes * (pieces * lanes / extent) / efficiency(count(row.extent), height, vectors, len(packed) == len({x.tensor for x in moving}))
     return Plan(row, column, height, vectors, vectors * lanes, tuple(packed), cycles)
 
 
@@ -129,9 +129,12 @@ def _can_be_packed(view: View, access: Access, column: Axis) -> bool:
     return alone and sum(x.tensor is access.tensor for x in view.accesses) == 1
 
 
-def efficiency(rows: int, height: int, vectors: int) -> float:
-    """How much of the arithmetic a tile keeps busy: the last tile is shorter, and every step loads a vector for each column and a scalar for each row."""
-    return rows / (-(-rows // height) * height) * (1 - 0.25 * (vectors + height) / (vectors * height))
+def efficiency(rows: int, height: int, vectors: int, aligned: bool = True) -> float:
+    """How much of the arithmetic a tile keeps busy: the last tile is shorter, and every step loads a vector for each column (two lines of the cache
+    where they are not aligned) and a scalar for each row.
+    """
+    loads = (1 if aligned else 2) * vectors + height
+    return rows / (-(-rows // height) * height) * (1 - 0.25 * loads / (vectors * height))
 
 
 def tile_shape(view: View, facts: Facts, row: Axis, column: Axis) -> tuple[int, int]:

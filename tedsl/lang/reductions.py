@@ -152,13 +152,14 @@ def reducer(identity: Any, combine: Callable[..., Any], name: str | None = None)
     return Reducer(label if label.isidentifier() else "reduce", len(values), values, combine)
 
 
-def _arg(better: str) -> Combine:
+def _arg(no_better: str) -> Combine:
     def combine(p: Values, q: Values) -> Values:
         (pv, pi), (qv, qi) = p, q
-        take = apply(better, qv, pv) | ((qv == pv) & (qi < pi))
         if dtypes.is_float(pv.dtype):  # the first NaN wins, as in NumPy
             qn, pn = apply("isnan", qv), apply("isnan", pv)
-            take = apply("where", qn, ~pn | (qi < pi), take & ~pn)
+            take = (~apply(no_better, qv, pv) & ~pn) | ((qi < pi) & ((qv == pv) | (qn & pn)))
+        else:
+            take = ~apply(no_better, qv, pv) | ((qi < pi) & (qv == pv))
         return apply("where", take, qv, pv), apply("where", take, qi, pi)
 
     return combine
@@ -180,8 +181,8 @@ REDUCERS |= {
         Reducer("machine_max", 1, dtypes.lowest, _fold("machine_maximum"), checked=True),
         Reducer("any", 1, lambda dtype: False, _fold("bitwise_or")),
         Reducer("all", 1, lambda dtype: True, _fold("bitwise_and")),
-        Reducer("argmin", 1, dtypes.highest, _arg("less"), indexed=True, checked=True),
-        Reducer("argmax", 1, dtypes.lowest, _arg("greater"), indexed=True, checked=True),
+        Reducer("argmin", 1, dtypes.highest, _arg("greater_equal"), indexed=True, checked=True),
+        Reducer("argmax", 1, dtypes.lowest, _arg("less_equal"), indexed=True, checked=True),
     ]
 }
 
