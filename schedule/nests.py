@@ -260,10 +260,12 @@ class Nest:
         name, rest = self.leaves[n], self.leaves[n + 1 :]
         if name == self.calls:
             return intrinsic_call(self, leaves, scope, lambda: self.update(n, leaves, scope, where, body), self.cell)
-        if where is None or self.stage.root(name) is None or not self.ready(where, {*leaves, name}):
+        settled = [p for p in conjuncts_of(where) if self.ready(p, {*leaves, name})] if where is not None and self.stage.root(name) is not None else []
+        if not settled:
             return self.loop(name, rest, leaves, scope, lambda now, inner, _: self.update(n + 1, now, inner, where, body))
-        # every axis of the condition is settled here
-        return self.loop(name, rest, leaves, scope, lambda now, inner, left: self.under(left, self.update(n + 1, now, inner, None, body)), where=where)
+        waiting = [p for p in conjuncts_of(cast(Expr, where)) if not any(p is q for q in settled)]
+        later = joined(waiting) if waiting else None
+        return self.loop(name, rest, leaves, scope, lambda now, inner, left: self.under(left, self.update(n + 1, now, inner, later, body)), where=joined(settled))
 
     def under(self, where: Expr | None, made: Stmt) -> Stmt:
         return made if where is None else If(self.lowering.load(where, {}), made, added=False)

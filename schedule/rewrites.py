@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any, cast
 
 from tedsl.lang.errors import ScheduleError, here
-from tedsl.lang.expr import Access, Axis, Expr, Reduce, substitute, walk
+from tedsl.lang.expr import Access, Axis, Cast, Expr, Reduce, substitute, walk
 from tedsl.lang.functions import apply, typed
-from tedsl.lang.integers import Known, joined, prove, simplify
+from tedsl.lang.integers import Known, constant_bounds, joined, prove, simplify
 from tedsl.lang.program import replace_reads
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Definition, Dim, Part, Tensor
@@ -273,10 +273,13 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
     axes = {leaf: Axis(leaf, 0, stage.extent(leaf)) for leaf in reduced}
     mapping, guards = _unfolded(stage, axes)
     values = tuple(substitute(v, mapping) for v in reduction.values)
+    if reduction.reducer.indexed:
+        values = (values[0], _narrow(values[1], axes))
     where = [] if reduction.where is None else [substitute(reduction.where, mapping)]
     where += guards
     rest = tuple(axes[leaf] for leaf in reduced if leaf != axis)
-    kinds = reduction.reducer.result_dtypes(tuple(v.dtype for v in reduction.values), reduction.accumulator)
+    given_kinds = reduction.reducer.result_dtypes(tuple(v.dtype for v in reduction.values), reduction.accumulator)
+    kinds = reduction.reducer.result_dtypes(tuple(v.dtype for v in values), reduction.accumulator)
     condition = joined(where) if where else None
     partial: tuple[Any, ...]
     if rest:
@@ -301,7 +304,7 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
     for n, t in enumerate(tensors):
         t.define(tensors, new_part, n)
     new = replace(stage_state(tensors[0].name, tensors, (new_part,)), attach=stage.attach)
-    inner = tuple(cast(Expr, Access(t, lhs)) for t in tensors)
+    inner = tuple(typed(Access(t, lhs), k) for t, k in zip(tensors, given_kinds, strict=True))
     combined = tuple(
         Reduce(reduction.reducer, inner, (axes[axis],), None, reduction.accumulator, cast(Reduce, v).component)
         for v in part.values
@@ -316,6 +319,18 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
         kinds=tuple((n, k) for n, k in stage.kinds if n in leaves), pragmas=tuple((n, p) for n, p in stage.pragmas if n in leaves))  # fmt: skip
     at = [s.name for s in state.stages].index(name)
     return replace(state, stages=(*state.stages[:at], new, old, *state.stages[at + 1 :])), (new.name,)
+
+
+def _narrow(position: Expr, axes: dict[str, Axis]) -> Expr:
+    """The position of an argmax in 32 bits where that is enough: as many lanes as a float32 has."""
+    plain = position.operand if isinstance(position, Cast) and position.dtype == "int64" else position
+    if plain.dtype == "int32":  # partial results of partial results
+        return plain
+    if plain.dtype == "int":
+        high = constant_bounds(plain, Known().with_(ranges={a: (0, a.extent) for a in axes.values() if a.extent is not None}))[1]
+        if high is not None and high < 2**31 - 1:
+            return cast(Expr, Cast("int32", plain))
+    return position
 
 
 def _moved(state: State, stage: StageState) -> str:

@@ -41,7 +41,9 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
         assert path.exists(), f"{path.name} is not there yet: run with --update-golden, and read what it holds"
-        assert text == path.read_text(), f"other than {path.name}; if it should be, run with --update-golden and read it"
+        assert text == path.read_text(), (
+            f"other than {path.name}; if it should be, run with --update-golden and read it"
+        )
 
     return compare
 

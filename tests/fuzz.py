@@ -33,8 +33,12 @@ def main() -> int:
     parser.add_argument("--half", action="store_true", help="float16 as well")
     parser.add_argument("--schedules", action="store_true", help="compile by random legal schedules")
     parser.add_argument("--quick", action="store_true", help="compile with -O1, which takes half as long")
-    parser.add_argument("--sanitize", action="store_true", help="under AddressSanitizer and UndefinedBehaviourSanitizer")
-    parser.add_argument("--probe", choices=["bounds", "overflow"], help="run a wrong kernel, for the sanitizers to find")
+    parser.add_argument(
+        "--sanitize", action="store_true", help="under AddressSanitizer and UndefinedBehaviourSanitizer"
+    )
+    parser.add_argument(
+        "--probe", choices=["bounds", "overflow"], help="run a wrong kernel, for the sanitizers to find"
+    )
     parser.add_argument("--limit", type=int, default=60, help="seconds that one program may take")
     parser.add_argument("--show", type=int, default=3, help="how many failures of a kind to show in full")
     options = parser.parse_args()
@@ -53,7 +57,9 @@ def fuzz(options: argparse.Namespace) -> int:
 
     from tedsl.backends.c import toolchain
 
-    if options.sanitize:  # what the sanitizers' functions are is told when the process starts, not when a kernel is linked
+    if (
+        options.sanitize
+    ):  # what the sanitizers' functions are is told when the process starts, not when a kernel is linked
         plain = (flag for flag in toolchain.COMMON if flag != "-O3")
         toolchain.COMMON = (*plain, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
         toolchain.SYMBOLS = ()

@@ -245,6 +245,15 @@ def a_constant_is_defined() -> None:
     te.define("inf[i] = x[i]", x=(3,))
 
 
+@case(
+    te.DefinitionError,
+    "the axis a is on the right side of C[i]",
+    "As a number write a=2.0: a=2 is the extent of an axis",
+)
+def a_whole_number_that_is_meant_as_a_factor() -> None:
+    te.define("C[i] = x[i] * a", x=(3,), a=2)
+
+
 @case(te.DefinitionError, "r(…) has components 0 to 1", "C[i] = r(x[k], x[k])[2]")
 def a_component_too_many() -> None:
     r = te.reducer((0, 0), lambda a, b: (a[0] + b[0], a[1] + b[1]), name="r")
@@ -351,7 +360,7 @@ def no_memory_for_a_copy() -> None:
     te.build(S)(np.broadcast_to(np.float32(0), (2**45,)))
 
 
-@case(te.CallError, "an index from v is 7, out of range for dimension 0 of x, whose extent is 5")
+@case(te.CallError, "an index from v is 7, out of range for dimension 0 of x, whose extent is 5 (`x[v[i]]`)")
 def an_index_is_out_of_range() -> None:
     G = te.tensor("G")
     G[i] = x[v[i]]

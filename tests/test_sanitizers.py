@@ -15,7 +15,9 @@ FUZZ = Path(__file__).parent / "fuzz.py"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(FUZZ), "--sanitize", *arguments], capture_output=True, text=True, timeout=600)
+    return subprocess.run(
+        [sys.executable, str(FUZZ), "--sanitize", *arguments], capture_output=True, text=True, timeout=600
+    )
 
 
 def sanitizers_are_there() -> bool:

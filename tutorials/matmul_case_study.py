@@ -130,6 +130,13 @@ explain("vanilla")
 explain("register accumulator")
 
 # %% [markdown]
+# The rungs to come share a few steps, which have names:
+
+# %%
+for step in (ladder.unroll, ladder.tiles_in_tiles, ladder.vectorize, ladder.pack):
+    print(inspect.getsource(step))
+
+# %% [markdown]
 # ## 3. A register tile
 #
 # v1 x v2 sums at once. An element of A that is in a register serves v2 of them, one of B serves v1: A is loaded n³/v2

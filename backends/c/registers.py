@@ -24,22 +24,28 @@ class NotPromoted(Exception):
 
 @dataclass(slots=True)
 class Locals:
-    """The variables of a buffer: (first element, lanes) → name."""
+    """The variables of a buffer: (first element, lanes) → name. `wide`: the variable in which each element is kept."""
 
     buffer: Buffer
     ctype: str
     names: dict[tuple[int, int], str]
     types: dict[int, str]
+    wide: dict[int, tuple[int, int]]
 
     def scalar(self, offset: Affine) -> str:
-        if offset.terms or (offset.constant, 1) not in self.names:
+        """An element, to read or to write: a variable, or a lane of one."""
+        if offset.terms or offset.constant not in self.wide:
             raise NotPromoted(self.buffer)
-        return self.names[offset.constant, 1]
+        start, lanes = self.wide[offset.constant]
+        name = self.names[start, lanes]
+        return name if lanes == 1 else f"{name}[{offset.constant - start}]"
 
-    def vector(self, offset: int, lanes: int) -> str:
-        if (offset, lanes) not in self.names:
+    def vector(self, offset: int, lanes: int) -> tuple[str, int, int]:
+        """The variable that holds these lanes, how many it has, and which part of it (of as many lanes) they are."""
+        start, own = self.wide.get(offset, (0, 0))
+        if offset + lanes > start + own:
             raise NotPromoted(self.buffer)
-        return self.names[offset, lanes]
+        return self.names[start, own], own, (offset - start) // lanes
 
     def declarations(self) -> list[str]:
         lines = []
@@ -58,18 +64,22 @@ def promoted(stmt: Allocate, generator: _Generator) -> Locals | None:
     places: set[tuple[int, int]] = set()
     if not _collect(stmt.body, buffer, None, generator, places) or len(places) > LIMIT:
         return None
-    vectors = sorted(place for place in places if place[1] > 1)
-    if vectors and not generator.vectors.has(buffer.dtype):
+    if any(lanes > 1 for _, lanes in places) and not generator.vectors.has(buffer.dtype):
         return None
-    if any(a[0] + a[1] > b[0] for a, b in zip(vectors, vectors[1:], strict=False)):
-        return None
+    wide: dict[int, tuple[int, int]] = {}
+    kept = []
+    for place in sorted(places, key=lambda p: (-p[1], p[0])):  # wider ones first: the others are parts of them, or stand apart
+        start, lanes = place
+        holder = wide.get(start)
+        if any(wide.get(e) != holder for e in range(start, start + lanes)) or (holder is not None and (start - holder[0]) % lanes):
+            return None
+        if holder is None:
+            kept.append(place)
+            wide.update(dict.fromkeys(range(start, start + lanes), place))
     base = generator.names.of(buffer, buffer.name)
-    names = {place: generator.names.of((buffer, place), f"{base}_{place[0]}") for place in vectors}
-    lanes = {first + n: f"{name}[{n}]" for (first, count), name in names.items() for n in range(count)}
-    for place in sorted(places - set(vectors)):  # a scalar of its own, or a lane of a vector
-        names[place] = lanes.get(place[0]) or generator.names.of((buffer, place), f"{base}_{place[0]}")
-    types = {lanes: CTYPES[buffer.dtype] if lanes == 1 else generator.vectors.type(buffer.dtype, lanes) for _, lanes in places}
-    return Locals(buffer, CTYPES[buffer.dtype], names, types)
+    names = {place: generator.names.of((buffer, place), f"{base}_{place[0]}") for place in sorted(kept)}
+    types = {lanes: CTYPES[buffer.dtype] if lanes == 1 else generator.vectors.type(buffer.dtype, lanes) for _, lanes in kept}
+    return Locals(buffer, CTYPES[buffer.dtype], names, types, wide)
 
 
 def _collect(stmt: Stmt, buffer: Buffer, lane: For | None, generator: _Generator, places: set[tuple[int, int]]) -> bool:

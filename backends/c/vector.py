@@ -38,6 +38,9 @@ def mentions(e: Expr, axis: Axis) -> bool:
     return False
 
 
+STRIDED = 4  # the largest distance between lanes for which whole vectors are read and shuffled
+
+
 class _Unfit(Exception):
     """The body of a loop has something for which there is no vector form."""
 
@@ -52,6 +55,7 @@ class Vectors:
         self.lanes = 1
         self.locals: set[Buffer] = set()  # scalars inside of the loop: one for each lane
         self.depends: dict[Expr, bool] = {}
+        self.shuffles: dict[tuple[str, str], str] = {}
         self.cuts: dict[For, list[tuple[int, int]]] = {}
         self.reads: dict[tuple[Expr, Axis, Expr, int], str] = {}  # elements at the same place have the same text
         self.replaced: dict[Access, str] = {}  # reads that are in a variable already
@@ -247,7 +251,7 @@ class Vectors:
             self.scatter(stmt, value, self.elements(buffer, stmt.indices))
             return
         if buffer in g.locals:
-            g.put(f"{self.variable(buffer, stride, offset)} = {value};")
+            self.assign(buffer, stride, offset, value)
         elif stride == 1:
             g.put(f"*({self.in_memory(buffer, offset)} *)&{self.at(buffer, offset)} = {value};")
         elif stride == 0:
@@ -312,7 +316,29 @@ class Vectors:
             return self.splat(self.g.locals[buffer].scalar(offset), buffer.dtype)
         if stride != 1 or offset.terms:
             raise _Unfit
-        return str(self.g.locals[buffer].vector(offset.constant, self.lanes))
+        name, lanes, part = self.g.locals[buffer].vector(offset.constant, self.lanes)
+        return name if lanes == self.lanes else f"{self.part_helper('part', buffer.dtype, lanes, part)}({name})"
+
+    def assign(self, buffer: Buffer, stride: int, offset: Affine, value: str) -> None:
+        """Store lanes in the local variable in which they are kept."""
+        if stride != 1 or offset.terms:
+            raise _Unfit
+        name, lanes, part = self.g.locals[buffer].vector(offset.constant, self.lanes)
+        if lanes != self.lanes:
+            value = f"{self.part_helper('put', buffer.dtype, lanes, part)}({name}, {value})"
+        self.g.put(f"{name} = {value};")
+
+    def part_helper(self, what: str, dtype: str, lanes: int, part: int) -> str:
+        """A function that takes a part out of a vector, or puts one in."""
+        name = f"te_{what}{part}_{short(dtype)}x{lanes}to{self.lanes}"
+        w, n = self.type(dtype, lanes), self.of(dtype)
+        union = f"union {{ {w} w; {n} n[{lanes // self.lanes}]; }} u = {{x}};"
+        if what == "part":
+            text = f"static inline {n} {name}({w} x) {{ {union} return u.n[{part}]; }}"
+        else:
+            text = f"static inline {w} {name}({w} x, {n} y) {{ {union} u.n[{part}] = y; return u.w; }}"
+        self.g.vector_helpers[name] = text
+        return name
 
     def of(self, dtype: str) -> str:
         """The C type of all lanes of a value."""
@@ -373,12 +399,46 @@ class Vectors:
             if offset.linear:  # what divides is printed by what is known here
                 self.reads[key] = text
             return text
+        if 2 <= abs(stride) <= STRIDED or stride == -1:
+            return self.strided(buffer, stride, offset)
         items = ", ".join(self.at(buffer, offset + lane * stride) for lane in range(self.lanes))
         return f"({kind}){{{items}}}"
+
+    def strided(self, buffer: Buffer, stride: int, offset: Affine) -> str:
+        """Every second, third … element, picked out of whole vectors that together reach from the first to the last and no further."""
+        lanes, step = self.lanes, abs(stride)
+        first = offset if stride > 0 else offset + (lanes - 1) * stride
+        starts = [min(n * lanes, (lanes - 1) * step + 1 - lanes) for n in range(step)]
+        kind = self.of(buffer.dtype)
+        texts = [f"*(const {kind}_u *)&{self.at(buffer, first + s)}" for s in starts]
+        wanted = [(lane if stride > 0 else lanes - 1 - lane) * step for lane in range(lanes)]
+        holder = [next(n for n in reversed(range(step)) if starts[n] <= w) for w in wanted]
+        if step == 1:
+            return f"{self.shuffle(buffer.dtype, tuple(w for w in wanted))}({texts[0]}, {texts[0]})"
+        text = texts[0]
+        for n in range(1, step):  # lanes that are settled already stay where they are
+            picks = tuple(lanes + wanted[m] - starts[n] if holder[m] == n else (wanted[m] if n == 1 and holder[m] == 0 else m) for m in range(lanes))
+            text = f"{self.shuffle(buffer.dtype, picks)}({text}, {texts[n]})"
+        return text
+
+    def shuffle(self, dtype: str, picks: tuple[int, ...]) -> str:
+        """A function of two vectors that takes the lanes `picks` of both, those of the second counted on."""
+        t, i = self.of(dtype), self.of(f"int{8 * dtypes.itemsize(dtype)}")
+        body = ", ".join(map(str, picks))
+        if (dtype, body) in self.shuffles:
+            return self.shuffles[dtype, body]
+        name = f"te_shuffle{len(self.shuffles)}_{short(dtype)}x{len(picks)}"
+        text = (f"static inline {t} {name}({t} a, {t} b)\n{{\n#ifdef __clang__\n    return __builtin_shufflevector(a, b, {body});\n#else\n"
+                f"    return __builtin_shuffle(a, b, ({i}){{{body}}});\n#endif\n}}")  # fmt: skip
+        self.g.vector_helpers[name] = text
+        self.shuffles[dtype, body] = name
+        return name
 
     def cast(self, e: Cast) -> str:
         if e.dtype == "bool":
             raise _Unfit
+        if e.operand.dtype == "int" and e.dtype in ("int32", "int64") and (steps := self.steps(e)) is not None:
+            return steps
         if e.operand.dtype == "bool":
             size = dtypes.itemsize(e.dtype)
             ones = f"({self.mask(e.operand, size)} & 1)"
@@ -410,6 +470,18 @@ static inline {w} {name}({x} x)
 #endif
 }}"""
         return f"{name}({text})"
+
+    def steps(self, e: Cast) -> str | None:
+        """An index that moves by the same number from lane to lane, in lanes of its own type; None for others."""
+        assert self.axis is not None
+        form = Affine.of(e.operand)
+        stride = form.terms.get(self.axis, 0)
+        rest = form.without(self.axis).plus(Affine.of(self.base), stride)
+        if any(self.varies(atom) for atom in rest.terms):
+            return None
+        kind, ctype = self.of(e.dtype), CTYPES[e.dtype]
+        self.g.scalars.known = self.g.known
+        return f"(({kind}){{{', '.join(str(stride * n) for n in range(self.lanes))}}} + ({ctype})({self.g.scalars.sum(rest)}))"
 
     def apply(self, e: Apply) -> str:
         f, dtype = e.function, dtypes.strong(e.dtype)
@@ -487,7 +559,7 @@ static inline {w} {name}({x} x)
         known: Known = self.g.known
         for index, dim in zip(access.indices, buffer.shape, strict=True):
             low, high = constant_bounds(index, known)
-            if low is None or low < 0 or not (isinstance(dim, int) and high is not None and high < dim) and not prove(index < dim, known):
+            if low is None or low < 0 or (not (isinstance(dim, int) and high is not None and high < dim) and not prove(index < dim, known)):
                 return False
         return True
 
@@ -526,6 +598,8 @@ static inline {w} {name}({x} x)
         """The width in which a condition comes by itself: that of what it compares."""
         for node in walk(e):
             if isinstance(node, Apply) and (node.function in _COMPARE or FUNCTIONS[node.function].kind == "test") and self.varies(node):
+                if None not in map(self.narrow, node.operands):
+                    return 4
                 kind = dtypes.strong(dtypes.promote(*(x.dtype for x in node.operands)))
                 return dtypes.itemsize(kind)
         return 1
@@ -561,12 +635,25 @@ static inline {w} {name}({x} x)
 
     def compare(self, e: Apply, width: int) -> str:
         a, b = e.operands
+        narrow = self.narrow(a), self.narrow(b)
+        if None not in narrow:
+            a, b = cast("tuple[Expr, Expr]", narrow)
         kind = dtypes.strong(dtypes.promote(a.dtype, b.dtype))
         if kind == "bool":
             text = f"({self.mask(a, width)} ^ {self.mask(b, width)})"
             return text if e.function == "not_equal" else f"~{text}" if e.function == "equal" else self.unfit()
         left, right = self.operand(a), self.operand(b)
         return self.resized(f"({left} {_COMPARE[e.function]} {right})", dtypes.itemsize(kind), width)
+
+    def narrow(self, e: Expr) -> Expr | None:
+        """An integer of 64 bits as one of 32 where its value is the same: it has twice the lanes."""
+        if isinstance(e, Cast) and e.dtype == "int64" and e.operand.dtype == "int32":
+            return e.operand
+        if e.dtype == "int":
+            low, high = constant_bounds(e, self.g.known)
+            if low is not None and high is not None and -(2**31) <= low and high < 2**31:
+                return cast(Expr, Cast("int32", e))
+        return None
 
     def unfit(self) -> str:
         raise _Unfit
@@ -594,7 +681,8 @@ def computed(value: Expr, axis: Axis) -> Iterator[Expr]:
     while stack:
         e = stack.pop()
         if mentions(e, axis):
-            if e.dtype not in dtypes.WEAK:
+            widened = isinstance(e, Cast) and e.dtype == "int64" and e.operand.dtype == "int32"  # to be compared: that is done in 32 bits
+            if e.dtype not in dtypes.WEAK and not widened:
                 yield e
             if not isinstance(e, Access):
                 stack += e.children

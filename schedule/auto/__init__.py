@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from tedsl.lang.errors import LoweringError, ScheduleError
 from tedsl.lang.tensor import Tensor
 
+from ..nest import make_nest
 from ..schedule import Schedule, create_schedule
 from .contraction import contraction
 from .elementwise import elementwise
-from .facts import Facts
-from .fusion import inline_stages, rows_together
+from .facts import Facts, seen
+from .fusion import inline_stages, overlapping, rows_together
 from .reductions import columns, rows, to_a_scalar
 
 Rule = Callable[[Schedule, str, Facts], bool]
@@ -47,11 +48,21 @@ def auto_schedule(target: Tensor | Sequence[Tensor], vector_bytes: int | None = 
     facts = Facts(vector_bytes or _vector_bytes())
     attempt(schedule, lambda: inline_stages(schedule, facts))
     attempt(schedule, lambda: rows_together(schedule, facts))
-    for name in [stage.name for stage in schedule.state.stages]:
+    for name in [stage.name for stage in reversed(seen(schedule).stages)]:
+        attempt(schedule, lambda name=name: overlapping(schedule, name, facts))  # type: ignore[misc]
+    for name in [stage.name for stage in seen(schedule).stages]:
         for _, rule in RULES:
-            if name in schedule and attempt(schedule, lambda rule=rule, name=name: rule(schedule, name, facts)):  # type: ignore[misc]
+            if untouched(schedule, name) and attempt(schedule, lambda rule=rule, name=name: rule(schedule, name, facts)):  # type: ignore[misc]
                 break
     return schedule
+
+
+def untouched(schedule: Schedule, name: str) -> bool:
+    """Whether a stage is there and no rule has given it loops yet (with a stage that it reads, say)."""
+    if name not in schedule:
+        return False
+    stage = schedule.state.stage(name)
+    return not stage.relations and not stage.kinds
 
 
 def attempt(schedule: Schedule, rule: Callable[[], bool]) -> bool:
@@ -59,6 +70,8 @@ def attempt(schedule: Schedule, rule: Callable[[], bool]) -> bool:
     before = len(schedule.history)
     try:
         if rule():
+            if any(stage.reduction is not None and stage.reduction.where is not None for stage in schedule.state.stages):
+                make_nest(schedule.state, None, schedule.several)  # a condition may leave registers without constant places
             return True
     except (ScheduleError, LoweringError):
         pass

@@ -7,42 +7,131 @@ contiguous along the columns is packed into panels. Rows are blocked so that wha
 
 from __future__ import annotations
 
-from tedsl.lang.expr import Access, Apply, Axis, walk
+from dataclasses import dataclass
+
+from tedsl.lang.expr import Access, Apply, Axis, Expr, free_axes, walk
+from tedsl.lang.integers import conjuncts
 from tedsl.lang.tensor import Tensor
 
-from ..schedule import Schedule
-from .facts import LARGE, Facts, View, count
+from ..schedule import Schedule, StageHandle
+from .facts import LARGE, Facts, View, count, seen
+from .fusion import into_reader
 
+ENOUGH = 8  # steps of a parallel loop
+WRITTEN_OUT = 8  # steps of the innermost loop of a reduction, if there are others around it, that are written out
 UNROLL = 4  # steps of the reduction written out
+SCATTERED = 1 << 15  # elements of an operand from which its rows, however contiguous, are better copied next to one another
 BLOCK_BYTES = 384 * 1024  # of rows that stay in the L2 cache while the panels go by
 
 
 def contraction(s: Schedule, name: str, facts: Facts) -> bool:
     """A reduction in which at least one operand does not move with the columns, and another not with the rows."""
-    stage = s.state.stage(name)
+    stage = seen(s).stage(name)
     view = View(stage)
     reduction = view.reduction
-    if reduction is None or not view.simple or reduction.where is not None or len(stage.tensors) > 1 or reduction.reducer.components > 1 or len(view.axes) < 2:
-        return False
-    lanes = facts.lanes(view.dtype)
-    column = view.axes[-1]
-    if count(column.extent) < lanes // 2 or count(column.extent) < 2:
-        return False
-    moving = [x for x in view.accesses if view.uses(x, column)]
-    still = [x for x in view.accesses if not view.uses(x, column)]
-    if not moving or not still or any(view.stride(x, column) is None for x in moving):
-        return False
-    row = next((a for a in reversed(view.axes[:-1]) if count(a.extent) >= 2 and any(view.uses(x, a) for x in still) and not any(view.uses(x, a) for x in moving)), None)
-    if row is None:
+    if reduction is None or not view.simple or len(stage.tensors) > 1 or reduction.reducer.components > 1 or len(view.axes) < 2:
         return False
     depth = 1
     for a in view.reduce_axes:
         depth *= count(a.extent)
     if depth < 4:
         return False
-    height, vectors = tile_shape(view, facts, row, column)
-    _schedule(s, name, view, facts, row, column, height, vectors * lanes, moving)
+    plans = [p for column in reversed(view.axes) for row in reversed(view.axes) if row is not column and (p := plan(view, facts, row, column, depth)) is not None]
+    if not plans:
+        return False
+    best = min(plans, key=lambda p: p.cycles)
+    _schedule(s, name, view, facts, best)
     return True
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A register tile: `height` elements of the axis `row` by `vectors` vectors along `column`; operands that move with the column, those of them
+    to pack into panels, and how many cycles it may take.
+    """
+
+    row: Axis
+    column: Axis
+    height: int
+    vectors: int
+    width: int
+    packed: tuple[Tensor, ...]
+    cycles: float
+
+
+def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan | None:
+    """The register tile for a choice of axes; None when they do not fit."""
+    lanes = facts.lanes(view.dtype)
+    if count(column.extent) < max(lanes // 2, 2) or count(row.extent) < 2:
+        return None
+    where = view.reduction.where if view.reduction is not None else None
+    if where is not None and not _bounds_of_rows(view, where, row, column):
+        return None
+    moving = [x for x in view.accesses if view.uses(x, column)]
+    still = [x for x in view.accesses if not view.uses(x, column)]
+    if not moving or not still or any(view.stride(x, column) is None for x in moving):
+        return None
+    if not any(view.uses(x, row) for x in still) or any(view.uses(x, row) for x in moving):
+        return None
+    results = 1
+    for a in view.axes:
+        results *= count(a.extent)
+    cycles = 0.0
+    packed: dict[Tensor, None] = {}
+    last = column is view.axes[-1]
+    for access in moving:
+        contiguous = view.stride(access, column) == 1
+        elements = _elements(access.tensor)
+        if contiguous and not (elements >= SCATTERED and results * depth >= 64 * elements and _can_be_packed(view, access, column)):
+            continue
+        if _can_be_packed(view, access, column) and results * depth >= 16 * elements:
+            packed[access.tensor] = None
+            cycles += (0.5 if contiguous else 2.0) * elements
+        elif not last:
+            return None
+        else:
+            cycles += results / lanes * depth / count(row.extent) * abs(view.stride(access, column) or 1)
+    if not last:
+        if depth < 32:
+            return None
+        cycles += 1.0 * results
+    height, vectors = tile_shape(view, facts, row, column)
+    extent = count(column.extent)
+    pieces = -(-extent // lanes)
+    cycles += results * depth / 2 / lanes * (pieces * lanes / extent) / efficiency(count(row.extent), height, vectors)
+    return Plan(row, column, height, vectors, vectors * lanes, tuple(packed), cycles)
+
+
+def _bounds_of_rows(view: View, where: Expr, row: Axis, column: Axis) -> bool:
+    """Whether a condition leaves a tile whole: along the rows it may cut only by the innermost steps of the reduction, which are written out."""
+    inner = view.reduce_axes[-1]
+    for part in conjuncts(where):
+        axes = free_axes(part)
+        if any(isinstance(n, Access) or n is column for n in walk(part)):
+            return False
+        if any(a is row for a in axes):
+            others = [a for a in axes if a is not row]
+            if len(view.reduce_axes) < 2 or count(inner.extent) > WRITTEN_OUT or any(a is not inner for a in others):
+                return False
+    return True
+
+
+def _elements(tensor: Tensor) -> int:
+    total = 1
+    for d in tensor.shape:
+        total *= count(d)
+    return total
+
+
+def _can_be_packed(view: View, access: Access, column: Axis) -> bool:
+    """Whether the column is a dimension of its own in an operand that is read once."""
+    alone = sum(i is column for i in access.indices) == 1 and sum(any(a is column for a in free_axes(i)) for i in access.indices) == 1
+    return alone and sum(x.tensor is access.tensor for x in view.accesses) == 1
+
+
+def efficiency(rows: int, height: int, vectors: int) -> float:
+    """How much of the arithmetic a tile keeps busy: the last tile is shorter, and every step loads a vector for each column and a scalar for each row."""
+    return rows / (-(-rows // height) * height) * (1 - 0.25 * (vectors + height) / (vectors * height))
 
 
 def tile_shape(view: View, facts: Facts, row: Axis, column: Axis) -> tuple[int, int]:
@@ -53,61 +142,68 @@ def tile_shape(view: View, facts: Facts, row: Axis, column: Axis) -> tuple[int, 
     vectors = min(2, -(-count(column.extent) // lanes))
     if isinstance(column.extent, int) and column.extent % (2 * lanes) and column.extent <= 4 * lanes:
         vectors = -(-column.extent // lanes)  # the whole row: no remainder
-    height = max(budget // vectors, 1)
-    if isinstance(row.extent, int):
-        height = min(height, row.extent)
-        steps = -(-row.extent // height)
-        if steps <= 8:  # few tiles: all of nearly the same height
-            height = -(-row.extent // steps)
-    return height, vectors
+    most = max(budget // vectors, 1)
+    if not isinstance(row.extent, int):
+        return most, vectors
+    rows = row.extent
+    return max(range(1, min(most, rows) + 1), key=lambda height: (efficiency(rows, height, vectors), height)), vectors
 
 
-def _schedule(s: Schedule, name: str, view: View, facts: Facts, row: Axis, column: Axis, height: int, width: int, moving: list[Access]) -> None:
-    result = s[name]
+def _schedule(s: Schedule, name: str, view: View, facts: Facts, plan: Plan) -> None:
+    row, column, height, width = plan.row, plan.column, plan.height, plan.width
     reduce_names = [a.name for a in view.reduce_axes]
-    local = s[s.cache_write(view.stage.tensor, "register")]
-    row_outer, column_outer, row_inner, column_inner = result.tile(row, column, height, width)
+    result, local, names = into_reader(s, name)
+    row_outer, column_outer, row_inner, column_inner = result.tile(names[row.name], names[column.name], height, width)
     others = [a for a in view.axes if a is not row and a is not column]
+    outside = [names[a.name] for a in others]
     bytes_of_row = 4
     for a in view.reduce_axes:
         bytes_of_row *= count(a.extent)
     tiles = max(BLOCK_BYTES // max(bytes_of_row * height, 1), 1)
     if count(row.extent) > 2 * tiles * height:
         block, row_outer = result.split(row_outer, factor=tiles)
-        result.reorder(*others, block, column_outer, row_outer, row_inner, column_inner)
+        result.reorder(*outside, block, column_outer, row_outer, row_inner, column_inner)
     else:
         block = None
-        result.reorder(*others, column_outer, row_outer, row_inner, column_inner)
+        result.reorder(*outside, column_outer, row_outer, row_inner, column_inner)
     result.vectorize(column_inner)
     result.unroll(row_inner)
     local.compute_at(result, row_outer)
     steps: list[object] = list(reduce_names)
     innermost = view.reduce_axes[-1]
-    if count(innermost.extent) > UNROLL:
+    cut = view.reduction is not None and view.reduction.where is not None and any(a is innermost for a in free_axes(view.reduction.where))
+    if count(innermost.extent) > UNROLL and not cut:
         outer, inner = local.split(innermost.name, factor=UNROLL)
         local.unroll(inner)
         steps[-1:] = [outer, inner]
-    elif len(view.reduce_axes) > 1:
+    elif len(view.reduce_axes) > 1 and count(innermost.extent) <= WRITTEN_OUT:
         local.unroll(innermost.name)
     local.reorder(*[a.name for a in others], *steps, row.name, column.name)
     local.vectorize(column.name)
     local.unroll(row.name)
     if view.work >= LARGE and view.stage.attach.kind == "root":
-        outermost = others[0] if others and count(others[0].extent) > 1 else block if block is not None else column_outer
-        result.parallel(outermost)
-    for tensor in _packed(view, moving, column, row):
+        _parallel(s, result, outside, [count(a.extent) for a in others], block, column_outer)
+    if column is not view.axes[-1]:
+        local.layout(*[a.name for a in others], row.name, column.name)
+    for tensor in plan.packed:
         _pack(s, tensor, local.name, view, column, width)
 
 
-def _packed(view: View, moving: list[Access], column: Axis, row: Axis) -> list[Tensor]:
-    """Operands to copy into panels: those that are not contiguous along the columns and are read by many rows."""
-    found: dict[Tensor, None] = {}
-    for access in moving:
-        plain = sum(i is column for i in access.indices) == 1 and all(isinstance(i, Axis) for i in access.indices)
-        again = count(row.extent) >= 16
-        if plain and again and view.stride(access, column) != 1 and sum(x.tensor is access.tensor for x in view.accesses) == 1:
-            found[access.tensor] = None
-    return list(found)
+def _parallel(s: Schedule, result: StageHandle, outside: list[str], sizes: list[int], block: object, column_outer: object) -> None:
+    """Run the outermost loop in parallel that has steps enough to share among threads."""
+    many = [name for name, size in zip(outside, sizes, strict=True) if size >= ENOUGH]
+    if many:
+        result.reorder(many[0], *[name for name in outside if name != many[0]])
+        result.parallel(many[0])
+        return
+    some = [name for name, size in zip(outside, sizes, strict=True) if size > 1]
+    if len(some) > 1:
+        result.reorder(*some, *[name for name in outside if name not in some])
+        result.parallel(result.fuse(*some))
+    elif some:
+        result.parallel(some[0])
+    else:
+        result.parallel(block if block is not None else column_outer)
 
 
 def _pack(s: Schedule, tensor: Tensor, reader: str, view: View, column: Axis, width: int) -> None:
@@ -116,7 +212,8 @@ def _pack(s: Schedule, tensor: Tensor, reader: str, view: View, column: Axis, wi
     panel = s[s.cache_read(tensor, "global", s[reader])]
     axes = list(panel.axis)
     outer, inner = panel.split(axes[place], factor=width)
-    rest = [a for d, a in enumerate(axes) if d != place]
+    reduced = [any(a is r for a in free_axes(i) for r in view.reduce_axes) for i in access.indices]
+    rest = [a for d, a in enumerate(axes) if d != place and not reduced[d]] + [a for d, a in enumerate(axes) if d != place and reduced[d]]
     panel.layout(outer, *rest, inner)
     if view.work >= LARGE:
         panel.parallel(outer)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from tedsl.lang.expr import Axis, Expr
+from tedsl.lang.tensor import Tensor
+
 from ..schedule import Schedule
-from .facts import LARGE, Facts, View, count
+from .facts import LARGE, Facts, View, count, seen
 
 UNROLLED = 4  # vectors in a row
+BLOCK = 128  # rows and columns of a transposed matrix that are copied together
+ROWS = 4  # rows that are computed together when they read the same elements
 
 
 def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
     """A stage without a reduction."""
-    stage = s.state.stage(name)
+    stage = seen(s).stage(name)
     view = View(stage)
     if view.reduction is not None or not view.simple or not view.axes or stage.attach.kind == "inline":
         return False
@@ -21,10 +26,20 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
     handle = s[name]
     outer = view.axes[0]
     if crossed and count(last.extent) >= lanes and count(crossed[0].extent) >= 8:
-        row, _, inner_row, inner = handle.tile(crossed[0], last, 16, lanes)
+        block = BLOCK if count(crossed[0].extent) >= 2 * BLOCK and count(last.extent) >= 2 * BLOCK else lanes
+        row, column, inner_row, inner = handle.tile(crossed[0], last, BLOCK, block)
+        if block > lanes:  # within a block each page is visited once
+            vectors, inner = handle.split(inner, factor=lanes)
+            handle.reorder(row, column, vectors, inner_row, inner)
         handle.vectorize(inner)
-        handle.unroll(inner_row)
         outer = row if crossed[0] is view.axes[0] else outer
+    elif count(last.extent) >= lanes and (row := _neighbours(view)) is not None:
+        row_outer, row_inner = handle.split(row, factor=ROWS)
+        column, inner = handle.split(last, factor=lanes)
+        handle.reorder(row_outer, *_between(view, row), column, row_inner, inner)
+        handle.unroll(row_inner)
+        handle.vectorize(inner)
+        outer = row_outer if row is view.axes[0] else outer
     elif count(last.extent) >= lanes:
         width = lanes * UNROLLED if count(last.extent) >= 2 * lanes * UNROLLED and not view.expensive else lanes
         o, inner = handle.split(last, factor=width)
@@ -38,3 +53,25 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
         else:
             handle.parallel(outer)
     return True
+
+
+def _neighbours(view: View) -> Axis | None:
+    """The axis (not the last) along which elements that follow one another read the same elements."""
+    for row in view.axes[-2::-1]:
+        if count(row.extent) < 2 * ROWS:
+            continue
+        found: dict[Tensor, tuple[Expr, ...]] = {}
+        for access in view.accesses:
+            if view.stride(access, row) and _differ(found.setdefault(access.tensor, access.indices), access.indices) and not view.calls:
+                return row
+    return None
+
+
+def _differ(a: tuple[Expr, ...], b: tuple[Expr, ...]) -> bool:
+    return any(x is not y for x, y in zip(a, b, strict=True))
+
+
+def _between(view: View, row: Axis) -> tuple[Axis, ...]:
+    """The axes between a row and the last."""
+    place = next(n for n, a in enumerate(view.axes) if a is row)
+    return view.axes[place + 1 : -1]

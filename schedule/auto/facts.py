@@ -10,7 +10,9 @@ from tedsl.lang.expr import Access, Apply, Axis, Expr, Reduce, free_axes, walk
 from tedsl.lang.integers import Affine
 from tedsl.lang.tensor import Dim, Tensor
 
-from ..state import StageState
+from ..inline import inlined
+from ..schedule import Schedule
+from ..state import StageState, State
 
 LARGE = 1 << 16  # operations from which several threads pay
 SYMBOLIC = 1 << 10  # what a symbolic extent is taken for
@@ -32,6 +34,11 @@ class Facts:
     def registers(self) -> int:
         """Vector registers."""
         return 32 if self.vector_bytes >= 64 else 16
+
+
+def seen(schedule: Schedule) -> State:
+    """The stages as they are computed: without those that are inlined, whose expressions stand in their readers."""
+    return inlined(schedule.state)
 
 
 def count(extent: Dim) -> int:
@@ -86,6 +93,11 @@ class View:
     def expensive(self) -> int:
         """Calls of functions that take more than an instruction."""
         return sum(isinstance(n, Apply) and n.function not in _CHEAP and n.dtype not in dtypes.WEAK for v in self.values for n in walk(v))
+
+    @cached_property
+    def calls(self) -> int:
+        """Calls of functions that take many instructions."""
+        return sum(isinstance(n, Apply) and n.function not in _CHEAP and n.function not in ("divide", "sqrt") and n.dtype not in dtypes.WEAK for v in self.values for n in walk(v))
 
     def stride(self, access: Access, axis: Axis) -> int | None:
         """By how many elements an access moves with an axis; None when that is not constant (or depends on data)."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, walk
 
-from ..schedule import Schedule
+from ..schedule import Schedule, StageHandle
 from ..state import StageState
-from .facts import Facts, View, count
+from .facts import LARGE, Facts, View, count, seen
+
+FEW = 16  # operations that may be repeated rather than stored
+TILE_ROWS, TILE_COLUMNS = 16, 128  # of a stage inside of which another is computed: what they share stays in the L1 cache
 
 
 def inline_stages(s: Schedule, facts: Facts) -> bool:
     """Put cheap elementwise stages into their readers, later ones first."""
-    for stage in reversed(s.state.stages):
-        if _worth_inlining(s, s.state.stage(stage.name)):
+    for stage in reversed(seen(s).stages):
+        if _worth_inlining(s, seen(s).stage(stage.name)):
             s[stage.name].compute_inline()
     return True
 
@@ -25,17 +29,26 @@ def _worth_inlining(s: Schedule, stage: StageState) -> bool:
         return False
     operations = sum(isinstance(n, Apply) and n.dtype not in ("int", "bool") for v in view.values for n in walk(v))
     times = 0
-    for reader in s.state.readers(stage.tensor):
+    for reader in seen(s).readers(stage.tensor):
         other = View(reader)
         if not other.simple:
             return False
         reads = [n for n in other.accesses if n.tensor is stage.tensor]
         reused = other.reduction is not None and any(not other.uses(n, a) for n in reads for a in other.axes if count(a.extent) > 1)
         overlapping = any(i.dtype == "int" and not _plain_index(i) for n in reads for i in n.indices)
+        if overlapping and _by_rows(other, reads) and operations * len(reads) <= FEW and not view.calls and not _tests(view):
+            return True  # neighbouring rows of the reader are computed together and share it
         if (reused or overlapping) and (operations > 0 or _tests(view)):
             return False
         times += len(reads)
     return times > 0 and (times == 1 or operations * times <= 2 or not operations)
+
+
+def _by_rows(reader: View, reads: list[Access]) -> bool:
+    """Whether an elementwise reader reads neighbours in the same column only."""
+    if reader.reduction is not None or len(reader.axes) < 2 or len(reader.stage.tensors) > 1:
+        return False
+    return len({n.indices[-1] for n in reads}) == 1 and all(reader.stride(n, reader.axes[-1]) == 1 for n in reads)
 
 
 def _plain(access: Access) -> bool:
@@ -53,26 +66,98 @@ def _tests(view: View) -> bool:
     return any(isinstance(n, Apply) and n.function == "where" for v in view.values for n in walk(v))
 
 
+def into_reader(s: Schedule, name: str) -> tuple[StageHandle, StageHandle, dict[str, str]]:
+    """A reduction is computed in a register tile: `(result, local, names)`, where the tile `local` is stored by `result`, and `names` are the axes of
+    `local` in `result`. The result is the only stage that reads it, when that works element by element; otherwise a copy.
+    """
+    stage = seen(s).stage(name)
+    reader = _elementwise_reader(s, stage)
+    if reader is None:
+        local = s[s.cache_write(stage.tensor, "register")]
+        return s[name], local, {a.name: a.name for a in stage.axes}
+    s[name].set_scope("register")
+    return s[reader.name], s[name], {a.name: b.name for a, b in zip(stage.axes, reader.axes, strict=True)}
+
+
+def _elementwise_reader(s: Schedule, stage: StageState) -> StageState | None:
+    """The only stage that reads `stage`, if it reads just the element that it writes, and has no loops or places of its own yet."""
+    readers = seen(s).readers(stage.tensor)
+    if stage.is_output or stage.attach.kind != "root" or len(readers) != 1 or s.state.group(stage.name) is not None:
+        return None
+    reader = readers[0]
+    view = View(reader)
+    plain = reader.attach.kind == "root" and not reader.relations and not reader.kinds and s.state.group(reader.name) is None
+    if not plain or not view.simple or view.reduction is not None or len(reader.axes) != len(stage.axes):
+        return None
+    if any(other.attach.kind == "at" and other.attach.stage == reader.name for other in seen(s).stages):
+        return None
+    reads = [n for n in view.accesses if n.tensor is stage.tensor]
+    same = all(len(n.indices) == len(reader.axes) and all(i is a for i, a in zip(n.indices, reader.axes, strict=True)) for n in reads)
+    alike = all(a.extent is b.extent or a.extent == b.extent for a, b in zip(stage.axes, reader.axes, strict=True))
+    return reader if same and alike else None
+
+
+def overlapping(s: Schedule, name: str, facts: Facts) -> bool:
+    """A stage that reads neighbours of an elementwise one (the second pass of a separable filter): the first is computed in tiles of the second."""
+    stage = seen(s).stage(name)
+    view = View(stage)
+    if not view.simple or stage.attach.kind != "root" or len(view.axes) < 2 or view.reduction is not None:
+        return False
+    row, column = view.axes[-2:]
+    lanes = facts.lanes(view.dtype)
+    if count(column.extent) < 2 * lanes or count(row.extent) < 2 * TILE_ROWS:
+        return False
+    producers = []
+    for producer in seen(s).stages:
+        own = View(producer)
+        readers = seen(s).readers(producer.tensor)
+        if producer.is_output or not own.simple or own.reduction is not None or producer.attach.kind != "root" or [r.name for r in readers] != [name]:
+            continue
+        if s.state.group(producer.name) is not None or not own.axes or dtypes.itemsize(producer.tensor.dtype) > 8:
+            continue
+        reads = [n for n in view.accesses if n.tensor is producer.tensor]
+        if all(view.stride(n, column) == 1 for n in reads) and any(view.stride(n, row) for n in reads) and all(map(_plain, reads)):
+            producers.append(producer)
+    if not producers:
+        return False
+    handle = s[name]
+    others = view.axes[:-2]
+    outer, _, _, inner = handle.tile(row, column, TILE_ROWS, TILE_COLUMNS)
+    place = s[name].loops[len(others) + 1]
+    _, vector = handle.split(inner, factor=lanes)
+    handle.vectorize(vector)
+    for producer in producers:
+        p = s[producer.name]
+        p.set_scope("cache")
+        p.compute_at(handle, place)
+        width = facts.lanes(producer.tensor.dtype)
+        _, vector = p.split(producer.axes[-1], factor=width)
+        p.vectorize(vector)
+    if view.work >= LARGE:
+        handle.parallel(others[0] if others and count(others[0].extent) > 1 else outer)
+    return True
+
+
 def rows_together(s: Schedule, facts: Facts) -> bool:
     """Reductions over rows (the maximum and the sum of a softmax, the moments of a norm) are computed at the row of the stage that reads them."""
-    for stage in reversed(s.state.stages):
+    for stage in reversed(seen(s).stages):
         view = View(stage)
         if not view.simple or view.reduction is not None or len(view.axes) < 2 or stage.attach.kind != "root":
             continue
         attached: set[str] = set()
         row = view.axes[-2]
-        for producer in reversed(s.state.stages):
+        for producer in reversed(seen(s).stages):
             own = View(producer)
             if producer.is_output or not own.simple or producer.attach.kind != "root" or producer.name == stage.name:
                 continue
             if own.reduction is None or len(own.axes) != len(view.axes) - 1 or any(a.extent is not b.extent and a.extent != b.extent for a, b in zip(own.axes, view.axes, strict=False)):
                 continue
-            readers = {r.name for r in s.state.readers(producer.tensor)}
+            readers = {r.name for r in seen(s).readers(producer.tensor)}
             if not readers or not readers <= attached | {stage.name}:
                 continue
             aligned = all(
-                all(i is a for i, a in zip(n.indices, View(s.state.stage(r)).axes, strict=False))
-                for r in readers for n in View(s.state.stage(r)).accesses if n.tensor in producer.tensors)  # fmt: skip
+                all(i is a for i, a in zip(n.indices, View(seen(s).stage(r)).axes, strict=False))
+                for r in readers for n in View(seen(s).stage(r)).accesses if n.tensor in producer.tensors)  # fmt: skip
             if aligned:
                 s[producer.name].compute_at(s[stage.name], row)
                 attached.add(producer.name)

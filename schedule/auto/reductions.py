@@ -2,42 +2,68 @@
 
 from __future__ import annotations
 
+from tedsl.lang import dtypes
+from tedsl.lang.expr import Axis, free_axes
+
 from ..schedule import Schedule
-from .facts import LARGE, Facts, View, count
+from .facts import LARGE, Facts, View, count, seen
+from .fusion import into_reader
 
 CHAINS = 4  # vectors of partial results, so that additions need not wait for one another
 BLOCKS = 64
+ROWS = 4  # rows that are computed together, or of a long column that are added in one go
+STRETCH = 2048  # elements of a row that are added before the next rows
+WRITTEN_OUT = 32  # steps of a reduction (a filter's taps) that are written out
+LAST = 4  # partial results that are combined one by one
 
 
 def _by_lanes(s: Schedule, name: str, axis: object, facts: Facts, lanes: int) -> None:
     """Reduce along a contiguous axis in lanes: partial results in registers, then a tree."""
-    handle = s[name]
-    _, inner = handle.split(axis, factor=lanes * CHAINS)
-    partial = s.rfactor(s[name].tensor, inner)
-    p = s[partial]
-    p.set_scope("register")
-    p.compute_at(s[name], _innermost(s, name))
-    lane = p.axis[0]
-    p.reorder(*[a for a in p.loops if a.name != lane.name], lane)
-    p.vectorize(lane)
+    width = lanes * CHAINS
+    _, inner = s[name].split(axis, factor=width)
+    partial = [s[_first(s.rfactor(name, inner))]]
+    while width > LAST:
+        width = lanes if width > lanes else width // 2
+        outer, inner = s[name].split(s[name].reduce_axis[0], factor=width)
+        partial.append(s[_first(s.rfactor(name, inner))])
+        partial[-1].unroll(partial[-1].reduce_axis[0])
     s[name].unroll(s[name].reduce_axis[0])
+    row = _innermost(s, name)
+    for p in reversed(partial):
+        p.set_scope("register")
+        p.compute_at(s[name], row)
+        lane = p.axis[0]
+        p.reorder(*[a for a in p.loops if a.name != lane.name], lane)
+        p.vectorize(lane)
+
+
+def _first(made: object) -> object:
+    return made[0] if isinstance(made, list) else made
 
 
 def _innermost(s: Schedule, name: str) -> object:
     """The innermost loop of a stage that is not reduced over."""
-    stage = s.state.stage(name)
+    stage = seen(s).stage(name)
     return [leaf for leaf in stage.leaves if not stage.is_reduction_loop(leaf)][-1]
+
+
+def _odd(view: View) -> bool:
+    """Whether a reduction has several results, or a position that does not fit into a lane of its values."""
+    reduction = view.reduction
+    if reduction is None or len(view.stage.tensors) > 1:
+        return True
+    return reduction.reducer.components > 1 and not (reduction.reducer.indexed and dtypes.itemsize(reduction.values[0].dtype) == 4)
 
 
 def rows(s: Schedule, name: str, facts: Facts) -> bool:
     """A reduction of which the last reduced axis is contiguous in memory."""
-    stage = s.state.stage(name)
+    stage = seen(s).stage(name)
     view = View(stage)
     reduction = view.reduction
-    if reduction is None or not view.simple or reduction.where is not None or len(stage.tensors) > 1 or reduction.reducer.components > 1 or not view.axes:
+    if reduction is None or not view.simple or reduction.where is not None or not view.axes or _odd(view):
         return False
     axis = view.reduce_axes[-1]
-    lanes = facts.lanes(view.dtype)
+    lanes = facts.lanes(reduction.values[0].dtype if reduction.reducer.indexed else view.dtype)
     if count(axis.extent) < 2 * lanes or not any(view.stride(x, axis) == 1 for x in view.accesses) or any(view.stride(x, axis) not in (0, 1) for x in view.accesses):
         return False
     if view.work >= LARGE and stage.attach.kind == "root":
@@ -48,30 +74,84 @@ def rows(s: Schedule, name: str, facts: Facts) -> bool:
 
 def columns(s: Schedule, name: str, facts: Facts) -> bool:
     """A reduction over outer axes of something contiguous along the last axis of the result."""
-    stage = s.state.stage(name)
+    stage = seen(s).stage(name)
     view = View(stage)
     if view.reduction is None or not view.simple or not view.axes or len(stage.tensors) > 1 or view.reduction.reducer.components > 1:
+        return False
+    if stage.attach.kind != "root":
         return False
     last = view.axes[-1]
     lanes = facts.lanes(view.dtype)
     if count(last.extent) < lanes or any(view.stride(x, last) not in (0, 1) for x in view.accesses):
         return False
-    result = s[name]
-    local = s[s.cache_write(stage.tensor, "register")]
-    width = lanes * CHAINS if count(last.extent) >= lanes * CHAINS else lanes
-    o, inner = result.split(last, factor=width)
+    steps = 1
+    for a in view.reduce_axes:
+        steps *= count(a.extent)
+    if steps >= 8 * ROWS and view.reduction.where is None and len(view.reduce_axes) == 1:
+        return _row_by_row(s, name, view, facts, lanes)
+    written_out = steps <= WRITTEN_OUT and view.reduction.where is None
+    row = _overlapping_rows(view) if written_out else None
+    result, local, names = into_reader(s, name)
+    if row is not None:
+        outside = [names[a.name] for a in view.axes if a is not row and a is not last]
+        outer, column, inner_row, inner = result.tile(names[row.name], names[last.name], ROWS, lanes)
+        result.reorder(*outside, outer, column, inner_row, inner)
+        result.unroll(inner_row)
+        local.unroll(row.name)
+    else:
+        width = lanes * CHAINS if count(last.extent) >= lanes * CHAINS else lanes
+        column, inner = result.split(names[last.name], factor=width)
+        outer = column
+        outside = [names[a.name] for a in view.axes[:-1]]
     result.vectorize(inner)
-    if view.work >= LARGE and stage.attach.kind == "root":
-        result.parallel(o if len(view.axes) == 1 else view.axes[0])
-    local.compute_at(result, o)
-    local.reorder(*[a.name for a in view.axes[:-1]], *[a.name for a in view.reduce_axes], last.name)
+    local.compute_at(result, column)
+    local.reorder(*[a.name for a in view.axes if a is not row and a is not last], *[a.name for a in view.reduce_axes], *([row.name] if row is not None else []), last.name)
     local.vectorize(last.name)
+    for a in reversed(view.reduce_axes):
+        if written_out:
+            local.unroll(a.name)
+    if view.work >= LARGE:
+        sizes = {names[a.name]: count(a.extent) for a in view.axes}
+        result.parallel(next((n for n in outside if sizes[n] > 1), outer))
+    return True
+
+
+def _overlapping_rows(view: View) -> Axis | None:
+    """The axis (not the last) along which the elements read for neighbouring results overlap: a filter slides along it."""
+    for row in view.axes[-2::-1]:
+        for access in view.accesses:
+            for index in access.indices:
+                own = free_axes(index)
+                if count(row.extent) >= 2 * ROWS and any(a is row for a in own) and any(a is r for a in own for r in view.reduce_axes):
+                    return row
+    return None
+
+
+def _row_by_row(s: Schedule, name: str, view: View, facts: Facts, lanes: int) -> bool:
+    """Long columns: a few rows at a time are added to a stretch of the result that stays in the L1 cache, so that memory is read in long stretches."""
+    handle = s[name]
+    last, k = view.axes[-1], view.reduce_axes[-1]
+    others = [a for a in view.axes[:-1]]
+    parallel = next((a for a in others if count(a.extent) > 1), None)
+    k_outer, _ = handle.split(k, factor=ROWS)
+    few = s[_first(s.rfactor(name, k_outer))]
+    stretch, inner = handle.split(last, factor=STRETCH)
+    vectors, lane = handle.split(inner, factor=2 * lanes)
+    handle.reorder(*others, stretch, k_outer, vectors, lane)
+    handle.vectorize(lane)
+    few.set_scope("register")
+    few.compute_at(handle, vectors)
+    few.reorder(few.reduce_axis[0], last.name)
+    few.unroll(few.reduce_axis[0])
+    few.vectorize(last.name)
+    if view.work >= LARGE and view.stage.attach.kind == "root":
+        handle.parallel(parallel if parallel is not None else stretch)
     return True
 
 
 def to_a_scalar(s: Schedule, name: str, facts: Facts) -> bool:
     """A reduction with a single result: in blocks that run in parallel, each by lanes."""
-    stage = s.state.stage(name)
+    stage = seen(s).stage(name)
     view = View(stage)
     reduction = view.reduction
     if reduction is None or not view.simple or view.axes or reduction.where is not None or len(stage.tensors) > 1 or reduction.reducer.components > 1:

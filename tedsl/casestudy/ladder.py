@@ -242,6 +242,7 @@ def choose(rung: Rung, n: int, machine: Machine, itemsize: int = 4) -> Tiles:
         # k runs to its end inside a register tile, so a block of A's rows and a panel of B stay in L2 together
         b1 = max((machine.l2_bytes * 3 // 4 // row) // v1 * v1, v1)
         b1, b2, note = min(b1, 8 * v1), v2, ""
+    b1, b2 = min(b1, -(-n // v1) * v1), min(b2, -(-n // v2) * v2)
     return Tiles(v1, v2, b1, b2, machine.cores, note if rung.loads.keys() & {("A", "cache")} else "")
 
 

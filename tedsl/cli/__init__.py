@@ -13,6 +13,7 @@ or a `tedsl.Error`: one message on stderr, exit status 2, no traceback.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import pkgutil
@@ -112,6 +113,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What reads our output has gone (`tedsl … | head`). Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _fail(f"cannot write the output: {error.strerror}", words)
     except KeyboardInterrupt:
         print("tedsl: interrupted", file=sys.stderr)
         return INTERRUPTED

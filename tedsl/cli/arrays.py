@@ -83,6 +83,14 @@ def check_writable(path: str) -> None:
         raise InputError(f"cannot write '{path}': the folder '{folder}' is read-only")
 
 
+def check_several(path: str, names: Sequence[str]) -> None:
+    """Refuse to write several results to a file whose name says that it holds one."""
+    if len(names) > 1 and path.endswith(".npy"):
+        raise InputError(
+            f"cannot write '{path}': there are {len(names)} results ({', '.join(names)}); give an .npz file"
+        )
+
+
 def write(path: str, results: Mapping[str, Any]) -> None:
     """Write the result, one as .npy, several as .npz; the file is there whole or not at all."""
     import contextlib

@@ -166,9 +166,15 @@ class _Scope:
         loose = [a for a in free_axes(bound) if "\0" not in a.name]
         if loose:
             names = " and ".join(a.name for a in loose)
+            given = [(a.name, n) for a in loose if isinstance(n := self.tensor.extents.get(a.name), int)]
+            number = (
+                f". As a number write {given[0][0]}={given[0][1]}.0: {given[0][0]}={given[0][1]} is the extent of an axis"
+                if given
+                else ""
+            )
             raise DefinitionError(
                 f"the axis {names} is on the right side of {self.tensor.name}[{', '.join(map(text, self.lhs))}] but neither on the left nor in a reduction: "
-                f"put it on the left, or say what happens to it, e.g. te.sum({text(expr)})", self.location)  # fmt: skip
+                f"put it on the left, or say what happens to it, e.g. te.sum({text(expr)}){number}", self.location)  # fmt: skip
         return bound
 
     def ranges(self, exprs: tuple[Expr, ...], shape: tuple[Dim, ...] | None) -> dict[Axis, tuple[Dim, Dim]]:

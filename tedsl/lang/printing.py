@@ -32,6 +32,11 @@ def _wrap(expr: Expr, outer: int) -> str:
     return f"({inner})" if precedence < outer else inner
 
 
+def _index(expr: Expr) -> str:
+    """An index; that what is read from a tensor becomes an int64 goes without saying."""
+    return text(expr.operand if isinstance(expr, Cast) and expr.dtype == "int64" else expr)
+
+
 def _text(expr: Expr) -> tuple[str, int]:
     """The text of `expr` and the precedence of its outermost operator."""
     if isinstance(expr, Const):
@@ -41,7 +46,7 @@ def _text(expr: Expr) -> tuple[str, int]:
     if isinstance(expr, Var):
         return expr.name, ATOM
     if isinstance(expr, Access):
-        return f"{expr.tensor.name}[{', '.join(map(text, expr.indices))}]", ATOM
+        return f"{expr.tensor.name}[{', '.join(map(_index, expr.indices))}]", ATOM
     if isinstance(expr, Cast):
         if isinstance(expr.operand, (Axis, Var)):
             return text(expr.operand), ATOM

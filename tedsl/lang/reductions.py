@@ -42,7 +42,9 @@ class Reducer:
         """The types of the components for values of types `given`: the fixpoint of `combine` for a reducer of the user's."""
         if self.builtin:
             first = accumulator or (dtypes.accumulator(given[0]) if self.widen else dtypes.strong(given[0]))
-            return (first, "int64") if self.indexed else (first,)
+            if self.indexed:  # a position is of 64 bits, unless who made it (rfactor) said that fewer do
+                return first, "int32" if given[1:] == ("int32",) else "int64"
+            return (first,)
         if accumulator:
             given = tuple(dtypes.promote(accumulator, g) for g in given)
         if given not in self._fixed:
@@ -60,7 +62,7 @@ class Reducer:
     def identity(self, kinds: tuple[str, ...]) -> Values:
         """The identity of each component, as constants of types `kinds`."""
         if callable(self._identity):
-            values: tuple[Any, ...] = (self._identity(kinds[0]),) + ((2**63 - 1,) if self.indexed else ())
+            values: tuple[Any, ...] = (self._identity(kinds[0]),) + ((dtypes.highest(kinds[1]),) if self.indexed else ())
         else:
             values = self._identity
         return tuple(typed(Const(v), k) for v, k in zip(values, kinds, strict=True))

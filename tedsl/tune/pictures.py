@@ -114,7 +114,21 @@ def _best_so_far(place: Any, trials: Sequence[Trial], scale: float, unit: str) -
     if failed:
         place.scatter(failed, [max(ys)] * len(failed), marker="x", s=18, color=MARK, label="failed")
     place.set(xlabel="trial", ylabel=unit, yscale="log", title="Best so far")
+    _plain(place.yaxis)
     place.legend(frameon=False, fontsize=8)
+
+
+def _plain(axis: Any) -> None:
+    """Numbers as people write them along an axis in logarithms: 30, not 3 x 10^1."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    def shown(value: float, _: Any) -> str:
+        return f"{value:.3g}"
+
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / max(low, 1e-30) < 1000 else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(shown))
+    axis.set_minor_formatter(FuncFormatter(shown if high / max(low, 1e-30) < 4 else lambda value, position: ""))
 
 
 def _predictions(place: Any, trials: Sequence[Trial], scale: float, unit: str) -> None:
@@ -128,6 +142,8 @@ def _predictions(place: Any, trials: Sequence[Trial], scale: float, unit: str) -
     ends = [min(*xs, *ys), max(*xs, *ys)]
     place.plot(ends, ends, color=FAINT, linewidth=1)
     place.set(xscale="log", yscale="log")
+    _plain(place.xaxis)
+    _plain(place.yaxis)
 
 
 def _heat(place: Any, trials: Sequence[Trial], knobs: tuple[str, str] | None, scale: float, unit: str) -> None:

@@ -35,11 +35,12 @@ from .rows import Trial
 from .search import KINDS, Candidate, GivenSearch, GridSearch, OptunaSearch, Search, make_search
 from .sending import pickled, workers_of
 from .store import Store
-from .template import Template, as_template
+from .template import Config, Template, as_template
 from .worker import Made
 
 MOST_BUILDERS = 4
 QUEUE = 4  # candidates that are built and wait to be measured
+SCREEN, FIRST = 16, 4  # candidates that are only predicted at first, and how many of them are then measured
 FRUITLESS = 40  # candidates in a row that are known already, before the rest of the space is walked through
 GIVE_UP = 5000
 
@@ -115,6 +116,8 @@ class _Run:
         self.active: set[str] = set()
         self.skipped: dict[str, Trial] = {}
         self.fruitless = 0
+        self.screen = 0
+        self.first: list[Config] = []
         self.measured = self.failed = self.duplicates = self.rejected = 0
         self.started = time.monotonic()
         self.interrupted = False
@@ -135,6 +138,8 @@ class _Run:
         try:
             self._who()
             self.facts.refresh()
+            if self.rank and self.trials >= FIRST and isinstance(self.search, OptunaSearch) and not self.facts.known:
+                self.screen = SCREEN
             if len(self.facts.counted) < self.trials:
                 self.progress.begin(len(self.facts.counted), self.trials)
                 showing = True
@@ -230,6 +235,8 @@ class _Run:
 
     def _next(self) -> tuple[Search, Candidate | None]:
         """A candidate of the search; when that repeats itself, one of those that are left."""
+        if self.first:
+            return GivenSearch(), Candidate(forced=self.first.pop(0))
         if self.rest is None and (self.fruitless > FRUITLESS and isinstance(self.search, OptunaSearch)):
             self.rest = GridSearch(shuffle=self.seed or 0)
         search = self.rest or self.search
@@ -376,6 +383,9 @@ class _Run:
             search.forget(candidate)
             return False
         guess = candidate.guess
+        if self.screen and search is self.search and guess.seconds is not None:
+            self._screen(candidate, search)
+            return False
         if self.rank and candidate.forced is None and candidate.key not in self.facts.stale:
             if self.ranking.hopeless(guess, self.facts.best):
                 self.skipped[candidate.key] = self._blank(candidate, None)
@@ -383,6 +393,15 @@ class _Run:
                 return False
         self.ranking.passed(guess)
         return True
+
+    def _screen(self, candidate: Candidate, search: Search) -> None:
+        """Before anything is measured some candidates are only predicted, and the best of these are the first to be measured."""
+        self.screen -= 1
+        self.skipped[candidate.key] = self._blank(candidate, None)
+        search.forget(candidate)
+        if not self.screen:
+            best = sorted(self.skipped.values(), key=lambda row: row.predicted or 0.0)[:FIRST]
+            self.first = [self.skipped.pop(row.key).config for row in best]
 
     def _worth(self, candidate: Candidate, search: Search, made: Made, spent: float) -> bool:
         """Whether a candidate is to be compiled and measured. If not, everything about it is settled here."""
@@ -476,6 +495,8 @@ class _Run:
         self.store.add(row, candidate.knobs)
         self.facts.written(row)
         self.fruitless = self.fruitless + 1 if row.kind == "duplicate" else 0
+        if search is not self.search:
+            self.search.learn(row, candidate.knobs)
         search.tell(candidate, row.seconds)
 
     def _result(self) -> Result:

@@ -162,9 +162,13 @@ def compile_strictly(kernel: Any, folder: Path) -> None:
     source.write_text(kernel.source)
     compiler = toolchain.find()
     flags = [*toolchain.feature_flags("avx2"), *shlex.split(STRICT), *["-fopenmp"] * kernel.module.openmp]
-    done = subprocess.run([*compiler.command, *flags, str(source), "-o", str(folder / "made.o")], capture_output=True, text=True)
+    done = subprocess.run(
+        [*compiler.command, *flags, str(source), "-o", str(folder / "made.o")], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
-    assert "/" not in "".join(line for line in kernel.source.splitlines() if "#include" not in line and "/*" not in line and " / " not in line)
+    assert "/" not in "".join(
+        line for line in kernel.source.splitlines() if "#include" not in line and "/*" not in line and " / " not in line
+    )
 
 
 def test_a_file_that_differs_is_noticed(golden: Callable[[str, str], None], request: pytest.FixtureRequest) -> None:

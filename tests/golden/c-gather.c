@@ -1,4 +1,4 @@
-/* E[i, d] = T[cast(idx[i], int64), d] */
+/* E[i, d] = T[idx[i], d] */
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -48,7 +48,7 @@ def register_tile() -> Made:
     A, B, C = product()
     s = te.create_schedule(C)
     Cr = s.cache_write(C, "register")
-    io, jo, ii, ji = s[C].tile(i, j, 2, 2)
+    _, jo, ii, ji = s[C].tile(i, j, 2, 2)
     for loop in (ii, ji):
         s[C].unroll(loop)
     s[Cr].compute_at(s[C], jo)
@@ -62,7 +62,7 @@ def register_tile() -> Made:
 def cache_tile() -> Made:
     A, B, C = product()
     s = te.create_schedule(C)
-    io, jo, ii, ji = s[C].tile(i, j, 16, 16)
+    io, jo, _, _ = s[C].tile(i, j, 16, 16)
     a, b = s.cache_read(A, "cache", C), s.cache_read(B, "cache", C)
     s[a].compute_at(s[C], io)
     s[b].compute_at(s[C], jo)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -178,3 +180,23 @@ def test_several_results_go_to_one_npz() -> None:
         assert data.files == ["P", "Q"]
         np.testing.assert_array_equal(data["P"], 2 * a)
         np.testing.assert_allclose(data["Q"], a.sum(), rtol=1e-5)
+
+
+def test_several_results_go_to_an_npz_file(refused, folder: Path) -> None:
+    text = "C[i] = sum(A[i,k]); D[k] = sum(A[i,k])"
+    assert refused(text, "A=a.npy", "-o", "c.npy") == (
+        "cannot write 'c.npy': there are 2 results (C, D); give an .npz file"
+    )
+    assert cli.main(["run", text, "A=a.npy", "-o", "c.npz"]) == 0
+    assert sorted(np.load("c.npz")) == ["C", "D"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is always full")
+def test_output_that_cannot_be_written() -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "tedsl", "run", "C[i] = sum(A[i,k])", "A=a.npy"]
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONSAFEPATH": "1"}
+        )
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["tedsl run: cannot write the output: No space left on device"]

@@ -51,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
         name: arrays.declare(name, value) if isinstance(value, np.ndarray) else value for name, value in values.items()
     }
     kernel = te.build(te.define(options.expression, **given))
+    if options.output is not None:
+        arrays.check_several(options.output, kernel.outputs)
     call = [values[name] for name in kernel.inputs]
     computed = kernel(*call, threads=options.threads)
     outcome = dict(zip(kernel.outputs, computed if isinstance(computed, tuple) else (computed,)))

@@ -1,0 +1,353 @@
+"""te.auto_schedule: right on every operator and shape, never a refusal, and the schedules that it is expected to choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tedsl as te
+
+i, j, k, n, c, f, y, x, r, q = te.axes("i j k n c f y x r q")
+
+
+def values(shape: tuple[int, ...], dtype: str, rng: np.random.Generator) -> Any:
+    if dtype == "bool":
+        return rng.integers(0, 2, shape).astype(bool)
+    if "int" in dtype:
+        return rng.integers(-4 if dtype[0] == "i" else 0, 5, shape).astype(dtype)
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def agrees(what: Any, isa: str | None = None, sizes: dict[str, int] | None = None, tolerance: float = 2e-4) -> Any:
+    """Build what the automatic schedule gives, compare with the reference in one and two threads, and return the schedule."""
+    vector_bytes = None if isa is None else {"sse2": 16, "avx2": 32, "avx512": 64}[isa]
+    s = te.auto_schedule(what, vector_bytes)
+    te.lower(s).verify()
+    assert te.create_schedule(what).replay(s.to_json()).to_json() == s.to_json()
+    kernel = te.build(s, isa=isa)
+    rng = np.random.default_rng(7)
+    outputs = list(what) if isinstance(what, (list, tuple)) else [what]
+    inputs = {t.name: t for out in outputs for t in out.inputs}
+    fixed = sizes or {}
+    arrays = {
+        name: values(tuple(d if isinstance(d, int) else fixed[d.name] for d in t.shape), t.dtype, rng)
+        for name, t in inputs.items()
+    }
+    given = [arrays[name] for name in kernel.inputs]
+    want = te.evaluate(what, {t: arrays[name] for name, t in inputs.items()})
+    several = isinstance(want, tuple)
+    got = [kernel(*given, threads=threads) for threads in (1, 2)]
+    pairs = zip(*([g if several else (g,) for g in got]), want if several else (want,), strict=True)
+    for one, two, expected in pairs:
+        assert np.asarray(one).shape == np.asarray(expected).shape
+        np.testing.assert_array_equal(one, two)
+        if np.asarray(expected).dtype.kind == "f":
+            np.testing.assert_allclose(one, expected, rtol=tolerance, atol=tolerance)
+        else:
+            np.testing.assert_array_equal(one, expected)
+    return s
+
+
+def inputs(*shapes: tuple[Any, ...], dtype: str = "float32") -> list[Any]:
+    return [te.tensor("ABCDE"[m], shape, dtype=dtype) for m, shape in enumerate(shapes)]
+
+
+def defined(name: str, left: Any, value: Any) -> Any:
+    result = te.tensor(name)
+    result[left] = value
+    return result
+
+
+# Operators: functions of a number of rows and a number of columns --------------------------------------------------------------------------------
+
+
+def matmul_nt(m: Any, w: Any) -> Any:
+    A, B = inputs((m, 33), (w, 33))
+    return defined("Y", (i, j), te.sum(A[i, k] * B[j, k]))
+
+
+def matmul_nn(m: Any, w: Any) -> Any:
+    A, B = inputs((m, 20), (20, w))
+    return defined("Y", (i, j), te.sum(A[i, k] * B[k, j]))
+
+
+def matmul_tn(m: Any, w: Any) -> Any:
+    A, B = inputs((20, m), (20, w))
+    return defined("Y", (i, j), te.sum(A[k, i] * B[k, j]))
+
+
+def transposed_result(m: Any, w: Any) -> Any:
+    A, B = inputs((m, 40), (40, w))
+    return defined("Y", (j, i), te.sum(A[i, k] * B[k, j]))
+
+
+def batched(m: Any, w: Any) -> Any:
+    A, B = inputs((3, m, 9), (3, w, 9))
+    return defined("Y", (n, i, j), te.sum(A[n, i, k] * B[n, j, k]))
+
+
+def relu_of_matmul(m: Any, w: Any) -> Any:
+    A, B, C = inputs((m, 17), (w, 17), (w,))
+    P = defined("P", (i, j), te.sum(A[i, k] * B[j, k]))
+    return defined("Y", (i, j), te.maximum(P[i, j] + C[j], 0))
+
+
+def distances(m: Any, w: Any) -> Any:
+    A, B = inputs((m, 13), (w, 13))
+    return defined("Y", (i, j), te.sum((A[i, k] - B[j, k]) ** 2))
+
+
+def max_plus(m: Any, w: Any) -> Any:
+    A, B = inputs((m, 11), (11, w))
+    return defined("Y", (i, j), te.max(A[i, k] + B[k, j]))
+
+
+def matrix_vector(m: Any, w: Any) -> Any:
+    A, B = inputs((m, w), (w,))
+    return defined("Y", i, te.sum(A[i, k] * B[k]))
+
+
+def row_sums(m: Any, w: Any) -> Any:
+    (A,) = inputs((m, w))
+    return defined("Y", i, te.sum(A[i, k]))
+
+
+def row_maxima(m: Any, w: Any) -> Any:
+    (A,) = inputs((m, w))
+    return defined("Y", i, te.max(A[i, k]))
+
+
+def row_argmax(m: Any, w: Any) -> Any:
+    (A,) = inputs((m, w))
+    return defined("Y", i, te.argmax(te.round(A[i, k])))
+
+
+def row_argmin_of_float64(m: Any, w: Any) -> Any:
+    (A,) = inputs((m, w), dtype="float64")
+    return defined("Y", i, te.argmin(te.round(A[i, k])))
+
+
+def column_sums(m: Any, w: Any) -> Any:
+    (A,) = inputs((m, w))
+    return defined("Y", j, te.sum(A[k, j]))
+
+
+def long_column_sums(m: Any, w: Any) -> Any:
+    (A,) = inputs((100, w))
+    return defined("Y", j, te.sum(A[k, j] * 2))
+
+
+def total(m: Any, w: Any) -> Any:
+    (A,) = inputs((m, w))
+    return defined("Y", (), te.sum(A[i, k]))
+
+
+def vector_total(m: Any, w: Any) -> Any:
+    (A,) = inputs((m,))
+    return defined("Y", (), te.sum(A[k]))
+
+
+def flat_argmax(m: Any, w: Any) -> Any:
+    (A,) = inputs((m, w))
+    return defined("Y", (), te.argmax(te.round(A[i, k]), axis=(i, k)))
+
+
+def softmax(m: Any, w: Any) -> Any:
+    (A,) = inputs((m, w))
+    M = defined("M", i, te.max(A[i, k]))
+    E = defined("E", (i, j), te.exp(A[i, j] - M[i]))
+    return defined("Y", (i, j), E[i, j] / te.sum(E[i, k]))
+
+
+def layer_norm(m: Any, w: Any) -> Any:
+    A, B = inputs((m, w), (w,))
+    mean = defined("mean", i, te.sum(A[i, k]) * 0.01)
+    spread = defined("spread", i, te.sum((A[i, k] - mean[i]) ** 2))
+    return defined("Y", (i, j), (A[i, j] - mean[i]) * te.rsqrt(spread[i] + 1) * B[j])
+
+
+def chain(m: Any, w: Any) -> Any:
+    A, B = inputs((m, w), (m, w))
+    H = defined("H", (i, j), A[i, j] * 2 + B[i, j])
+    return defined("Y", (i, j), te.maximum(H[i, j], 0) * te.tanh(B[i, j]))
+
+
+def transpose(m: Any, w: Any) -> Any:
+    (A,) = inputs((m, w))
+    return defined("Y", (j, i), A[i, j] + 1)
+
+
+def symmetric(m: Any, w: Any) -> Any:
+    (A,) = inputs((m, m))
+    return defined("Y", (i, j), A[i, j] + A[j, i])
+
+
+def every_second(m: Any, w: Any) -> Any:
+    (A,) = inputs((m, 2 * w))
+    return defined("Y", (i, j), A[i, 2 * j] + A[i, 2 * j + 1])
+
+
+def every_third_reversed(m: Any, w: Any) -> Any:
+    (A,) = inputs((m, 3 * w))
+    return defined("Y", (i, j), A[i, 3 * w - 1 - 3 * j] + A[i, w - 1 - j]) if isinstance(w, int) else row_sums(m, w)
+
+
+def blur_of_two_passes(m: Any, w: Any) -> Any:
+    (A,) = inputs((m + 2, w + 2))
+    H = defined("H", (y, x), (A[y, x] + A[y, x + 1] + A[y, x + 2]) / 3)
+    return defined("Y", (y, x), (H[y, x] + H[y + 1, x] + H[y + 2, x]) / 3)
+
+
+def blur_of_expensive_passes(m: Any, w: Any) -> Any:
+    (A,) = inputs((m + 2, w + 2))
+    H = defined("H", (y, x), te.exp(A[y, x]) + te.exp(A[y, x + 1]) + A[y, x + 2])
+    return defined("Y", (y, x), te.sqrt(H[y, x] + H[y + 1, x] + H[y + 2, x] + 9))
+
+
+def box_filter(m: Any, w: Any) -> Any:
+    (A,) = inputs((m + 2, w + 2))
+    a, b = te.reduce_axis(3, "a"), te.reduce_axis(3, "b")
+    return defined("Y", (y, x), te.sum(A[y + a, x + b], axis=(a, b)) * 0.1)
+
+
+def convolution(m: Any, w: Any) -> Any:
+    A, B = inputs((2, 3, m + 2, w + 2), (37, 3, 3, 3))
+    return defined("Y", (n, f, y, x), te.sum(A[n, c, y + r, x + q] * B[f, c, r, q]))
+
+
+def padded_convolution(m: Any, w: Any) -> Any:
+    A, B = inputs((1, 4, m, w), (32, 4, 3, 3))
+    P = te.pad(A, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    return defined("Y", (n, f, y, x), te.sum(P[n, c, y + r, x + q] * B[f, c, r, q]))
+
+
+def strided_convolution(m: Any, w: Any) -> Any:
+    A, B = inputs((1, 5, 2 * m + 1, 2 * w + 1), (18, 5, 3, 3))
+    return defined("Y", (n, f, y, x), te.sum(A[n, c, 2 * y + r, 2 * x + q] * B[f, c, r, q]))
+
+
+def depthwise(m: Any, w: Any) -> Any:
+    A, B = inputs((5, m + 2, w + 2), (5, 3, 3))
+    return defined("Y", (c, y, x), te.sum(A[c, y + r, x + q] * B[c, r, q]))
+
+
+def pointwise(m: Any, w: Any) -> Any:
+    A, B = inputs((6, m, w), (20, 6))
+    return defined("Y", (f, y, x), te.sum(A[c, y, x] * B[f, c]))
+
+
+def max_pool(m: Any, w: Any) -> Any:
+    (A,) = inputs((3, 2 * m, 2 * w))
+    a, b = te.reduce_axis(2, "a"), te.reduce_axis(2, "b")
+    return defined("Y", (c, y, x), te.max(A[c, 2 * y + a, 2 * x + b], axis=(a, b)))
+
+
+def lower_triangle(m: Any, w: Any) -> Any:
+    A, B = inputs((m, m), (m, w))
+    return defined("Y", (i, j), te.sum(A[i, k] * B[k, j], where=k <= i))
+
+
+def recurrence(m: Any, w: Any) -> Any:
+    (A,) = inputs((m, w))
+    S = te.tensor("S", (m, w))
+    S[0, j] = A[0, j]
+    S[i, j] = 0.5 * S[i - 1, j] + A[i, j]
+    return S
+
+
+def gathered(m: Any, w: Any) -> Any:
+    A = te.tensor("A", (9, w))
+    I = te.tensor("I", (m,), dtype="uint8")
+    return defined("Y", (i, j), A[I[i], j] * 2)
+
+
+FIXED = [recurrence, every_third_reversed, blur_of_two_passes, blur_of_expensive_passes, box_filter, convolution,
+         padded_convolution, strided_convolution, depthwise, pointwise, max_pool, every_second]  # fmt: skip
+OPERATORS = [
+    matmul_nt, matmul_nn, matmul_tn, transposed_result, batched, relu_of_matmul, distances, max_plus, matrix_vector, row_sums, row_maxima, row_argmax,
+    row_argmin_of_float64, column_sums, long_column_sums, total, vector_total, flat_argmax, softmax, layer_norm, chain, transpose, symmetric,
+    lower_triangle, gathered, *FIXED]  # fmt: skip
+SHAPES = [(37, 83), *(pytest.param(s, marks=pytest.mark.slow) for s in [(1, 1), (2, 3), (7, 19), (64, 128), (130, 67)])]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda o: o.__name__)
+def test_result(operator: Callable[[Any, Any], Any], shape: tuple[int, int]) -> None:
+    agrees(operator(*shape))
+
+
+@pytest.mark.parametrize("isa", [pytest.param("sse2", marks=pytest.mark.slow), "avx2"])
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda o: o.__name__)
+def test_narrower_vectors(operator: Callable[[Any, Any], Any], isa: str) -> None:
+    agrees(operator(37, 83), isa)
+
+
+@pytest.mark.parametrize(
+    "operator", [o for o in OPERATORS if o not in FIXED and o is not gathered], ids=lambda o: o.__name__
+)
+def test_symbolic_sizes(operator: Callable[[Any, Any], Any]) -> None:
+    agrees(operator(te.var("m"), te.var("w")), sizes={"m": 41, "w": 75})
+
+
+@pytest.mark.parametrize("operator", [row_sums, column_sums, total, matmul_nt, softmax, chain, transpose])
+def test_nothing_to_compute(operator: Callable[[Any, Any], Any]) -> None:
+    for shape in [(0, 5), (0, 0)]:
+        agrees(operator(*shape))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int8", "int32", "int64", "uint16", "bool"])
+def test_types(dtype: str) -> None:
+    A, B = inputs((37, 83), (29, 83), dtype=dtype)
+    product = A[i, k] & B[j, k] if dtype == "bool" else A[i, k] * B[j, k]
+    agrees(defined("Y", (i, j), te.sum(product)))
+    agrees(defined("Y", i, te.sum(A[i, k])))
+    agrees(defined("Y", j, te.sum(A[k, j])))
+    agrees(defined("Y", i, te.max(A[i, k])))
+    agrees(defined("Y", i, te.argmax(A[i, k])))
+    agrees(defined("Y", (j, i), te.where(A[i, j], A[i, j], A[i, j])) if dtype == "bool" else defined("Y", (j, i), A[i, j] + A[i, j]))
+
+
+def test_argmax_of_special_values() -> None:
+    (A,) = inputs((6, 200))
+    Y = defined("Y", i, te.argmax(A[i, k]))
+    Z = defined("Z", i, te.argmin(A[i, k]))
+    a = np.zeros((6, 200), "float32")
+    a[0] = -np.inf
+    a[1] = np.inf
+    a[2, 150] = a[2, 170] = np.nan
+    a[3, 199] = 1
+    a[4, 64:] = -0.0
+    a[5, 100], a[5, 7] = 3, 3
+    got = te.build(te.auto_schedule([Y, Z]))(a)
+    np.testing.assert_array_equal(got[0], np.argmax(a, 1))
+    np.testing.assert_array_equal(got[1], np.argmin(a, 1))
+
+
+def test_gradients_of_a_convolution() -> None:
+    X, W = te.tensor("X", (1, 18, 12, 23)), te.tensor("W", (33, 18, 3, 3))
+    Y = defined("Y", (n, f, y, x), te.sum(X[n, c, y + r, x + q] * W[f, c, r, q]))
+    G = te.tensor("G", (1, 33, 10, 21))
+    agrees(list(te.vjp(Y, [X, W], G)), tolerance=1e-3)
+
+
+def test_a_reduction_is_computed_in_the_loops_of_its_reader() -> None:
+    s = agrees(relu_of_matmul(64, 64))
+    assert s["P"].scope == "register"
+    assert [b.scope for b in te.lower(s).buffers if b.name == "P"] == ["register"]
+
+
+def test_rows_of_a_softmax_stay_together() -> None:
+    s = agrees(softmax(64, 128))
+    assert all("E" in str(step) or "Y" in str(step) for step in s.history if step.primitive == "compute_at" and ".rf" not in str(step))
+
+
+def test_history_is_python() -> None:
+    X = te.tensor("X", (300, 400))
+    Y = defined("Y", i, te.sum(X[i, k]))
+    text = str(te.auto_schedule(Y).history)
+    s = te.create_schedule(Y)
+    exec(text, {"s": s})
+    assert str(s.history) == text
