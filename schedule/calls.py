@@ -15,12 +15,12 @@ from .regions import as_expr
 from .tensorize import Intrinsic, Match, coefficient, matched, places
 
 if TYPE_CHECKING:
-    from .lower import Cell, _Nest, _Scope
+    from .nests import Cell, Nest, Scope
 
 Place = tuple[Buffer, tuple[Expr, ...]]
 
 
-def prefetches(nest: _Nest, name: str, leaves: dict[str, Expr], scope: _Scope, step: int) -> list[Stmt]:
+def prefetches(nest: Nest, name: str, leaves: dict[str, Expr], scope: Scope, step: int) -> list[Stmt]:
     """Requests, in loop `name`, for what later steps of it read: the first element that a step reads of each access."""
     found: dict[Place, Stmt] = {}
     tensors = nest.lowering.state.tensors()
@@ -45,7 +45,7 @@ def prefetches(nest: _Nest, name: str, leaves: dict[str, Expr], scope: _Scope, s
 
 
 def intrinsic_call(
-    nest: _Nest, leaves: dict[str, Expr], scope: _Scope, loops: Callable[[], Stmt], cell: Cell | None
+    nest: Nest, leaves: dict[str, Expr], scope: Scope, loops: Callable[[], Stmt], cell: Cell | None
 ) -> Stmt:
     """The call of an intrinsic in place of the loops from the tensorized one on; `loops()` where these do not run in full.
 
@@ -73,7 +73,7 @@ def intrinsic_call(
         data = tuple(leaf for leaf in match.loops if not stage.is_reduction_loop(leaf))
         kind = nest.reduction.dtype
 
-        def start(now: dict[str, Expr], inner: _Scope) -> Stmt:
+        def start(now: dict[str, Expr], inner: Scope) -> Stmt:
             assert nest.reduction is not None
             (value,) = nest.reduction.reducer.identity((kind,))
             return Store(*nest.at_target(0, now, inner), value)
@@ -90,7 +90,7 @@ def _axes(how: Intrinsic) -> tuple[Axis, ...]:
 
 
 def _call(
-    nest: _Nest, match: Match, leaves: dict[str, Expr], scope: _Scope, cell: Cell, plain: Stmt, what: str
+    nest: Nest, match: Match, leaves: dict[str, Expr], scope: Scope, cell: Cell, plain: Stmt, what: str
 ) -> Call:
     how = match.intrinsic
     zero = {**leaves, **{leaf: cast(Expr, Const(0)) for leaf in match.loops}}

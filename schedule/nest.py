@@ -120,10 +120,10 @@ def make_nest(state: State, args: Sequence[Tensor] | None, several: bool, check_
     outs = tuple(lowered.arguments[t] for t in state.outputs)
     places = inplace(state, inputs, outs)
     aliasable = {b for b in places if places[b]} | {ins[n] for found in places.values() for n in found}
-    live = {s.buffer for s in preorder(stmt) if isinstance(s, Allocate)}
+    live = dict.fromkeys(s.buffer for s in preorder(stmt) if isinstance(s, Allocate) and s.buffer.tensor is not None)
     title = "\n".join(str_of(s) for s in state.stages)
     return Nest(
-        stmt, ins, outs, tuple(b for b in lowered.temporaries if b in live and b.tensor is not None), sizes_of(stmt, (*ins, *outs)), size_checks(state),
+        stmt, ins, outs, tuple(live), sizes_of(stmt, (*ins, *outs)), size_checks(state),
         tuple(Fault(m) for m in checks.messages) if checks else (), bool(checks and checks.late), places, title, several, aliasable)  # fmt: skip
 
 

@@ -105,10 +105,12 @@ Pass = Callable[[Stmt], Stmt]
 
 def passes() -> list[tuple[str, Pass]]:
     """Every pass with its name, in order."""
+    from .double import double_buffer_pass
     from .pad import pad_pass
     from .partition import partition_pass
 
     return [
+        ("double buffer", double_buffer_pass),  # its test is one that cutting takes out of the loop
         ("simplify", simplify_pass),  # bounds must be in normal form to be compared
         ("partition", partition_pass),  # before unrolling, which needs constant bounds
         ("pad", pad_pass),  # remainders are known now; the loops that it writes out are unrolled

@@ -21,7 +21,8 @@ def run_passes(stmt: Stmt) -> Stmt:
     before = _text(stmt)
     debug.report(debug.HIGHEST, "before the passes", before)
     for name, rule in passes.passes():
-        passes.rewritten = rules = {}
+        rules: dict[Expr, Expr] = {}
+        passes.rewritten = rules
         try:
             stmt = rule(stmt)
         finally:

@@ -68,7 +68,8 @@ class Result:
         """NumPy's time for what the best trial computes, measured now; None where NumPy has no such operator (`np.einsum` has sums of products)."""
         from .rival import numpy_seconds
 
-        return numpy_seconds(self.best.apply()[0].outputs)
+        best = self.best
+        return numpy_seconds(best.apply()[0].outputs, best.threads or None)
 
     def __str__(self) -> str:
         return "\n".join(lines(self))
@@ -126,7 +127,7 @@ def lines(result: Result) -> list[str]:
     good = [t for t in trials if t.seconds is not None]
     counts = result.counts
     head = f"{len(trials)} trials, {len(good)} successful"
-    if result.seconds:
+    if result.measured:
         head += f"; {result.measured} measured now in {result.seconds:.1f} s ({result.measured / result.seconds:.1f}/s)"
     found = [head + (", interrupted" if result.interrupted else "")]
     notes = []

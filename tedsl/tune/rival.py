@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import statistics
 import string
 import time
 from collections.abc import Sequence
@@ -17,23 +19,37 @@ from tedsl.lang.tensor import Tensor
 SECONDS, FEWEST, MOST = 0.3, 3, 200
 
 
-def numpy_seconds(outputs: Sequence[Tensor]) -> float | None:
-    """The median time of NumPy on random data; None for what is no sum of products over fixed sizes."""
+def numpy_seconds(outputs: Sequence[Tensor], threads: int | None = None) -> float | None:
+    """NumPy's time on random data, the median of the faster half of the runs, as for kernels; None for what is no sum of products over fixed sizes.
+
+    threads: that NumPy may use, where threadpoolctl is there to tell it; else as many as it takes.
+    """
     found = einsum_of(outputs)
     if found is None:
         return None
     text, tensors = found
     rng = np.random.default_rng(0)
-    arrays = [rng.standard_normal(t.shape).astype(t.dtype) for t in tensors]  # type: ignore[arg-type]
-    path = np.einsum_path(text, *arrays, optimize="optimal")[0]
-    out = np.empty_like(np.einsum(text, *arrays, optimize=path))
+    arrays = [rng.standard_normal(t.shape).astype(t.dtype) for t in tensors]
     samples: list[float] = []
-    until = time.perf_counter() + SECONDS
-    while len(samples) < FEWEST or (time.perf_counter() < until and len(samples) < MOST):
-        begun = time.perf_counter()
-        np.einsum(text, *arrays, out=out, optimize=path)
-        samples.append(time.perf_counter() - begun)
-    return sorted(samples)[len(samples) // 2]
+    with _threads(threads):
+        path = np.einsum_path(text, *arrays, optimize="optimal")[0]
+        out = np.empty_like(np.einsum(text, *arrays, optimize=path))
+        until = time.perf_counter() + SECONDS
+        while len(samples) < FEWEST or (time.perf_counter() < until and len(samples) < MOST):
+            begun = time.perf_counter()
+            np.einsum(text, *arrays, out=out, optimize=path)
+            samples.append(time.perf_counter() - begun)
+    return statistics.median(sorted(samples)[: (len(samples) + 1) // 2])
+
+
+def _threads(count: int | None) -> Any:
+    if count is None:
+        return contextlib.nullcontext()
+    try:
+        from threadpoolctl import threadpool_limits  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    except ImportError:
+        return contextlib.nullcontext()
+    return threadpool_limits(count)
 
 
 def einsum_of(outputs: Sequence[Tensor]) -> tuple[str, list[Tensor]] | None:

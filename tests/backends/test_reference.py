@@ -29,7 +29,8 @@ def given(T, want, inputs, error=None, **sizes):
 
 
 def test_every_function_has_a_meaning():
-    assert set(functions.FUNCTIONS) == set(FUNCTIONS)
+    # but for those that pages of the documentation have registered in this process
+    assert set(functions.FUNCTIONS) == {name for name, f in FUNCTIONS.items() if f.numpy is None}
 
 
 @pytest.mark.parametrize("name", [f.name for f in FUNCTIONS.values() if f.kind == "floating" and f.arity == 1])
