@@ -52,7 +52,9 @@ def auto_schedule(target: Tensor | Sequence[Tensor], vector_bytes: int | None = 
         attempt(schedule, lambda name=name: overlapping(schedule, name, facts))  # type: ignore[misc]
     for name in [stage.name for stage in seen(schedule).stages]:
         for _, rule in RULES:
-            if untouched(schedule, name) and attempt(schedule, lambda rule=rule, name=name: rule(schedule, name, facts)):  # type: ignore[misc]
+            if untouched(schedule, name) and attempt(
+                schedule, lambda rule=rule, name=name: rule(schedule, name, facts)
+            ):  # type: ignore[misc]
                 break
     return schedule
 
@@ -70,8 +72,12 @@ def attempt(schedule: Schedule, rule: Callable[[], bool]) -> bool:
     before = len(schedule.history)
     try:
         if rule():
-            if any(stage.reduction is not None and stage.reduction.where is not None for stage in schedule.state.stages):
-                make_nest(schedule.state, None, schedule.several)  # a condition may leave registers without constant places
+            if any(
+                stage.reduction is not None and stage.reduction.where is not None for stage in schedule.state.stages
+            ):
+                make_nest(
+                    schedule.state, None, schedule.several
+                )  # a condition may leave registers without constant places
             return True
     except (ScheduleError, LoweringError):
         pass

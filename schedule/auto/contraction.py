@@ -20,7 +20,9 @@ from .fusion import into_reader
 ENOUGH = 8  # steps of a parallel loop
 WRITTEN_OUT = 8  # steps of the innermost loop of a reduction, if there are others around it, that are written out
 UNROLL = 4  # steps of the reduction written out
-SCATTERED = 1 << 15  # elements of an operand from which its rows, however contiguous, are better copied next to one another
+SCATTERED = (
+    1 << 15
+)  # elements of an operand from which its rows, however contiguous, are better copied next to one another
 BLOCK_BYTES = 384 * 1024  # of rows that stay in the L2 cache while the panels go by
 
 
@@ -29,14 +31,25 @@ def contraction(s: Schedule, name: str, facts: Facts) -> bool:
     stage = seen(s).stage(name)
     view = View(stage)
     reduction = view.reduction
-    if reduction is None or not view.simple or len(stage.tensors) > 1 or reduction.reducer.components > 1 or len(view.axes) < 2:
+    if (
+        reduction is None
+        or not view.simple
+        or len(stage.tensors) > 1
+        or reduction.reducer.components > 1
+        or len(view.axes) < 2
+    ):
         return False
     depth = 1
     for a in view.reduce_axes:
         depth *= count(a.extent)
     if depth < 4:
         return False
-    plans = [p for column in reversed(view.axes) for row in reversed(view.axes) if row is not column and (p := plan(view, facts, row, column, depth)) is not None]
+    plans = [
+        p
+        for column in reversed(view.axes)
+        for row in reversed(view.axes)
+        if row is not column and (p := plan(view, facts, row, column, depth)) is not None
+    ]
     if not plans:
         return False
     best = min(plans, key=lambda p: p.cycles)
@@ -82,7 +95,9 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
     for access in moving:
         contiguous = view.stride(access, column) == 1
         elements = _elements(access.tensor)
-        if contiguous and not (elements >= SCATTERED and results * depth >= 64 * elements and _can_be_packed(view, access, column)):
+        if contiguous and not (
+            elements >= SCATTERED and results * depth >= 64 * elements and _can_be_packed(view, access, column)
+        ):
             continue
         if _can_be_packed(view, access, column) and results * depth >= 16 * elements:
             packed[access.tensor] = None
@@ -98,7 +113,14 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
     height, vectors = tile_shape(view, facts, row, column)
     extent = count(column.extent)
     pieces = -(-extent // lanes)
-    cycles += results * depth / 2 / lanes * (pieces * lanes / extent) / efficiency(count(row.extent), height, vectors, len(packed) == len({x.tensor for x in moving}))
+    cycles += (
+        results
+        * depth
+        / 2
+        / lanes
+        * (pieces * lanes / extent)
+        / efficiency(count(row.extent), height, vectors, len(packed) == len({x.tensor for x in moving}))
+    )
     return Plan(row, column, height, vectors, vectors * lanes, tuple(packed), cycles)
 
 
@@ -125,7 +147,10 @@ def _elements(tensor: Tensor) -> int:
 
 def _can_be_packed(view: View, access: Access, column: Axis) -> bool:
     """Whether the column is a dimension of its own in an operand that is read once."""
-    alone = sum(i is column for i in access.indices) == 1 and sum(any(a is column for a in free_axes(i)) for i in access.indices) == 1
+    alone = (
+        sum(i is column for i in access.indices) == 1
+        and sum(any(a is column for a in free_axes(i)) for i in access.indices) == 1
+    )
     return alone and sum(x.tensor is access.tensor for x in view.accesses) == 1
 
 
@@ -174,7 +199,11 @@ def _schedule(s: Schedule, name: str, view: View, facts: Facts, plan: Plan) -> N
     local.compute_at(result, row_outer)
     steps: list[object] = list(reduce_names)
     innermost = view.reduce_axes[-1]
-    cut = view.reduction is not None and view.reduction.where is not None and any(a is innermost for a in free_axes(view.reduction.where))
+    cut = (
+        view.reduction is not None
+        and view.reduction.where is not None
+        and any(a is innermost for a in free_axes(view.reduction.where))
+    )
     if count(innermost.extent) > UNROLL and not cut:
         outer, inner = local.split(innermost.name, factor=UNROLL)
         local.unroll(inner)
@@ -192,7 +221,9 @@ def _schedule(s: Schedule, name: str, view: View, facts: Facts, plan: Plan) -> N
         _pack(s, tensor, local.name, view, column, width)
 
 
-def _parallel(s: Schedule, result: StageHandle, outside: list[str], sizes: list[int], block: object, column_outer: object) -> None:
+def _parallel(
+    s: Schedule, result: StageHandle, outside: list[str], sizes: list[int], block: object, column_outer: object
+) -> None:
     """Run the outermost loop in parallel that has steps enough to share among threads."""
     many = [name for name, size in zip(outside, sizes, strict=True) if size >= ENOUGH]
     if many:
@@ -216,7 +247,9 @@ def _pack(s: Schedule, tensor: Tensor, reader: str, view: View, column: Axis, wi
     axes = list(panel.axis)
     outer, inner = panel.split(axes[place], factor=width)
     reduced = [any(a is r for a in free_axes(i) for r in view.reduce_axes) for i in access.indices]
-    rest = [a for d, a in enumerate(axes) if d != place and not reduced[d]] + [a for d, a in enumerate(axes) if d != place and reduced[d]]
+    rest = [a for d, a in enumerate(axes) if d != place and not reduced[d]] + [
+        a for d, a in enumerate(axes) if d != place and reduced[d]
+    ]
     panel.layout(outer, *rest, inner)
     if view.work >= LARGE:
         panel.parallel(outer)

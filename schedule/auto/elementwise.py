@@ -22,7 +22,9 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
     last = view.axes[-1]
     lanes = facts.lanes(view.dtype)
     across = [a for a in view.axes[:-1] if any(view.stride(x, a) == 1 for x in view.accesses)]
-    crossed = [a for a in across if any(view.stride(x, a) == 1 and view.stride(x, last) not in (0, 1) for x in view.accesses)]
+    crossed = [
+        a for a in across if any(view.stride(x, a) == 1 and view.stride(x, last) not in (0, 1) for x in view.accesses)
+    ]
     handle = s[name]
     outer = view.axes[0]
     if crossed and count(last.extent) >= lanes and count(crossed[0].extent) >= 8:
@@ -62,7 +64,11 @@ def _neighbours(view: View) -> Axis | None:
             continue
         found: dict[Tensor, tuple[Expr, ...]] = {}
         for access in view.accesses:
-            if view.stride(access, row) and _differ(found.setdefault(access.tensor, access.indices), access.indices) and not view.calls:
+            if (
+                view.stride(access, row)
+                and _differ(found.setdefault(access.tensor, access.indices), access.indices)
+                and not view.calls
+            ):
                 return row
     return None
 

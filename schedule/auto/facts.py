@@ -92,12 +92,23 @@ class View:
     @cached_property
     def expensive(self) -> int:
         """Calls of functions that take more than an instruction."""
-        return sum(isinstance(n, Apply) and n.function not in _CHEAP and n.dtype not in dtypes.WEAK for v in self.values for n in walk(v))
+        return sum(
+            isinstance(n, Apply) and n.function not in _CHEAP and n.dtype not in dtypes.WEAK
+            for v in self.values
+            for n in walk(v)
+        )
 
     @cached_property
     def calls(self) -> int:
         """Calls of functions that take many instructions."""
-        return sum(isinstance(n, Apply) and n.function not in _CHEAP and n.function not in ("divide", "sqrt") and n.dtype not in dtypes.WEAK for v in self.values for n in walk(v))
+        return sum(
+            isinstance(n, Apply)
+            and n.function not in _CHEAP
+            and n.function not in ("divide", "sqrt")
+            and n.dtype not in dtypes.WEAK
+            for v in self.values
+            for n in walk(v)
+        )
 
     def stride(self, access: Access, axis: Axis) -> int | None:
         """By how many elements an access moves with an axis; None when that is not constant (or depends on data)."""
@@ -124,7 +135,11 @@ def _stride(access: Access, axis: Axis) -> int | None:
         form = Affine.of(access.indices[d]) if access.indices[d].dtype == "int" else None
         touched = any(a is axis for a in free_axes(access.indices[d]))
         if touched:
-            if form is None or not isinstance(own, int) or any(atom is not axis and any(a is axis for a in free_axes(atom)) for atom in form.terms):
+            if (
+                form is None
+                or not isinstance(own, int)
+                or any(atom is not axis and any(a is axis for a in free_axes(atom)) for atom in form.terms)
+            ):
                 return None
             total += form.terms.get(axis, 0) * own
         extent = tensor.shape[d]

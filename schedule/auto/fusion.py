@@ -11,7 +11,10 @@ from .facts import LARGE, Facts, View, count, seen
 
 ROW_BYTES = 32 * 1024  # of a row that is kept while the stages that read it go over it
 FEW = 16  # operations that may be repeated rather than stored
-TILE_ROWS, TILE_COLUMNS = 16, 128  # of a stage inside of which another is computed: what they share stays in the L1 cache
+TILE_ROWS, TILE_COLUMNS = (
+    16,
+    128,
+)  # of a stage inside of which another is computed: what they share stays in the L1 cache
 
 
 def inline_stages(s: Schedule, facts: Facts) -> bool:
@@ -35,9 +38,17 @@ def _worth_inlining(s: Schedule, stage: StageState) -> bool:
         if not other.simple:
             return False
         reads = [n for n in other.accesses if n.tensor is stage.tensor]
-        reused = other.reduction is not None and any(not other.uses(n, a) for n in reads for a in other.axes if count(a.extent) > 1)
+        reused = other.reduction is not None and any(
+            not other.uses(n, a) for n in reads for a in other.axes if count(a.extent) > 1
+        )
         overlapping = any(i.dtype == "int" and not _plain_index(i) for n in reads for i in n.indices)
-        if overlapping and _by_rows(other, reads) and operations * len(reads) <= FEW and not view.calls and not _tests(view):
+        if (
+            overlapping
+            and _by_rows(other, reads)
+            and operations * len(reads) <= FEW
+            and not view.calls
+            and not _tests(view)
+        ):
             return True  # neighbouring rows of the reader are computed together and share it
         if (reused or overlapping) and (operations > 0 or _tests(view)):
             return False
@@ -87,13 +98,21 @@ def _elementwise_reader(s: Schedule, stage: StageState) -> StageState | None:
         return None
     reader = readers[0]
     view = View(reader)
-    plain = reader.attach.kind == "root" and not reader.relations and not reader.kinds and s.state.group(reader.name) is None
+    plain = (
+        reader.attach.kind == "root"
+        and not reader.relations
+        and not reader.kinds
+        and s.state.group(reader.name) is None
+    )
     if not plain or not view.simple or view.reduction is not None or len(reader.axes) != len(stage.axes):
         return None
     if any(other.attach.kind == "at" and other.attach.stage == reader.name for other in seen(s).stages):
         return None
     reads = [n for n in view.accesses if n.tensor is stage.tensor]
-    same = all(len(n.indices) == len(reader.axes) and all(i is a for i, a in zip(n.indices, reader.axes, strict=True)) for n in reads)
+    same = all(
+        len(n.indices) == len(reader.axes) and all(i is a for i, a in zip(n.indices, reader.axes, strict=True))
+        for n in reads
+    )
     alike = all(a.extent is b.extent or a.extent == b.extent for a, b in zip(stage.axes, reader.axes, strict=True))
     return reader if same and alike else None
 
@@ -112,12 +131,22 @@ def overlapping(s: Schedule, name: str, facts: Facts) -> bool:
     for producer in seen(s).stages:
         own = View(producer)
         readers = seen(s).readers(producer.tensor)
-        if producer.is_output or not own.simple or own.reduction is not None or producer.attach.kind != "root" or [r.name for r in readers] != [name]:
+        if (
+            producer.is_output
+            or not own.simple
+            or own.reduction is not None
+            or producer.attach.kind != "root"
+            or [r.name for r in readers] != [name]
+        ):
             continue
         if s.state.group(producer.name) is not None or not own.axes or dtypes.itemsize(producer.tensor.dtype) > 8:
             continue
         reads = [n for n in view.accesses if n.tensor is producer.tensor]
-        if all(view.stride(n, column) == 1 for n in reads) and any(view.stride(n, row) for n in reads) and all(map(_plain, reads)):
+        if (
+            all(view.stride(n, column) == 1 for n in reads)
+            and any(view.stride(n, row) for n in reads)
+            and all(map(_plain, reads))
+        ):
             producers.append(producer)
     if not producers:
         return False
@@ -159,7 +188,8 @@ def rows_together(s: Schedule, facts: Facts) -> bool:
                 continue
             leading = len(view.axes) - 1
             if len(own.axes) != (leading if own.reduction is not None else leading + 1) or any(
-                a.extent is not b.extent and a.extent != b.extent for a, b in zip(own.axes[:leading], view.axes, strict=False)
+                a.extent is not b.extent and a.extent != b.extent
+                for a, b in zip(own.axes[:leading], view.axes, strict=False)
             ):
                 continue
             if own.reduction is None and not _fits(own):

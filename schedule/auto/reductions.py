@@ -52,7 +52,9 @@ def _odd(view: View) -> bool:
     reduction = view.reduction
     if reduction is None or len(view.stage.tensors) > 1:
         return True
-    return reduction.reducer.components > 1 and not (reduction.reducer.indexed and dtypes.itemsize(reduction.values[0].dtype) == 4)
+    return reduction.reducer.components > 1 and not (
+        reduction.reducer.indexed and dtypes.itemsize(reduction.values[0].dtype) == 4
+    )
 
 
 def rows(s: Schedule, name: str, facts: Facts) -> bool:
@@ -64,7 +66,11 @@ def rows(s: Schedule, name: str, facts: Facts) -> bool:
         return False
     axis = view.reduce_axes[-1]
     lanes = facts.lanes(reduction.values[0].dtype if reduction.reducer.indexed else view.dtype)
-    if count(axis.extent) < 2 * lanes or not any(view.stride(x, axis) == 1 for x in view.accesses) or any(view.stride(x, axis) not in (0, 1) for x in view.accesses):
+    if (
+        count(axis.extent) < 2 * lanes
+        or not any(view.stride(x, axis) == 1 for x in view.accesses)
+        or any(view.stride(x, axis) not in (0, 1) for x in view.accesses)
+    ):
         return False
     if view.work >= LARGE and stage.attach.kind == "root":
         s[name].parallel(view.axes[0])
@@ -76,7 +82,13 @@ def columns(s: Schedule, name: str, facts: Facts) -> bool:
     """A reduction over outer axes of something contiguous along the last axis of the result."""
     stage = seen(s).stage(name)
     view = View(stage)
-    if view.reduction is None or not view.simple or not view.axes or len(stage.tensors) > 1 or view.reduction.reducer.components > 1:
+    if (
+        view.reduction is None
+        or not view.simple
+        or not view.axes
+        or len(stage.tensors) > 1
+        or view.reduction.reducer.components > 1
+    ):
         return False
     if stage.attach.kind != "root":
         return False
@@ -105,7 +117,12 @@ def columns(s: Schedule, name: str, facts: Facts) -> bool:
         outside = [names[a.name] for a in view.axes[:-1]]
     result.vectorize(inner)
     local.compute_at(result, column)
-    local.reorder(*[a.name for a in view.axes if a is not row and a is not last], *[a.name for a in view.reduce_axes], *([row.name] if row is not None else []), last.name)
+    local.reorder(
+        *[a.name for a in view.axes if a is not row and a is not last],
+        *[a.name for a in view.reduce_axes],
+        *([row.name] if row is not None else []),
+        last.name,
+    )
     local.vectorize(last.name)
     for a in reversed(view.reduce_axes):
         if written_out:
@@ -122,7 +139,11 @@ def _overlapping_rows(view: View) -> Axis | None:
         for access in view.accesses:
             for index in access.indices:
                 own = free_axes(index)
-                if count(row.extent) >= 2 * ROWS and any(a is row for a in own) and any(a is r for a in own for r in view.reduce_axes):
+                if (
+                    count(row.extent) >= 2 * ROWS
+                    and any(a is row for a in own)
+                    and any(a is r for a in own for r in view.reduce_axes)
+                ):
                     return row
     return None
 
@@ -131,7 +152,7 @@ def _row_by_row(s: Schedule, name: str, view: View, facts: Facts, lanes: int) ->
     """Long columns: a few rows at a time are added to a stretch of the result that stays in the L1 cache, so that memory is read in long stretches."""
     handle = s[name]
     last, k = view.axes[-1], view.reduce_axes[-1]
-    others = [a for a in view.axes[:-1]]
+    others = list(view.axes[:-1])
     parallel = next((a for a in others if count(a.extent) > 1), None)
     k_outer, _ = handle.split(k, factor=ROWS)
     few = s[_first(s.rfactor(name, k_outer))]
@@ -154,7 +175,14 @@ def to_a_scalar(s: Schedule, name: str, facts: Facts) -> bool:
     stage = seen(s).stage(name)
     view = View(stage)
     reduction = view.reduction
-    if reduction is None or not view.simple or view.axes or reduction.where is not None or len(stage.tensors) > 1 or reduction.reducer.components > 1:
+    if (
+        reduction is None
+        or not view.simple
+        or view.axes
+        or reduction.where is not None
+        or len(stage.tensors) > 1
+        or reduction.reducer.components > 1
+    ):
         return False
     lanes = facts.lanes(view.dtype)
     last = view.reduce_axes[-1]

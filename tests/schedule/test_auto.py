@@ -307,7 +307,11 @@ def test_types(dtype: str) -> None:
     agrees(defined("Y", j, te.sum(A[k, j])))
     agrees(defined("Y", i, te.max(A[i, k])))
     agrees(defined("Y", i, te.argmax(A[i, k])))
-    agrees(defined("Y", (j, i), te.where(A[i, j], A[i, j], A[i, j])) if dtype == "bool" else defined("Y", (j, i), A[i, j] + A[i, j]))
+    agrees(
+        defined("Y", (j, i), te.where(A[i, j], A[i, j], A[i, j]))
+        if dtype == "bool"
+        else defined("Y", (j, i), A[i, j] + A[i, j])
+    )
 
 
 def test_argmax_of_special_values() -> None:
@@ -341,7 +345,11 @@ def test_a_reduction_is_computed_in_the_loops_of_its_reader() -> None:
 
 def test_rows_of_a_softmax_stay_together() -> None:
     s = agrees(softmax(64, 128))
-    assert all("E" in str(step) or "Y" in str(step) for step in s.history if step.primitive == "compute_at" and ".rf" not in str(step))
+    assert all(
+        "E" in str(step) or "Y" in str(step)
+        for step in s.history
+        if step.primitive == "compute_at" and ".rf" not in str(step)
+    )
 
 
 def test_history_is_python() -> None:
