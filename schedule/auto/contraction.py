@@ -237,7 +237,9 @@ def _parallel(
     elif some:
         result.parallel(some[0])
     else:
-        result.parallel(block if block is not None else column_outer)
+        result.parallel(
+            result.fuse(block, column_outer) if block is not None else column_outer
+        )  # so that the shares are even
 
 
 def _pack(s: Schedule, tensor: Tensor, reader: str, view: View, column: Axis, width: int) -> None:
@@ -251,5 +253,7 @@ def _pack(s: Schedule, tensor: Tensor, reader: str, view: View, column: Axis, wi
         a for d, a in enumerate(axes) if d != place and reduced[d]
     ]
     panel.layout(outer, *rest, inner)
+    panel.reorder(outer, *rest, inner)
+    panel.vectorize(inner)
     if view.work >= LARGE:
         panel.parallel(outer)

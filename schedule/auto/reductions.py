@@ -24,7 +24,7 @@ def _by_lanes(s: Schedule, name: str, axis: object, facts: Facts, lanes: int) ->
     partial = [s[_first(s.rfactor(name, inner))]]
     while width > LAST:
         width = lanes if width > lanes else width // 2
-        outer, inner = s[name].split(s[name].reduce_axis[0], factor=width)
+        _, inner = s[name].split(s[name].reduce_axis[0], factor=width)
         partial.append(s[_first(s.rfactor(name, inner))])
         partial[-1].unroll(partial[-1].reduce_axis[0])
     s[name].unroll(s[name].reduce_axis[0])
