@@ -24,7 +24,7 @@ def _by_lanes(s: Schedule, name: str, axis: object, facts: Facts, lanes: int) ->
     partial = [s[_first(s.rfactor(name, inner))]]
     while width > LAST:
         width = lanes if width > lanes else width // 2
-        outer, inner = s[name].split(s[name].reduce_axis[0], factor=width)
+        _, inner = s[name].split(s[name].reduce_axis[0], factor=width)
         partial.append(s[_first(s.rfactor(name, inner))])
         partial[-1].unroll(partial[-1].reduce_axis[0])
     s[name].unroll(s[name].reduce_axis[0])
@@ -131,7 +131,7 @@ def _row_by_row(s: Schedule, name: str, view: View, facts: Facts, lanes: int) ->
     """Long columns: a few rows at a time are added to a stretch of the result that stays in the L1 cache, so that memory is read in long stretches."""
     handle = s[name]
     last, k = view.axes[-1], view.reduce_axes[-1]
-    others = [a for a in view.axes[:-1]]
+    others = view.axes[:-1]
     parallel = next((a for a in others if count(a.extent) > 1), None)
     k_outer, _ = handle.split(k, factor=ROWS)
     few = s[_first(s.rfactor(name, k_outer))]
