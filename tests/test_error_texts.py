@@ -348,6 +348,11 @@ def a_size_that_no_input_tells() -> None:
     kernel()
 
 
+@case(te.CallError, "T: repeat=0: at least one run is needed")
+def a_time_of_no_runs() -> None:
+    te.build(copied()).time(ones, repeat=0)
+
+
 @case(te.CallError, "T: threads=0: a call needs at least one")
 def no_threads() -> None:
     te.build(copied())(ones, threads=0)

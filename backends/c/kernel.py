@@ -15,7 +15,7 @@ from tedsl.backends.c.arguments import Arguments, bind_sizes
 from tedsl.backends.c.module import CModule
 from tedsl.backends.c.runtime import LoadedKernel
 from tedsl.lang import debug
-from tedsl.lang.errors import BuildError, InternalError, OpenMPWarning, warn
+from tedsl.lang.errors import BuildError, CallValueError, InternalError, OpenMPWarning, here, warn
 from tedsl.version import __version__
 
 MAX_RANK = 64
@@ -84,7 +84,7 @@ class Kernel(LoadedKernel):
         Takes `repeat` samples, or fewer when they last longer than `seconds`.
         """
         if repeat < 1:
-            raise ValueError(f"repeat={repeat}: at least one run is needed")
+            raise CallValueError(f"{self.name}: repeat={repeat}: at least one run is needed", here())
         samples = self._seconds(arrays, out, threads, repeat, seconds)
         ordered = sorted(samples)
         median = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2

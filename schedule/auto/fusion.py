@@ -10,6 +10,7 @@ from ..schedule import Schedule
 from ..state import StageState
 from .facts import LARGE, Facts, View, count, seen
 
+ROW_BYTES = 32 * 1024  # of a row that is kept while the stages that read it go over it
 FEW = 16  # operations that may be repeated rather than stored
 TILE_ROWS, TILE_COLUMNS = 16, 128  # of a stage inside of which another is computed: what they share stays in the L1 cache
 
@@ -139,6 +140,12 @@ def overlapping(s: Schedule, name: str, facts: Facts) -> bool:
     return True
 
 
+def _fits(row: View) -> bool:
+    """Whether a row of an elementwise stage stays in the L1 cache, so that it is computed once for those who read it."""
+    last = row.axes[-1].extent
+    return isinstance(last, int) and last * dtypes.itemsize(row.dtype) <= ROW_BYTES and row.stage.scope == "global"
+
+
 def rows_together(s: Schedule, facts: Facts) -> bool:
     """Reductions over rows (the maximum and the sum of a softmax, the moments of a norm) are computed at the row of the stage that reads them."""
     for stage in reversed(seen(s).stages):
@@ -151,7 +158,12 @@ def rows_together(s: Schedule, facts: Facts) -> bool:
             own = View(producer)
             if producer.is_output or not own.simple or producer.attach.kind != "root" or producer.name == stage.name:
                 continue
-            if own.reduction is None or len(own.axes) != len(view.axes) - 1 or any(a.extent is not b.extent and a.extent != b.extent for a, b in zip(own.axes, view.axes, strict=False)):
+            leading = len(view.axes) - 1
+            if len(own.axes) != (leading if own.reduction is not None else leading + 1) or any(
+                a.extent is not b.extent and a.extent != b.extent for a, b in zip(own.axes[:leading], view.axes, strict=False)
+            ):
+                continue
+            if own.reduction is None and not _fits(own):
                 continue
             readers = {r.name for r in seen(s).readers(producer.tensor)}
             if not readers or not readers <= attached | {stage.name}:
@@ -160,6 +172,8 @@ def rows_together(s: Schedule, facts: Facts) -> bool:
                 all(i is a for i, a in zip(n.indices, View(seen(s).stage(r)).axes, strict=False))
                 for r in readers for n in View(seen(s).stage(r)).accesses if n.tensor in producer.tensors)  # fmt: skip
             if aligned:
+                if own.reduction is None:
+                    s[producer.name].set_scope("cache")
                 s[producer.name].compute_at(s[stage.name], row)
                 attached.add(producer.name)
     return True
