@@ -36,10 +36,10 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
     elif count(last.extent) >= lanes and (near := _neighbours(view)) is not None:
         row_outer, row_inner = handle.split(near, factor=ROWS)
         column, inner = handle.split(last, factor=lanes)
-        handle.reorder(row_outer, *_between(view, row), column, row_inner, inner)
+        handle.reorder(row_outer, *_between(view, near), column, row_inner, inner)
         handle.unroll(row_inner)
         handle.vectorize(inner)
-        outer = row_outer if row is view.axes[0] else outer
+        outer = row_outer if near is view.axes[0] else outer
     elif count(last.extent) >= lanes:
         width = lanes * UNROLLED if count(last.extent) >= 2 * lanes * UNROLLED and not view.expensive else lanes
         o, inner = handle.split(last, factor=width)
