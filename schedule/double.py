@@ -13,12 +13,29 @@ no next step and is left as it is, and so is a fill that reads what is computed 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 from tedsl.lang.expr import Access, Const, Expr, rewrite
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import simplify
+from tedsl.lang.tensor import Tensor
 
-from .ir import Allocate, Block, Buffer, For, If, Stmt, Store, block, expressions, loads, map_expressions, preorder, substitute_axis, with_bodies
+from .ir import (
+    Allocate,
+    Block,
+    Buffer,
+    For,
+    If,
+    Stmt,
+    Store,
+    block,
+    expressions,
+    loads,
+    map_expressions,
+    preorder,
+    substitute_axis,
+    with_bodies,
+)
 
 
 def double_buffer_pass(root: Stmt) -> Stmt:
@@ -76,16 +93,15 @@ def _written(stmt: Stmt) -> set[Buffer]:
 
 
 def _read(stmt: Stmt) -> set[Buffer]:
-    return {a.tensor for s in preorder(stmt) for e in expressions(s) for a in loads(e)}  # type: ignore[misc]
+    return {cast(Buffer, a.tensor) for s in preorder(stmt) for e in expressions(s) for a in loads(e)}
 
 
 def _placed(stmt: Stmt, twins: dict[Buffer, Buffer], slot: Expr) -> Stmt:
     """A statement that works on one of each pair of buffers."""
 
     def rule(node: Expr) -> Expr | None:
-        if isinstance(node, Access) and node.tensor in twins:
-            return Access(twins[node.tensor], (slot, *node.indices))  # type: ignore[index]
-        return None
+        twin = twins.get(cast(Buffer, node.tensor)) if isinstance(node, Access) else None
+        return None if twin is None else Access(cast(Tensor, twin), (slot, *cast(Access, node).indices))
 
     def visit(s: Stmt) -> Stmt:
         s = map_expressions(s, lambda e: rewrite(e, rule))

@@ -200,7 +200,7 @@ def inplace(state: State, inputs: tuple[Tensor, ...], outputs: tuple[Buffer, ...
     """
     result: dict[Buffer, tuple[int, ...]] = {}
     if len(outputs) != 1:
-        return {b: () for b in outputs}
+        return dict.fromkeys(outputs, ())
     for buffer in outputs:
         tensor = buffer.tensor
         assert tensor is not None

@@ -8,6 +8,7 @@ part of the innermost, vectorised or unrolled loops is free of tests, and their 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import cast
 
 from tedsl.lang.expr import CHOICES, Apply, Axis, Expr, free_axes, reads_tensors, walk
@@ -92,7 +93,7 @@ class _Partition:
         # a piece that may turn out empty has an extent of at least 0
         bounds = [lo, first, last, end]
         pieces: list[Stmt] = []
-        for n, (a, b) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for n, (a, b) in enumerate(pairwise(bounds)):
             extent = simplify(b - a, known)
             if not prove(extent >= 0, known):
                 extent = simplify(apply("maximum", extent, 0), known)

@@ -10,7 +10,21 @@ from tedsl.lang.errors import LoweringError, ScheduleError, here
 from tedsl.lang.expr import Access, Axis, Const, Expr, Var, walk
 from tedsl.lang.integers import Affine, Known, simplify
 from tedsl.lang.tensor import Dim
-from tedsl.schedule.ir import Allocate, Assert, Block, Buffer, Call, For, If, Stmt, Store, expressions, inside, preorder, strides_of
+from tedsl.schedule.ir import (
+    Allocate,
+    Assert,
+    Block,
+    Buffer,
+    Call,
+    For,
+    If,
+    Stmt,
+    Store,
+    expressions,
+    inside,
+    preorder,
+    strides_of,
+)
 from tedsl.schedule.nest import Nest
 
 from . import vector_math
@@ -42,7 +56,7 @@ class _Generator:
         self.names = Names()
         self.entry = legal(name)
         self.names.taken.add("te_failed")
-        self.sizes = tuple(sorted({v for v in nest.sizes}, key=lambda v: v.name))
+        self.sizes = tuple(sorted(set(nest.sizes), key=lambda v: v.name))
         self.scalars = Scalars(self.load, self.leaf)
         self.vectors = Vectors(self)
         self.lines: list[str] = []

@@ -294,10 +294,11 @@ class Vectors:
         g = self.g
         if buffer in g.locals or any(cast(Buffer, a.tensor) in self.locals for i in indices for a in loads(i)):
             raise _Unfit
-        assert self.axis is not None
+        axis = self.axis
+        assert axis is not None
         found = []
         for lane in range(self.lanes):
-            here = {self.axis: cast(Expr, self.base + lane)}
+            here: dict[Expr, Expr] = {axis: self.base + lane}
             found.append(g.element(buffer, [simplify(substitute(i, here), g.known) if i.dtype == "int" else substitute(i, here) for i in indices]))
         return found
 

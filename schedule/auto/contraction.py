@@ -13,7 +13,8 @@ from tedsl.lang.expr import Access, Apply, Axis, Expr, free_axes, walk
 from tedsl.lang.integers import conjuncts
 from tedsl.lang.tensor import Tensor
 
-from ..schedule import Schedule, StageHandle
+from ..handles import StageHandle
+from ..schedule import Schedule
 from .facts import LARGE, Facts, View, count, seen
 from .fusion import into_reader
 

@@ -26,7 +26,7 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
         a for a in across if any(view.stride(x, a) == 1 and view.stride(x, last) not in (0, 1) for x in view.accesses)
     ]
     handle = s[name]
-    outer = view.axes[0]
+    outer: Axis | None = view.axes[0]
     if crossed and count(last.extent) >= lanes and count(crossed[0].extent) >= 8:
         block = BLOCK if count(crossed[0].extent) >= 2 * BLOCK and count(last.extent) >= 2 * BLOCK else lanes
         row, column, inner_row, inner = handle.tile(crossed[0], last, BLOCK, block)
@@ -35,13 +35,13 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
             handle.reorder(row, column, vectors, inner_row, inner)
         handle.vectorize(inner)
         outer = row if crossed[0] is view.axes[0] else outer
-    elif count(last.extent) >= lanes and (row := _neighbours(view)) is not None:
-        row_outer, row_inner = handle.split(row, factor=ROWS)
+    elif count(last.extent) >= lanes and (near := _neighbours(view)) is not None:
+        row_outer, row_inner = handle.split(near, factor=ROWS)
         column, inner = handle.split(last, factor=lanes)
-        handle.reorder(row_outer, *_between(view, row), column, row_inner, inner)
+        handle.reorder(row_outer, *_between(view, near), column, row_inner, inner)
         handle.unroll(row_inner)
         handle.vectorize(inner)
-        outer = row_outer if row is view.axes[0] else outer
+        outer = row_outer if near is view.axes[0] else outer
     elif count(last.extent) >= lanes:
         width = lanes * UNROLLED if count(last.extent) >= 2 * lanes * UNROLLED and not view.expensive else lanes
         o, inner = handle.split(last, factor=width)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, walk
 
-from ..schedule import Schedule, StageHandle
+from ..handles import StageHandle
+from ..schedule import Schedule
 from ..state import StageState
 from .facts import LARGE, Facts, View, count, seen
 

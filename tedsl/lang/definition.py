@@ -181,8 +181,7 @@ class _Scope:
         """lo and extent of every placeholder."""
         unknown = [a for a in self.all_axes(exprs) if a not in self.given]
         reads = list(reads_of(exprs))
-        lows = {a: r for a, r in self.given.items()}
-        found = infer_extents(reads, unknown, lows, self.location) if unknown else {}
+        found = infer_extents(reads, unknown, self.given, self.location) if unknown else {}
         return {**self.given, **{a: (0, _dim(e)) for a, e in found.items()}}
 
     def all_axes(self, exprs: tuple[Expr, ...]) -> list[Axis]:

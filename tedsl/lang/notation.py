@@ -207,7 +207,7 @@ class _Names:
                 self.refuse(
                     other.start, f"tensors that are defined together have the same left side; {first.text} has another"
                 )
-        found = []
+        found: list[Any] = []
         for node in first.children:
             if node.kind == "number" and node.text.isdigit():
                 found.append(Const(int(node.text)))

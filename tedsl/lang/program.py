@@ -131,7 +131,7 @@ def _reachable(outputs: Sequence[Tensor]) -> list[Tensor]:
             seen.add(tensor)
             if tensor.is_input:
                 if tensor._shape is None:
-                    tensor.shape  # raises: neither shape nor definition
+                    _ = tensor.shape  # raises: neither shape nor definition
                 continue
             stack.append((tensor, True))
             reads = [n.tensor for part in tensor.parts for n in _reading_order(part.expressions) if isinstance(n, Access)]

@@ -17,13 +17,13 @@ class Builder:
     made: Made | None
     settled: bool  # what comes of the candidate is known; its process has only to end it
 
-    def __init__(self, core: int) -> None:
-        self.core = core
+    def __init__(self, core: int, scratch: str) -> None:
+        self.core, self.scratch = core, scratch
         self.start()
 
     def start(self) -> None:
         """Start the process (anew)."""
-        self.child = Child()
+        self.child = Child(self.scratch)
         self.free()
         self.phase = "start"
         self.began = 0.0

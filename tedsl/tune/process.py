@@ -18,7 +18,7 @@ from typing import Any
 from tedsl.lang.errors import TuneError, here
 
 START_SECONDS = 120
-_MAIN = "import sys; sys.path[:] = {path!r}; from tedsl.tune.worker import main; main({talk}, {life})"
+_MAIN = "import sys; sys.path[:] = {path!r}; from tedsl.tune.worker import main; main({talk}, {life}, {scratch!r})"
 
 
 class Died(Exception):
@@ -26,9 +26,12 @@ class Died(Exception):
 
 
 class Child:
-    """A worker process. `send` and `receive` talk to it; `connection` can be waited for; `kill` ends it and what it started."""
+    """A worker process. `send` and `receive` talk to it; `connection` can be waited for; `kill` ends it and what it started.
 
-    def __init__(self) -> None:
+    scratch: a folder that goes when the parent is gone.
+    """
+
+    def __init__(self, scratch: str = "") -> None:
         from multiprocessing.connection import Pipe
 
         self.connection, theirs = Pipe()
@@ -37,7 +40,7 @@ class Child:
         self._errors = tempfile.TemporaryFile()
         environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONFAULTHANDLER": ""}
         path = [p if p else os.getcwd() for p in sys.path]
-        code = _MAIN.format(path=path, talk=theirs.fileno(), life=life)
+        code = _MAIN.format(path=path, talk=theirs.fileno(), life=life, scratch=scratch)
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", code], pass_fds=(theirs.fileno(), life), env=environment, stdin=subprocess.DEVNULL, stdout=self._errors,
@@ -110,14 +113,18 @@ class Child:
             self.kill()
 
 
-def die_with_parent(life: int) -> None:
-    """In the child: end this process and its children when the other end of the pipe `life` closes."""
+def die_with_parent(life: int, scratch: str = "") -> None:
+    """In the child: end this process and its children when the other end of the pipe `life` closes, and remove the parent's folder `scratch`."""
 
     def wait() -> None:
         try:
             os.read(life, 1)
         except OSError:
             pass
+        if scratch:
+            import shutil
+
+            shutil.rmtree(scratch, ignore_errors=True)
         try:
             os.killpg(os.getpgid(0), signal.SIGKILL)
         finally:

@@ -179,7 +179,7 @@ class _Run:
         cores = available()
         if len(cores) > 2:
             cores = cores[:-1]  # the last one is for timing
-        self.builders = [Builder(core) for core in cores[:MOST_BUILDERS]]
+        self.builders = [Builder(core, self.scratch) for core in cores[:MOST_BUILDERS]]
 
     def _step(self) -> bool:
         """Start what can be started, wait, and deal with what comes. False when all is done."""

@@ -67,12 +67,12 @@ class _Asking(Knobs):
         return reply[1]
 
 
-def main(talk: int, life: int) -> None:
+def main(talk: int, life: int, scratch: str) -> None:
     """Serve requests until the parent is gone."""
     from multiprocessing.connection import Connection
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    die_with_parent(life)
+    die_with_parent(life, scratch)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION))
     connection: Any = Connection(talk)

@@ -245,7 +245,7 @@ def test_what_will_not_fit_is_said() -> None:
     A, B, C = te.tensor("A", (n, n)), te.tensor("B", (n, n)), te.tensor("C")
     C[i, j] = te.sum(A[i, k] * B[j, k])
     s = te.create_schedule(C)
-    io, jo, ii, ji = s[C].tile(i, j, b1, b2)
+    io, jo, _, _ = s[C].tile(i, j, b1, b2)
     s[s.cache_read(A, "cache", C)].compute_at(s[C], io)
     s[s.cache_read(B, "cache", C)].compute_at(s[C], jo)
     cost = te.cost(s)
