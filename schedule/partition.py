@@ -20,6 +20,7 @@ from .passes import simplify_in
 
 LIMIT = 6000  # statements that cutting may make of one nest
 DEPTH = 3  # how often pieces of a loop are cut again when its bounds are no numbers: they need not become simpler
+CUTS = 64  # how many loops of such bounds are looked at in one nest: each cut multiplies what stands in it, and takes proofs
 
 
 def partition_pass(root: Stmt) -> Stmt:
@@ -30,6 +31,7 @@ def partition_pass(root: Stmt) -> Stmt:
 class _Partition:
     def __init__(self, budget: int) -> None:
         self.budget = budget
+        self.cuts = CUTS
 
     def visit(self, stmt: Stmt, known: Known) -> Stmt:
         if isinstance(stmt, For) and stmt.step == 1:
@@ -43,7 +45,8 @@ class _Partition:
 
     def loop(self, stmt: For, known: Known, depth: int = 0) -> Stmt:
         fixed = constant(stmt.lo) is not None and constant(stmt.extent) is not None
-        pieces = self.cut(stmt, known) if fixed or depth < DEPTH else None
+        pieces = self.cut(stmt, known) if fixed or (depth < DEPTH and self.cuts > 0) else None
+        self.cuts -= not fixed
         if pieces is None:
             return with_bodies(stmt, (self.visit(stmt.body, inside(known, stmt)),))
         if stmt.kind == "parallel":
