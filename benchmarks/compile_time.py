@@ -100,7 +100,9 @@ def in_fresh_process(text: str, repeat: int = 7, new_cache: bool = False) -> flo
     for _ in range(repeat):
         with tempfile.TemporaryDirectory() as folder:
             environment = {**os.environ, **({"TEDSL_CACHE_DIR": folder} if new_cache else {})}
-            done = subprocess.run([sys.executable, "-c", text], env=environment, check=True, capture_output=True, text=True)
+            done = subprocess.run(
+                [sys.executable, "-c", text], env=environment, check=True, capture_output=True, text=True
+            )
         found.append(float(done.stdout))
     return min(found)
 
@@ -131,13 +133,18 @@ def main() -> int:
             rows.append((f"definition to C: {name}", source, aim))
             rows.append(("    a kernel from the cache, over that", max(cached - source, 0.0), 5))
     rows.append(("fresh process, definition to C: both", fresh("compile_time.te.emit(compile_time.demo())"), None))
-    rows.append(("fresh process, definition to C: product", fresh("compile_time.te.emit(compile_time.matmul(1000))"), None))
+    rows.append(
+        ("fresh process, definition to C: product", fresh("compile_time.te.emit(compile_time.matmul(1000))"), None)
+    )
     for name, statement in {"squared distances": "distances()", "matrix product": "matmul(1000)"}.items():
         spent = fresh(f"compile_time.te.build(compile_time.{statement})", "perf_counter", new_cache=True)
         rows.append((f"first build, wall clock: {name}", spent, 500))
     print(f"{'':<54}{'ms':>8}{'aim':>8}")
     for name, spent, limit in rows:
-        print(f"{name:<54}{spent:>8.1f}" + ("" if limit is None else f"{limit:>8.0f}{'  missed' if spent > limit else ''}"))
+        print(
+            f"{name:<54}{spent:>8.1f}"
+            + ("" if limit is None else f"{limit:>8.0f}{'  missed' if spent > limit else ''}")
+        )
     if options.json:
         content = [{"what": name.strip(), "ms": spent, "aim": limit} for name, spent, limit in rows]
         Path(options.json).write_text(json.dumps(content, indent=1) + "\n")

@@ -89,9 +89,7 @@ def _axes(how: Intrinsic) -> tuple[Axis, ...]:
     return (*part.axes, *(getattr(value, "axes", None) or ()))
 
 
-def _call(
-    nest: Nest, match: Match, leaves: dict[str, Expr], scope: Scope, cell: Cell, plain: Stmt, what: str
-) -> Call:
+def _call(nest: Nest, match: Match, leaves: dict[str, Expr], scope: Scope, cell: Cell, plain: Stmt, what: str) -> Call:
     how = match.intrinsic
     zero = {**leaves, **{leaf: cast(Expr, Const(0)) for leaf in match.loops}}
 

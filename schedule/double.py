@@ -69,7 +69,12 @@ def turned(loop: For) -> Stmt:
     ready = [b for b in double if fills[b]]
     if not ready:
         return loop
-    twins = {b: Buffer(b.name, (2, *b.shape), b.dtype, b.scope, b.role, b.tensor, None, b.align and (b.align[0] + 1, *b.align[1:])) for b in ready}
+    twins = {
+        b: Buffer(
+            b.name, (2, *b.shape), b.dtype, b.scope, b.role, b.tensor, None, b.align and (b.align[0] + 1, *b.align[1:])
+        )
+        for b in ready
+    }
     turn = loop.axis - loop.lo
     following: Expr = loop.axis + 1
     made: Stmt = block(*(_placed(s, twins, simplify(turn % 2)) for s in rest))
@@ -78,10 +83,16 @@ def turned(loop: For) -> Stmt:
     for buffer in double:
         if buffer not in twins:
             made = Allocate(buffer, made)
-    ahead = [_placed(substitute_axis(s, loop.axis, following), twins, simplify((turn + 1) % 2)) for b in ready for s in fills[b]]
+    ahead = [
+        _placed(substitute_axis(s, loop.axis, following), twins, simplify((turn + 1) % 2))
+        for b in ready
+        for s in fills[b]
+    ]
     first = [_placed(substitute_axis(s, loop.axis, loop.lo), twins, Const(0)) for b in ready for s in fills[b]]
     more = apply("less", following, loop.lo + loop.extent)
-    result = block(If(apply("greater", loop.extent, 0), block(*first)), replace(loop, body=block(If(more, block(*ahead)), made)))
+    result = block(
+        If(apply("greater", loop.extent, 0), block(*first)), replace(loop, body=block(If(more, block(*ahead)), made))
+    )
     for buffer in ready:
         result = Allocate(twins[buffer], result)
     return result

@@ -66,7 +66,14 @@ def _message(access: Access, d: int) -> str:
     names = " and ".join(dict.fromkeys(n.tensor.name for n in walk(access.indices[d]) if isinstance(n, Access)))
     tensor = access.tensor
     text = f"an index from {names} is {{0}}, out of range for dimension {d} of {tensor.name}, whose extent is {{1}} (`{access!r}`)"
-    return text.replace("{0}", "\0").replace("{1}", "\1").replace("{", "{{").replace("}", "}}").replace("\0", "{0}").replace("\1", "{1}")
+    return (
+        text.replace("{0}", "\0")
+        .replace("{1}", "\1")
+        .replace("{", "{{")
+        .replace("}", "}}")
+        .replace("\0", "{0}")
+        .replace("\1", "{1}")
+    )
 
 
 def assertion(place: tuple[Read, int, int], load: Load, mapping: dict[Expr, Expr]) -> Stmt:
@@ -93,6 +100,13 @@ def early_checks(checks: Checks, load: Load, used: set[str]) -> Stmt | None:
         mapping: dict[Expr, Expr] = {a: Axis(unique(a.name, names)) for a in axes}
         stmt = assertion(place, load, mapping)
         for a in reversed(axes):
-            stmt = For(cast(Axis, mapping[a]), simplify(as_expr(a.lo)), simplify(as_expr(a.extent)), "serial", stmt, origin=f"check of {read.access.tensor.name}")
+            stmt = For(
+                cast(Axis, mapping[a]),
+                simplify(as_expr(a.lo)),
+                simplify(as_expr(a.extent)),
+                "serial",
+                stmt,
+                origin=f"check of {read.access.tensor.name}",
+            )
         stmts.append(stmt)
     return block(*stmts) if stmts else None

@@ -36,7 +36,11 @@ def with_common_axes(stage: StageState) -> StageState:
     names = {a.name for a in general.axes}
     parts = []
     for part in stage.parts:
-        mapping: dict[Expr, Expr] = {own: Axis(g.name, own.lo, own.extent) for own, g in zip(part.lhs, general.lhs, strict=True) if isinstance(own, Axis) and isinstance(g, Axis)}
+        mapping: dict[Expr, Expr] = {
+            own: Axis(g.name, own.lo, own.extent)
+            for own, g in zip(part.lhs, general.lhs, strict=True)
+            if isinstance(own, Axis) and isinstance(g, Axis)
+        }
         if part is not general and isinstance(part.values[0], Reduce):
             used = set(names)
             mapping |= {a: Axis(unique(a.name, used), a.lo, a.extent) for a in part.values[0].axes or ()}
@@ -66,7 +70,9 @@ def replace_part(part: Part, bodies: dict[Tensor, tuple[Part, Expr]]) -> Part:
     if isinstance(part, ScatterPart):
         where = None if part.where is None else expanded(part.where, bodies)
         return replace(part, values=values, lhs=tuple(expanded(e, bodies) for e in part.lhs), where=where)
-    return part if all(a is b for a, b in zip(values, part.values, strict=True)) else Part(part.lhs, values, part.location)
+    return (
+        part if all(a is b for a, b in zip(values, part.values, strict=True)) else Part(part.lhs, values, part.location)
+    )
 
 
 def expanded(expr: Expr, bodies: dict[Tensor, tuple[Part, Expr]]) -> Expr:
@@ -75,7 +81,13 @@ def expanded(expr: Expr, bodies: dict[Tensor, tuple[Part, Expr]]) -> Expr:
     def rule(node: Expr) -> Expr | None:
         if isinstance(node, Access) and node.tensor in bodies:
             part, value = bodies[node.tensor]
-            return substitute(value, cast("dict[Expr, Expr]", {a: i for a, i in zip(part.lhs, node.indices, strict=True) if isinstance(a, Axis)}))
+            return substitute(
+                value,
+                cast(
+                    "dict[Expr, Expr]",
+                    {a: i for a, i in zip(part.lhs, node.indices, strict=True) if isinstance(a, Axis)},
+                ),
+            )
         return None
 
     return rewrite(expr, rule)

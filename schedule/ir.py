@@ -58,7 +58,11 @@ def strides_of(buffer: Buffer) -> tuple[Any, ...]:
     for d in reversed(range(len(buffer.shape))):
         if buffer.align is not None and buffer.align[0] == d and result:
             _, factor, offset = buffer.align
-            step = step + (factor + offset - step % factor) % factor if isinstance(step, int) else (step + factor - 1) // factor * factor + offset
+            step = (
+                step + (factor + offset - step % factor) % factor
+                if isinstance(step, int)
+                else (step + factor - 1) // factor * factor + offset
+            )
         result.insert(0, step)
         step = step * buffer.shape[d]
     return tuple(result)

@@ -35,7 +35,9 @@ class Lowered:
 Actives = list[tuple[StageState, tuple[Part, ...]]]  # stages, and those of their equations that are meant
 
 
-def lower_state(state: State, inputs: tuple[Tensor, ...], checks: Checks | None = None, symbolic: bool = False) -> Lowered:
+def lower_state(
+    state: State, inputs: tuple[Tensor, ...], checks: Checks | None = None, symbolic: bool = False
+) -> Lowered:
     """The loop nest of a schedule whose inlined stages are gone. `checks`: the indices to check at run time. `symbolic`: tile factors that are
     sizes are taken to divide (the cost model).
 
@@ -56,7 +58,9 @@ class _Lowering(Storage):
                 continue
             for tensor in stage.tensors:
                 if tensor not in self.buffers:
-                    allocations.append(self.allocate(stage, tensor, tuple((Const(0), as_expr(d)) for d in tensor.shape), Known()))
+                    allocations.append(
+                        self.allocate(stage, tensor, tuple((Const(0), as_expr(d)) for d in tensor.shape), Known())
+                    )
             group = self.state.group(stage.name)
             names = group[0] if group else (stage.name,)
             done.update(names)
@@ -64,7 +68,9 @@ class _Lowering(Storage):
             for member in members:
                 for tensor in member.tensors:
                     if tensor not in self.buffers:
-                        allocations.append(self.allocate(member, tensor, tuple((Const(0), as_expr(d)) for d in tensor.shape), Known()))
+                        allocations.append(
+                            self.allocate(member, tensor, tuple((Const(0), as_expr(d)) for d in tensor.shape), Known())
+                        )
             stmts.append(self.steps(members, group[1] if group else 0, Scope(Known(), frozenset(self.used))))
         body = block(early_checks(self.checks, self.load, self.used), *stmts)
         for buffer in reversed(allocations):
@@ -82,8 +88,12 @@ class _Lowering(Storage):
 
     def step(self, actives: Actives, d: int, depth: int, values: tuple[Expr, ...], scope: Scope) -> Stmt:
         if d == depth:
-            return block(*(self.equation(stage, parts, dict(enumerate(values)), {}, scope) for stage, parts in actives if parts))
-        return self.along(actives, d, scope, lambda chosen, value, inner: self.step(chosen, d + 1, depth, (*values, value), inner))
+            return block(
+                *(self.equation(stage, parts, dict(enumerate(values)), {}, scope) for stage, parts in actives if parts)
+            )
+        return self.along(
+            actives, d, scope, lambda chosen, value, inner: self.step(chosen, d + 1, depth, (*values, value), inner)
+        )
 
     def cut(self, stage: StageState, cut: dict[str, int], scope: Scope) -> Stmt:
         """A stage whose equations take turns along the axes `cut` (name → dimension), in the order of its loops: those outside of the innermost such
@@ -91,7 +101,13 @@ class _Lowering(Storage):
         """
         last = max(stage.leaves.index(name) for name in cut)
         general = stage.general
-        shared = Nest(self, replace(stage, parts=(general,)), general, {}, {a.name: (as_expr(a.lo), as_expr(a.extent)) for a in stage.roots})
+        shared = Nest(
+            self,
+            replace(stage, parts=(general,)),
+            general,
+            {},
+            {a.name: (as_expr(a.lo), as_expr(a.extent)) for a in stage.roots},
+        )
         shared.prepare(scope)
 
         def go(n: int, leaves: dict[str, Expr], values: dict[int, Expr], parts: tuple[Part, ...], now: Scope) -> Stmt:
@@ -99,14 +115,28 @@ class _Lowering(Storage):
                 return self.equation(stage, parts, values, leaves, now) if parts else block()
             name = stage.leaves[n]
             if name not in cut:
-                return shared.loop(name, stage.leaves[n + 1 :], leaves, now, lambda opened, inner, _: go(n + 1, opened, values, parts, inner), attach=False)
-            return self.along([(stage, parts)], cut[name], now, lambda chosen, value, inner: go(n + 1, leaves, {**values, cut[name]: value}, chosen[0][1], inner))
+                return shared.loop(
+                    name,
+                    stage.leaves[n + 1 :],
+                    leaves,
+                    now,
+                    lambda opened, inner, _: go(n + 1, opened, values, parts, inner),
+                    attach=False,
+                )
+            return self.along(
+                [(stage, parts)],
+                cut[name],
+                now,
+                lambda chosen, value, inner: go(n + 1, leaves, {**values, cut[name]: value}, chosen[0][1], inner),
+            )
 
         return go(0, {}, {}, stage.parts, scope)
 
     def along(self, actives: Actives, d: int, scope: Scope, inner: Callable[[Actives, Expr, Scope], Stmt]) -> Stmt:
         """The steps along dimension d, one range after the other: between the integers that equations name, and at these."""
-        points = sorted({cast(int, p.lhs[d].value) for _, parts in actives for p in parts if isinstance(p.lhs[d], Const)})  # type: ignore[attr-defined]
+        points = sorted(
+            {cast(int, p.lhs[d].value) for _, parts in actives for p in parts if isinstance(p.lhs[d], Const)}
+        )  # type: ignore[attr-defined]
         extent = actives[0][0].tensor.shape[d]
         stmts: list[Stmt | None] = []
         start = 0
@@ -118,7 +148,11 @@ class _Lowering(Storage):
                     chosen = [(s, tuple(p for p in parts if _covers(p.lhs[d], point))) for s, parts in actives]
                     stmts.append(inner(chosen, Const(point), scope))
                 else:  # the point may lie outside: a loop of one step or none
-                    stmts.append(self.along_range(actives, d, scope, inner, point, dim(apply("minimum", extent, point + 1)), point))
+                    stmts.append(
+                        self.along_range(
+                            actives, d, scope, inner, point, dim(apply("minimum", extent, point + 1)), point
+                        )
+                    )
                 start = point + 1
         return block(*stmts)
 
@@ -127,7 +161,10 @@ class _Lowering(Storage):
         """The steps start … end - 1 along dimension d."""
         if isinstance(end, int) and end <= start:
             return None
-        chosen = [(s, tuple(p for p in parts if (isinstance(p.lhs[d], Axis) if point is None else _covers(p.lhs[d], point)))) for s, parts in actives]
+        chosen = [
+            (s, tuple(p for p in parts if (isinstance(p.lhs[d], Axis) if point is None else _covers(p.lhs[d], point))))
+            for s, parts in actives
+        ]
         if not any(parts for _, parts in chosen):
             return None
         # lifted stages (their range begins later) say where the equations that they serve begin
@@ -140,9 +177,18 @@ class _Lowering(Storage):
         lo = Const(start)
         stage = chosen[0][0]
         kind = stage.kind(leading.name) if stage.root(leading.name) is not None else "serial"
-        return For(axis, lo, extent, kind, inner(chosen, axis, scope.opened(axis, lo, extent)), origin=f"{stage.name}.{leading.name}")
+        return For(
+            axis,
+            lo,
+            extent,
+            kind,
+            inner(chosen, axis, scope.opened(axis, lo, extent)),
+            origin=f"{stage.name}.{leading.name}",
+        )
 
-    def equation(self, stage: StageState, parts: tuple[Part, ...], values: dict[int, Expr], leaves: dict[str, Expr], scope: Scope) -> Stmt:
+    def equation(
+        self, stage: StageState, parts: tuple[Part, ...], values: dict[int, Expr], leaves: dict[str, Expr], scope: Scope
+    ) -> Stmt:
         """The first of `parts` (earlier ones come first). `values`: of dimensions that are settled; `leaves`: the loops that are open, its outermost."""
         part = parts[0]
         if part is not stage.general:  # it has the same axes, less those along which it is a single step
@@ -162,4 +208,6 @@ def _covers(index: Expr, point: int) -> bool:
         return bool(index.value == point)
     assert isinstance(index, Axis)
     lo, extent = index.lo, index.extent
-    return not (isinstance(lo, int) and point < lo) and not (isinstance(lo, int) and isinstance(extent, int) and point >= lo + extent)
+    return not (isinstance(lo, int) and point < lo) and not (
+        isinstance(lo, int) and isinstance(extent, int) and point >= lo + extent
+    )

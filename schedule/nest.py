@@ -110,7 +110,10 @@ def make_nest(state: State, args: Sequence[Tensor] | None, several: bool, check_
     inputs = arguments(state.outputs, args)
     if state.factors:
         names = ", ".join(state.factors)
-        raise ScheduleError(f"the tile factor{'s' if len(state.factors) > 1 else ''} {names} ha{'ve' if len(state.factors) > 1 else 's'} no number yet: te.build(s, {', '.join(f'{n}=…' for n in state.factors)})", here())
+        raise ScheduleError(
+            f"the tile factor{'s' if len(state.factors) > 1 else ''} {names} ha{'ve' if len(state.factors) > 1 else 's'} no number yet: te.build(s, {', '.join(f'{n}=…' for n in state.factors)})",
+            here(),
+        )
     state = inlined(state)
     checks = find_checks(state) if check_indices else None
     lowered = lower_state(state, inputs, checks)
@@ -140,23 +143,35 @@ def arguments(outputs: tuple[Tensor, ...], args: Sequence[Tensor] | None) -> tup
         return needed
     stands = {t.source: t for t in (*needed, *outputs) if isinstance(t, FixedTensor)}
     if isinstance(args, Tensor) or not isinstance(args, Iterable):
-        raise DefinitionError(f"args is {args!r}; it is a list of tensors: the inputs in call order, then the outputs", here())
+        raise DefinitionError(
+            f"args is {args!r}; it is a list of tensors: the inputs in call order, then the outputs", here()
+        )
     listed = [stands.get(t, t) if isinstance(t, Tensor) else t for t in args]
     for t in listed:
         if not isinstance(t, Tensor):
-            raise DefinitionError(f"args holds {t!r}; it holds tensors: the inputs in call order, then the outputs", here())
+            raise DefinitionError(
+                f"args holds {t!r}; it holds tensors: the inputs in call order, then the outputs", here()
+            )
     given_outputs = [t for t in listed if t in outputs]
     inputs = [t for t in listed if t not in outputs]
     missing = [t.name for t in needed if t not in inputs]
     if missing:
-        raise DefinitionError(f"args leaves out {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} read; list every input", here())
+        raise DefinitionError(
+            f"args leaves out {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} read; list every input",
+            here(),
+        )
     if given_outputs and (tuple(given_outputs) != outputs or listed != [*inputs, *given_outputs]):
-        raise DefinitionError(f"args must end with the outputs {', '.join(t.name for t in outputs)}, in this order", here())
+        raise DefinitionError(
+            f"args must end with the outputs {', '.join(t.name for t in outputs)}, in this order", here()
+        )
     if len(set(inputs)) != len(inputs):
         raise DefinitionError("args lists a tensor twice", here())
     for t in inputs:
         if not t.is_input:
-            raise DefinitionError(f"args lists {t.name}, which is computed, among the inputs; the results are {', '.join(t.name for t in outputs)}", here())
+            raise DefinitionError(
+                f"args lists {t.name}, which is computed, among the inputs; the results are {', '.join(t.name for t in outputs)}",
+                here(),
+            )
     return tuple(inputs)
 
 
@@ -184,10 +199,14 @@ def size_checks(state: State) -> tuple[Check, ...]:
             for value in part.values[:1]:
                 if isinstance(value, Reduce) and value.reducer.checked and value.where is None:
                     empty = [a.extent for a in value.axes or () if isinstance(a.extent, Expr)]
-                    for extent, axis in zip(empty, (a for a in value.axes or () if isinstance(a.extent, Expr)), strict=True):
+                    for extent, axis in zip(
+                        empty, (a for a in value.axes or () if isinstance(a.extent, Expr)), strict=True
+                    ):
                         condition = extent
                         for a in part.axes:  # nothing to compute: fine
-                            none = apply("maximum", 1 - a.extent, 0) if isinstance(a.extent, Expr) else int(a.extent == 0)
+                            none = (
+                                apply("maximum", 1 - a.extent, 0) if isinstance(a.extent, Expr) else int(a.extent == 0)
+                            )
                             condition = condition + none
                         message = f"{value.reducer.name} over the axis {axis.name} of {stage.name}, whose extent is 0 in this call: the {value.reducer.name} of nothing is not defined"
                         checks.append(Check(condition, message))
@@ -208,7 +227,13 @@ def inplace(state: State, inputs: tuple[Tensor, ...], outputs: tuple[Buffer, ...
         found = []
         for n, candidate in enumerate(inputs):
             alike = candidate.dtype == tensor.dtype and candidate.shape == tensor.shape and candidate.strides is None
-            if alike and stage is not None and stage.reduction is None and len(stage.parts) == 1 and _read_in_place(state, stage.name, candidate):
+            if (
+                alike
+                and stage is not None
+                and stage.reduction is None
+                and len(stage.parts) == 1
+                and _read_in_place(state, stage.name, candidate)
+            ):
                 found.append(n)
         result[buffer] = tuple(found)
     return result

@@ -29,7 +29,9 @@ class Scope:
     names: frozenset[str]
 
     def opened(self, axis: Axis, lo: Expr, extent: Expr, step: int = 1) -> Scope:
-        ranges: dict[Axis, tuple[int | Expr, int | Expr]] = {axis: (lo, extent if step == 1 else (extent - 1) * step + 1)}
+        ranges: dict[Axis, tuple[int | Expr, int | Expr]] = {
+            axis: (lo, extent if step == 1 else (extent - 1) * step + 1)
+        }
         return Scope(self.known.with_(ranges=ranges), self.names | {axis.name})
 
     def axis(self, name: str) -> Axis:
@@ -43,12 +45,16 @@ Cell = Callable[[int, dict[str, Expr], Scope], "tuple[Buffer, tuple[Expr, ...]]"
 class Nest:
     """One equation of a stage as a loop nest. `fixed`: axes whose value is given; `bounds`: first value and true extent of the others."""
 
-    def __init__(self, lowering: Storage, stage: StageState, part: Part, fixed: dict[str, Expr], bounds: dict[str, Interval]) -> None:
+    def __init__(
+        self, lowering: Storage, stage: StageState, part: Part, fixed: dict[str, Expr], bounds: dict[str, Interval]
+    ) -> None:
         self.lowering, self.stage, self.part, self.fixed, self.bounds = lowering, stage, part, fixed, bounds
         self.leaves = tuple(leaf for leaf in stage.leaves if leaf not in fixed)
         self.reduction = part.values[0] if isinstance(part.values[0], Reduce) else None
         self.sizes: dict[str, Dim] = {}
-        self.calls = stage.tensorized[0][0] if stage.tensorized else None  # the loop from which on an intrinsic takes over
+        self.calls = (
+            stage.tensorized[0][0] if stage.tensorized else None
+        )  # the loop from which on an intrinsic takes over
 
     def build(self, scope: Scope, leaves: dict[str, Expr] | None = None) -> Stmt:
         """The nest; `leaves`: its outermost loops, when they are open already."""
@@ -62,7 +68,9 @@ class Nest:
         for root in self.stage.roots:
             if root.name not in self.fixed:
                 self.sizes[root.name] = self.lowering.size(self.bounds[root.name][1], scope.known)
-        self.first = next((n for n, leaf in enumerate(self.leaves) if self.stage.is_reduction_loop(leaf)), len(self.leaves))
+        self.first = next(
+            (n for n, leaf in enumerate(self.leaves) if self.stage.is_reduction_loop(leaf)), len(self.leaves)
+        )
         self.attached: dict[str, list[StageState]] = {}
         for s in self.lowering.state.stages:
             if s.attach.kind == "at" and s.attach.stage == self.stage.name:
@@ -78,16 +86,29 @@ class Nest:
             return self.store(leaves, scope)
         if self.leaves[n] == self.calls:
             return intrinsic_call(self, leaves, scope, lambda: self.open(n, leaves, scope), None)
-        return self.loop(self.leaves[n], self.leaves[n + 1 :], leaves, scope, lambda now, inner, _: self.open(n + 1, now, inner))
+        return self.loop(
+            self.leaves[n], self.leaves[n + 1 :], leaves, scope, lambda now, inner, _: self.open(n + 1, now, inner)
+        )
 
-    def loop(self, name: str, rest: tuple[str, ...], leaves: dict[str, Expr], scope: Scope, body: Body, where: Expr | None = None, attach: bool = True) -> Stmt:
+    def loop(
+        self,
+        name: str,
+        rest: tuple[str, ...],
+        leaves: dict[str, Expr],
+        scope: Scope,
+        body: Body,
+        where: Expr | None = None,
+        attach: bool = True,
+    ) -> Stmt:
         """The loop `name` around what is attached to it and `body(leaves, scope, rest of where)`; the loops `rest` stand further in.
 
         Its bounds keep every axis in range whose innermost loop it is, and say of `where` what can be said.
         """
         axis = scope.axis(name)
         now = {**leaves, name: axis}
-        size = self.bounds[name][1] if self.stage.root(name) is not None else as_expr(self.stage.extent(name, self.sizes))
+        size = (
+            self.bounds[name][1] if self.stage.root(name) is not None else as_expr(self.stage.extent(name, self.sizes))
+        )
         lo: Expr = Const(0)
         hi, step = size, 1
         guards: list[Expr] = []
@@ -112,11 +133,29 @@ class Nest:
             extent = simplify((extent + (step - 1)) // step, scope.known)
         inner = scope.opened(axis, lo, extent, step)
         producers = self.attached.get(name, []) if attach else []
-        made = self.produce(producers, now, inner, lambda i: block(*(prefetches(self, name, now, i, step) if attach and self.stage.prefetches else ()), body(now, i, remaining)))
+        made = self.produce(
+            producers,
+            now,
+            inner,
+            lambda i: block(
+                *(prefetches(self, name, now, i, step) if attach and self.stage.prefetches else ()),
+                body(now, i, remaining),
+            ),
+        )
         if guards:
             made = If(simplify(joined(guards), inner.known), made)
         pragmas = tuple(text for leaf, text in self.stage.pragmas if leaf == name)
-        return For(axis, lo, extent, self.stage.kind(name), made, step, f"{self.stage.name}.{name}", pragmas, dict(self.stage.made_by).get(name, ""))
+        return For(
+            axis,
+            lo,
+            extent,
+            self.stage.kind(name),
+            made,
+            step,
+            f"{self.stage.name}.{name}",
+            pragmas,
+            dict(self.stage.made_by).get(name, ""),
+        )
 
     def constraints(self, leaves: dict[str, Expr], rest: tuple[str, ...], name: str) -> list[Expr]:
         """What must hold from loop `name` on so that every axis stays in its range: those conditions whose innermost loop it is."""
@@ -131,7 +170,9 @@ class Nest:
             if isinstance(r, Split) and stage.root(r.parent) is None:
                 involved = self.involved(r.parent)
                 if name in involved and not involved & set(rest) and r.parent not in leaves:
-                    found.append(local_value(stage, r.parent, leaves, self.sizes) < as_expr(stage.extent(r.parent, self.sizes)))
+                    found.append(
+                        local_value(stage, r.parent, leaves, self.sizes) < as_expr(stage.extent(r.parent, self.sizes))
+                    )
         symbolic = self.lowering.symbolic  # blocks of symbolic sizes, or in a symbolic number, are taken to fit
         return [c for c in found if isinstance(c, Expr) and not (symbolic and any(isinstance(n, Var) for n in walk(c)))]
 
@@ -146,12 +187,18 @@ class Nest:
                 return self.involved(r.fused)
         return set()
 
-    def filtered(self, where: Expr, axis: Axis, lo: Expr, hi: Expr, known: Known) -> tuple[Expr, Expr, int, Expr | None]:
+    def filtered(
+        self, where: Expr, axis: Axis, lo: Expr, hi: Expr, known: Known
+    ) -> tuple[Expr, Expr, int, Expr | None]:
         """Bounds and step of a loop over those values at which the affine part of `where` holds, and what remains of it."""
         mine: list[Expr] = []
         others: list[Expr] = []
         for part in conjuncts_of(where):
-            (mine if any(n is axis for n in walk(part)) and not any(isinstance(n, Access) for n in walk(part)) else others).append(part)
+            (
+                mine
+                if any(n is axis for n in walk(part)) and not any(isinstance(n, Access) for n in walk(part))
+                else others
+            ).append(part)
         if mine:
             solution = solve(joined(mine), axis, known.with_(ranges={axis: (lo, hi - lo)}))
             if solution is not None:
@@ -202,7 +249,11 @@ class Nest:
         assert reduction is not None
         kinds = reduction.reducer.result_dtypes(tuple(v.dtype for v in reduction.values), reduction.accumulator)
         data = tuple(leaf for leaf in self.leaves[n:] if not self.stage.is_reduction_loop(leaf))
-        wanted = {cast(Reduce, v).component: t for v, t in zip(self.part.values, self.stage.tensors, strict=True) if t in self.lowering.buffers}
+        wanted = {
+            cast(Reduce, v).component: t
+            for v, t in zip(self.part.values, self.stage.tensors, strict=True)
+            if t in self.lowering.buffers
+        }
         complete = set(wanted) == set(range(len(kinds)))
         local = not data and not (self.stage.scope == "register" and complete)
         places: dict[int, Buffer] = {}
@@ -215,7 +266,9 @@ class Nest:
                 sizes = ()
             for c, kind in enumerate(kinds):
                 if c not in wanted or local:
-                    name = unique(f"{self.stage.name}.acc" if len(kinds) == 1 else f"{self.stage.name}.acc{c}", self.lowering.used)
+                    name = unique(
+                        f"{self.stage.name}.acc" if len(kinds) == 1 else f"{self.stage.name}.acc{c}", self.lowering.used
+                    )
                     places[c] = Buffer(name, sizes, kind, "cache" if sizes else "register", "temporary")
 
         def cell(c: int, now: dict[str, Expr], inner: Scope) -> tuple[Buffer, tuple[Expr, ...]]:
@@ -234,7 +287,9 @@ class Nest:
 
         body = self.nested(data, leaves, scope, start)
         self.cell = cell
-        update = self.update(n, leaves, scope, reduction.where, lambda now, inner: self.combine(now, inner, kinds, cell))
+        update = self.update(
+            n, leaves, scope, reduction.where, lambda now, inner: self.combine(now, inner, kinds, cell)
+        )
         finish: list[Stmt] = []
         if local:
             mapping = self.mapping(leaves)
@@ -246,13 +301,33 @@ class Nest:
             result = Allocate(buffer, result)
         return result
 
-    def nested(self, names: tuple[str, ...], leaves: dict[str, Expr], scope: Scope, body: Callable[[dict[str, Expr], Scope], Stmt]) -> Stmt:
+    def nested(
+        self,
+        names: tuple[str, ...],
+        leaves: dict[str, Expr],
+        scope: Scope,
+        body: Callable[[dict[str, Expr], Scope], Stmt],
+    ) -> Stmt:
         """The loops `names` around `body(leaves, scope)`, without what is attached to them."""
         if not names:
             return body(leaves, scope)
-        return self.loop(names[0], names[1:], leaves, scope, lambda now, inner, _: self.nested(names[1:], now, inner, body), attach=False)
+        return self.loop(
+            names[0],
+            names[1:],
+            leaves,
+            scope,
+            lambda now, inner, _: self.nested(names[1:], now, inner, body),
+            attach=False,
+        )
 
-    def update(self, n: int, leaves: dict[str, Expr], scope: Scope, where: Expr | None, body: Callable[[dict[str, Expr], Scope], Stmt]) -> Stmt:
+    def update(
+        self,
+        n: int,
+        leaves: dict[str, Expr],
+        scope: Scope,
+        where: Expr | None,
+        body: Callable[[dict[str, Expr], Scope], Stmt],
+    ) -> Stmt:
         """The loops from the n-th on around `body(leaves, scope)`. `where` is said by the loops' bounds as far as it can be."""
         if n == len(self.leaves):
             made = body(leaves, scope)
@@ -260,12 +335,25 @@ class Nest:
         name, rest = self.leaves[n], self.leaves[n + 1 :]
         if name == self.calls:
             return intrinsic_call(self, leaves, scope, lambda: self.update(n, leaves, scope, where, body), self.cell)
-        settled = [p for p in conjuncts_of(where) if self.ready(p, {*leaves, name})] if where is not None and self.stage.root(name) is not None else []
+        settled = (
+            [p for p in conjuncts_of(where) if self.ready(p, {*leaves, name})]
+            if where is not None and self.stage.root(name) is not None
+            else []
+        )
         if not settled:
-            return self.loop(name, rest, leaves, scope, lambda now, inner, _: self.update(n + 1, now, inner, where, body))
+            return self.loop(
+                name, rest, leaves, scope, lambda now, inner, _: self.update(n + 1, now, inner, where, body)
+            )
         waiting = [p for p in conjuncts_of(cast(Expr, where)) if not any(p is q for q in settled)]
         later = joined(waiting) if waiting else None
-        return self.loop(name, rest, leaves, scope, lambda now, inner, left: self.under(left, self.update(n + 1, now, inner, later, body)), where=joined(settled))
+        return self.loop(
+            name,
+            rest,
+            leaves,
+            scope,
+            lambda now, inner, left: self.under(left, self.update(n + 1, now, inner, later, body)),
+            where=joined(settled),
+        )
 
     def under(self, where: Expr | None, made: Stmt) -> Stmt:
         return made if where is None else If(self.lowering.load(where, {}), made, added=False)
@@ -282,15 +370,27 @@ class Nest:
         if len(kinds) == 1:
             return block(*checks, Store(*cells[0], combined[0]))
         # every component is combined from the old ones
-        fresh = [Buffer(unique(f"{self.stage.name}.new{c}", self.lowering.used), (), kind, "register", "temporary") for c, kind in enumerate(kinds)]
-        made = block(*checks, *(Store(b, (), v, int(c == 0 and reduction.reducer.indexed)) for c, (b, v) in enumerate(zip(fresh, combined, strict=True))), *(Store(*place, Access(b, ())) for place, b in zip(cells, fresh, strict=True)))
+        fresh = [
+            Buffer(unique(f"{self.stage.name}.new{c}", self.lowering.used), (), kind, "register", "temporary")
+            for c, kind in enumerate(kinds)
+        ]
+        made = block(
+            *checks,
+            *(
+                Store(b, (), v, int(c == 0 and reduction.reducer.indexed))
+                for c, (b, v) in enumerate(zip(fresh, combined, strict=True))
+            ),
+            *(Store(*place, Access(b, ())) for place, b in zip(cells, fresh, strict=True)),
+        )
         for b in reversed(fresh):
             made = Allocate(b, made)
         return made
 
     def ready(self, where: Expr, names: set[str]) -> bool:
         """Whether a condition can be settled when the loops `names` are open: its axes are known, and what it reads is there."""
-        later = {t for axis, producers in self.attached.items() if axis not in names for p in producers for t in p.tensors}
+        later = {
+            t for axis, producers in self.attached.items() if axis not in names for p in producers for t in p.tensors
+        }
         if any(isinstance(n, Access) and n.tensor in later for n in walk(where)):
             return False
         roots = {r for r in self.stage.roots if any(n is r for n in walk(where))}
@@ -310,7 +410,9 @@ class Nest:
             buffer, indices = self.lowering.place(tensor, tuple(index))
             clear: Stmt = Store(buffer, indices, typed(Const(0), tensor.dtype))
             for d in reversed(range(tensor.rank)):
-                clear = For(index[d], Const(0), as_expr(tensor.shape[d]), "serial", clear, origin=f"{self.stage.name} = 0")
+                clear = For(
+                    index[d], Const(0), as_expr(tensor.shape[d]), "serial", clear, origin=f"{self.stage.name} = 0"
+                )
             stmts.append(clear)
         return block(*stmts, self.update(0, {}, scope, part.where, lambda now, _: self.add(part, now)))
 
@@ -319,12 +421,16 @@ class Nest:
         stmts = self.assertions(mapping)
         for tensor, value in zip(self.stage.tensors, part.values, strict=True):
             buffer, indices = self.lowering.place(tensor, tuple(self.lowering.load(e, mapping) for e in part.lhs))
-            stmts.append(Store(buffer, indices, apply("add", Access(buffer, indices), self.lowering.load(value, mapping))))
+            stmts.append(
+                Store(buffer, indices, apply("add", Access(buffer, indices), self.lowering.load(value, mapping)))
+            )
         return block(*stmts)
 
     # Producers ---------------------------------------------------------------------------------------------------------------------------
 
-    def produce(self, producers: list[StageState], leaves: dict[str, Expr], scope: Scope, body: Callable[[Scope], Stmt]) -> Stmt:
+    def produce(
+        self, producers: list[StageState], leaves: dict[str, Expr], scope: Scope, body: Callable[[Scope], Stmt]
+    ) -> Stmt:
         """The nests of the stages attached here, then `body(scope)`, inside of their allocations."""
         if not producers:
             return body(scope)
@@ -352,7 +458,11 @@ class Nest:
         while changed:
             changed = False
             for s in self.lowering.state.stages:
-                if s.name not in names and s.attach.kind == "at" and ((s.attach.stage == self.stage.name and s.attach.axis in inner) or s.attach.stage in names):
+                if (
+                    s.name not in names
+                    and s.attach.kind == "at"
+                    and ((s.attach.stage == self.stage.name and s.attach.axis in inner) or s.attach.stage in names)
+                ):
                     names.add(s.name)
                     changed = True
         return names

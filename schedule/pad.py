@@ -21,7 +21,9 @@ from tedsl.lang.expr import Access, Axis, Const, Expr, free_axes, substitute
 from .ir import Allocate, Block, Buffer, For, Stmt, Store, block, constant, expressions, loads, preorder, with_bodies
 
 LANES = 16  # the most lanes that a vector has of the types that tiles are made of
-Filling = tuple[Buffer, tuple[Expr, ...], For, int]  # a read that goes too far: its buffer and place, the loop of its lanes, up to where
+Filling = tuple[
+    Buffer, tuple[Expr, ...], For, int
+]  # a read that goes too far: its buffer and place, the loop of its lanes, up to where
 
 
 def pad_pass(root: Stmt) -> Stmt:
@@ -45,7 +47,9 @@ class _Pad:
 
     def widened(self, tile: Allocate, path: tuple[For, ...]) -> Stmt:
         width = tile.buffer.shape[-1]
-        lanes = [s for s in preorder(tile.body) if isinstance(s, For) and s.kind == "vectorized" and _along(s, tile.buffer)]
+        lanes = [
+            s for s in preorder(tile.body) if isinstance(s, For) and s.kind == "vectorized" and _along(s, tile.buffer)
+        ]
         extents = {constant(s.extent) for s in lanes}
         extent = next(iter(extents)) if len(extents) == 1 else None
         if extent is None or not isinstance(width, int) or any(constant(s.lo) != 0 or s.step != 1 for s in lanes):
@@ -77,8 +81,12 @@ class _Pad:
                 loops.append(loop)
                 needed |= {a for e in (loop.lo, loop.extent) for a in free_axes(e)}
         made: Stmt = Store(buffer, indices, Const(0, buffer.dtype) if buffer.dtype != "int" else Const(0))
-        for n, loop in enumerate([replace(lane, lo=lane.extent, extent=Const(wide - cast(int, constant(lane.extent)))), *loops]):
-            made = replace(loop, body=made, kind="serial", pragmas=(), origin=f"{buffer.name}, padding" if n == 0 else loop.origin)
+        for n, loop in enumerate(
+            [replace(lane, lo=lane.extent, extent=Const(wide - cast(int, constant(lane.extent)))), *loops]
+        ):
+            made = replace(
+                loop, body=made, kind="serial", pragmas=(), origin=f"{buffer.name}, padding" if n == 0 else loop.origin
+            )
         self.fillings.setdefault(buffer, {})[substitute_all(indices, lane.axis, Const(0))] = made
 
 
@@ -95,9 +103,13 @@ def _whole(extent: int) -> int:
 
 def _along(loop: For, tile: Buffer) -> bool:
     """Whether the lanes of a loop are those of a tile's rows."""
-    places = [(cast(Buffer, a.tensor), a.indices) for s in preorder(loop.body) for e in expressions(s) for a in loads(e)]
+    places = [
+        (cast(Buffer, a.tensor), a.indices) for s in preorder(loop.body) for e in expressions(s) for a in loads(e)
+    ]
     places += [(s.buffer, s.indices) for s in preorder(loop.body) if isinstance(s, Store)]
-    return any(buffer is tile and any(a is loop.axis for i in indices for a in free_axes(i)) for buffer, indices in places)
+    return any(
+        buffer is tile and any(a is loop.axis for i in indices for a in free_axes(i)) for buffer, indices in places
+    )
 
 
 def _stores_to(loop: For, tile: Buffer) -> bool:
@@ -106,7 +118,11 @@ def _stores_to(loop: For, tile: Buffer) -> bool:
 
 def _is_copy(loop: For, tile: Buffer) -> bool:
     """Whether a loop reads the tile, lane by lane, and stores to something else."""
-    return isinstance(loop.body, Store) and all(cast(Buffer, a.tensor) is not tile or a.indices[-1] is loop.axis for e in expressions(loop.body) for a in loads(e))
+    return isinstance(loop.body, Store) and all(
+        cast(Buffer, a.tensor) is not tile or a.indices[-1] is loop.axis
+        for e in expressions(loop.body)
+        for a in loads(e)
+    )
 
 
 def _reads_too_far(loop: For, tile: Buffer, wide: int) -> list[Filling] | None:
@@ -114,7 +130,12 @@ def _reads_too_far(loop: For, tile: Buffer, wide: int) -> list[Filling] | None:
     found: list[Filling] = []
     stmts = loop.body.stmts if isinstance(loop.body, Block) else (loop.body,)
     for s in stmts:
-        if not isinstance(s, Store) or s.buffer is not tile or s.indices[-1] is not loop.axis or any(_varies(i, loop) for i in s.indices[:-1]):
+        if (
+            not isinstance(s, Store)
+            or s.buffer is not tile
+            or s.indices[-1] is not loop.axis
+            or any(_varies(i, loop) for i in s.indices[:-1])
+        ):
             return None
         for access in (a for e in expressions(s) for a in loads(e)):
             buffer = cast(Buffer, access.tensor)
@@ -125,7 +146,13 @@ def _reads_too_far(loop: For, tile: Buffer, wide: int) -> list[Filling] | None:
                 return None
             (d,) = moving
             room = buffer.shape[d]
-            if access.indices[d] is not loop.axis or not isinstance(room, int) or room < wide or buffer.role != "temporary" or buffer.strides is not None:
+            if (
+                access.indices[d] is not loop.axis
+                or not isinstance(room, int)
+                or room < wide
+                or buffer.role != "temporary"
+                or buffer.strides is not None
+            ):
                 return None
             if buffer is not tile:
                 found.append((buffer, access.indices, loop, wide))

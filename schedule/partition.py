@@ -51,7 +51,12 @@ class _Partition:
             return with_bodies(stmt, (self.visit(stmt.body, inside(known, stmt)),))
         if stmt.kind == "parallel":
             return self.shared(stmt, pieces, known)
-        return block(*(self.loop(p, known, depth + 1) if isinstance(p, For) and p.axis is stmt.axis else self.visit(p, known) for p in pieces))
+        return block(
+            *(
+                self.loop(p, known, depth + 1) if isinstance(p, For) and p.axis is stmt.axis else self.visit(p, known)
+                for p in pieces
+            )
+        )
 
     def shared(self, stmt: For, pieces: list[Stmt], known: Known) -> Stmt:
         """The pieces of a parallel loop as alternatives in one loop: one loop after the other would have threads wait for each other."""
@@ -78,13 +83,18 @@ class _Partition:
         first, last = lo, end
         settled: list[Expr] = []  # what holds in the main part, by construction
         for alternatives, below in _conditions(stmt.body, inner):
-            span = next((found for c in alternatives if (found := _always(c, stmt.axis, below, inner)) is not None), None)
+            span = next(
+                (found for c in alternatives if (found := _always(c, stmt.axis, below, inner)) is not None), None
+            )
             if span is None:
                 continue
             start, stop = (simplify(apply("minimum", apply("maximum", e, lo), end), known) for e in span)
             if prove(start >= stop, known):
                 continue
-            next_first, next_last = simplify(apply("maximum", first, start), known), simplify(apply("minimum", last, stop), known)
+            next_first, next_last = (
+                simplify(apply("maximum", first, start), known),
+                simplify(apply("minimum", last, stop), known),
+            )
             if prove(next_first >= next_last, known):  # no common main part: keep the one that is there
                 continue
             first, last = next_first, next_last
@@ -167,7 +177,13 @@ def _always(condition: Expr, axis: Axis, known: Known, outer: Known) -> tuple[Ex
     lo: Expr | None = None
     hi: Expr | None = None
     for part in conjuncts(simplify(condition, known)):
-        if not isinstance(part, Apply) or part.function not in ("less", "less_equal", "greater", "greater_equal", "equal"):
+        if not isinstance(part, Apply) or part.function not in (
+            "less",
+            "less_equal",
+            "greater",
+            "greater_equal",
+            "equal",
+        ):
             if constant(part) == 1:
                 continue
             return None
@@ -192,4 +208,3 @@ def _always(condition: Expr, axis: Axis, known: Known, outer: Known) -> tuple[Ex
         lo = solution.lo if lo is None else simplify(apply("maximum", lo, solution.lo), outer)
         hi = solution.hi if hi is None else simplify(apply("minimum", hi, solution.hi), outer)
     return None if lo is None or hi is None else (lo, hi)
-

@@ -46,8 +46,16 @@ def simplify_in(stmt: Stmt, known: Known) -> Stmt | None:
             taken = stmt.then if value else stmt.otherwise
             return None if taken is None else simplify_in(taken, known)
         then = simplify_in(stmt.then, known.with_(conditions=(condition,)))
-        otherwise = None if stmt.otherwise is None else simplify_in(stmt.otherwise, known.with_(conditions=(cast(Expr, ~condition),)))
-        return None if then is None and otherwise is None else replace(stmt, condition=condition, then=then or Block(()), otherwise=otherwise)
+        otherwise = (
+            None
+            if stmt.otherwise is None
+            else simplify_in(stmt.otherwise, known.with_(conditions=(cast(Expr, ~condition),)))
+        )
+        return (
+            None
+            if then is None and otherwise is None
+            else replace(stmt, condition=condition, then=then or Block(()), otherwise=otherwise)
+        )
     stmt = map_expressions(stmt, lambda e: simpler(e, known))
     if isinstance(stmt, For):
         extent = constant(stmt.extent)
@@ -64,7 +72,10 @@ def simplify_in(stmt: Stmt, known: Known) -> Stmt | None:
 
 def has_open_vectors(stmt: Stmt) -> bool:
     """Whether a loop to be unrolled or vectorised, whose extent only the call tells, stands inside: a remainder that runs from memory."""
-    return any(isinstance(s, For) and s.kind in ("vectorized", "unrolled") and constant(s.extent) is None for s in preorder(stmt))
+    return any(
+        isinstance(s, For) and s.kind in ("vectorized", "unrolled") and constant(s.extent) is None
+        for s in preorder(stmt)
+    )
 
 
 def unroll_pass(root: Stmt) -> Stmt:

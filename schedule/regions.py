@@ -105,9 +105,18 @@ def region(state: State, producer: StageState, frame: Frame, inside: frozenset[s
     result = []
     for bounds, full in zip(found, whole, strict=True):
         if bounds is None:
-            raise LoweringError(f"the stage {producer.name} is computed at a loop of {frame.stage.name}, inside of which nobody reads it")
+            raise LoweringError(
+                f"the stage {producer.name} is computed at a loop of {frame.stage.name}, inside of which nobody reads it"
+            )
         first, last = bounds
-        result.append(full if first is full[0] and last is full[1] else (first, whole_blocks(simplify(last - first + 1, known)) if frame.divides else simplify(last - first + 1, known)))
+        result.append(
+            full
+            if first is full[0] and last is full[1]
+            else (
+                first,
+                whole_blocks(simplify(last - first + 1, known)) if frame.divides else simplify(last - first + 1, known),
+            )
+        )
     return result
 
 
@@ -117,7 +126,13 @@ def _reads(stage: StageState) -> set[Any]:
     return set(reads(stage))
 
 
-def _add_reads(found: list[tuple[Expr, Expr] | None], producer: StageState, reader: StageState, spans: Mapping[str, Interval], known: Known) -> None:
+def _add_reads(
+    found: list[tuple[Expr, Expr] | None],
+    producer: StageState,
+    reader: StageState,
+    spans: Mapping[str, Interval],
+    known: Known,
+) -> None:
     places = {root.name: Axis(f"{reader.name}.{root.name}") for root in reader.roots}
     inner = known.with_(ranges={p: spans[name] for name, p in places.items() if name in spans})
     for part in reader.parts:
@@ -136,7 +151,9 @@ def _add_reads(found: list[tuple[Expr, Expr] | None], producer: StageState, read
                 moving = [p for p in places.values() if any(n is p for n in free_axes(index))]
                 first = last = None
                 if not reads_tensors(index):
-                    first, last = (lower(index, moving, inner), upper(index, moving, inner)) if moving else (index, index)
+                    first, last = (
+                        (lower(index, moving, inner), upper(index, moving, inner)) if moving else (index, index)
+                    )
                 if first is None or last is None:
                     first, last = Const(0), simplify(dim - 1)
                 elif read.guards:  # the guard, not the index, keeps it in bounds

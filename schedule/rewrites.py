@@ -327,7 +327,9 @@ def _narrow(position: Expr, axes: dict[str, Axis]) -> Expr:
     if plain.dtype == "int32":  # partial results of partial results
         return plain
     if plain.dtype == "int":
-        high = constant_bounds(plain, Known().with_(ranges={a: (0, a.extent) for a in axes.values() if a.extent is not None}))[1]
+        high = constant_bounds(
+            plain, Known().with_(ranges={a: (0, a.extent) for a in axes.values() if a.extent is not None})
+        )[1]
         if high is not None and high < 2**31 - 1:
             return cast(Expr, Cast("int32", plain))
     return position

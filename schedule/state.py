@@ -262,7 +262,14 @@ class State:
 
 def step_depth(stages: Sequence[StageState], depth: int) -> int:
     """Along how many leading axes stages are stepped through together (`depth`: of their group), or cut at the whole numbers of their equations."""
-    cut = (d + 1 for s in stages for p in s.parts if not isinstance(p, ScatterPart) for d, e in enumerate(p.lhs) if isinstance(e, Const))
+    cut = (
+        d + 1
+        for s in stages
+        for p in s.parts
+        if not isinstance(p, ScatterPart)
+        for d, e in enumerate(p.lhs)
+        if isinstance(e, Const)
+    )
     return max([depth if len(stages) > 1 else 0, *cut])
 
 
@@ -271,7 +278,11 @@ def cut_axes(stage: StageState) -> dict[str, int] | None:
     general = stage.general
     if isinstance(general, ScatterPart) or not all(isinstance(e, Axis) for e in general.lhs):
         return None
-    return {cast(Axis, e).name: d for d, e in enumerate(general.lhs) if any(isinstance(p.lhs[d], Const) for p in stage.parts)}
+    return {
+        cast(Axis, e).name: d
+        for d, e in enumerate(general.lhs)
+        if any(isinstance(p.lhs[d], Const) for p in stage.parts)
+    }
 
 
 def reads(stage: StageState) -> tuple[Tensor, ...]:
@@ -284,7 +295,13 @@ def _reads(parts: tuple[Part, ...]) -> tuple[Tensor, ...]:
     return Stage("", (), parts).reads
 
 
-def stage_state(name: str, tensors: tuple[Tensor, ...], parts: tuple[Part, ...], is_output: bool = False, location: Location | None = None) -> StageState:
+def stage_state(
+    name: str,
+    tensors: tuple[Tensor, ...],
+    parts: tuple[Part, ...],
+    is_output: bool = False,
+    location: Location | None = None,
+) -> StageState:
     """A stage with its default loops: data axes in order, then reduction axes."""
     plain = StageState(name, tensors, parts, (), is_output=is_output)
     return replace(plain, leaves=tuple(a.name for a in plain.roots))

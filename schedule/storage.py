@@ -31,10 +31,20 @@ class Storage:
         self.arguments: dict[Tensor, Buffer] = {}
         for tensor, role in [*((t, "input") for t in inputs), *((t, "output") for t in state.outputs)]:
             if tensor not in self.arguments:
-                buffer = Buffer(unique(tensor.name, self.used), tensor.shape, tensor.dtype, "global", role, tensor, tensor.strides if role == "input" else None)
+                buffer = Buffer(
+                    unique(tensor.name, self.used),
+                    tensor.shape,
+                    tensor.dtype,
+                    "global",
+                    role,
+                    tensor,
+                    tensor.strides if role == "input" else None,
+                )
                 self.arguments[tensor] = self.buffers[tensor] = buffer
 
-    def allocate(self, stage: StageState, tensor: Tensor, box: tuple[Interval, ...] | list[Interval], known: Known) -> Buffer:
+    def allocate(
+        self, stage: StageState, tensor: Tensor, box: tuple[Interval, ...] | list[Interval], known: Known
+    ) -> Buffer:
         """A buffer for the part of `tensor` that `box` names; constant extents where they can be bounded."""
         sizes = [self.size(extent, known) for _, extent in box]
         strides = None
@@ -46,7 +56,17 @@ class Storage:
         if stage.align is not None:
             name, factor, offset = stage.align
             align = ([a.name for a in stage.axes].index(name), factor, offset)
-        buffer = Buffer(unique(tensor.name, self.used), tuple(sizes), tensor.dtype, stage.scope, "temporary", tensor, strides, align, stage.double_buffer)
+        buffer = Buffer(
+            unique(tensor.name, self.used),
+            tuple(sizes),
+            tensor.dtype,
+            stage.scope,
+            "temporary",
+            tensor,
+            strides,
+            align,
+            stage.double_buffer,
+        )
         self.buffers[tensor] = buffer
         self.origin[tensor] = tuple(lo for lo, _ in box)
         self.temporaries.append(buffer)
@@ -68,7 +88,10 @@ class Storage:
         buffer = self.buffers[tensor]
         origin = self.origin.get(tensor)
         if origin is not None:
-            indices = tuple(i - lo if not (isinstance(lo, Const) and lo.value == 0) else i for i, lo in zip(indices, origin, strict=True))
+            indices = tuple(
+                i - lo if not (isinstance(lo, Const) and lo.value == 0) else i
+                for i, lo in zip(indices, origin, strict=True)
+            )
         if tensor in self.storage:
             stage, extents = self.storage[tensor]
             found = {a.name: i for a, i in zip(stage.axes, indices, strict=True)}

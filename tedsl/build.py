@@ -46,14 +46,22 @@ def build(what: Any, args: Sequence[Tensor] | None = None, target: str = "c", na
         return build_module(c_module(s, args, name, check_indices, isa))
 
 
-def emit(what: Any, args: Sequence[Tensor] | None = None, target: str = "c", name: str | None = None, **sizes: int) -> str:
+def emit(
+    what: Any, args: Sequence[Tensor] | None = None, target: str = "c", name: str | None = None, **sizes: int
+) -> str:
     """The C source of a kernel, without compiling it. Arguments as for `te.build`."""
     _check_target(target)
     s = scheduled(what, None, sizes)
     return c_module(s, args, name).source
 
 
-def c_module(s: Schedule, args: Sequence[Tensor] | None, name: str | None = None, check_indices: bool = True, isa: str | None = None) -> CModule:
+def c_module(
+    s: Schedule,
+    args: Sequence[Tensor] | None,
+    name: str | None = None,
+    check_indices: bool = True,
+    isa: str | None = None,
+) -> CModule:
     """The C module of a schedule."""
     if name is not None and not isinstance(name, str):
         raise BuildError(f"name={name!r}: the name of a kernel is a string", here())
@@ -90,4 +98,7 @@ def scheduled(what: Any, tuned: Any, sizes: dict[str, int]) -> Schedule:
 
 def _check_target(target: str) -> None:
     if target not in TARGETS:
-        raise BuildError(f"the target {target!r} is not part of this version of tedsl; there is {' and '.join(map(repr, TARGETS))}", here())
+        raise BuildError(
+            f"the target {target!r} is not part of this version of tedsl; there is {' and '.join(map(repr, TARGETS))}",
+            here(),
+        )

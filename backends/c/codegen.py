@@ -43,7 +43,10 @@ def generate(nest: Nest, name: str, isa: str | None = None) -> CModule:
     """The C module of a lowered program. `isa` limits the vector width and instructions (None: this machine's)."""
     bound = next((s for s in preorder(nest.stmt) if isinstance(s, For) and "." in s.kind), None)
     if bound is not None:
-        raise ScheduleError(f"the loop {bound.axis!r} is bound to {bound.kind}, an axis of a GPU: build the schedule with target=\"cuda\", or take the bind back", here())
+        raise ScheduleError(
+            f'the loop {bound.axis!r} is bound to {bound.kind}, an axis of a GPU: build the schedule with target="cuda", or take the bind back',
+            here(),
+        )
     return _Generator(nest, name, isa).module()
 
 
@@ -105,10 +108,16 @@ class _Generator:
         parameters += [f"int64_t {self.names.of(v, v.name)}" for v in self.sizes]
         parameters += ["int64_t *fault", "int32_t threads"]
         failed = "te_failed" in "\n".join(body)
-        unused = ["(void)fault;"] if not any("fault[" in line or "fault)" in line or "(fault" in line for line in body) else []
+        unused = (
+            ["(void)fault;"]
+            if not any("fault[" in line or "fault)" in line or "(fault" in line for line in body)
+            else []
+        )
         unused += ["(void)threads;"] if not self.openmp else []
         used = set(walk(*[e for s in preorder(nest.stmt) for e in expressions(s)]))
-        buffers = {n.tensor for n in used if isinstance(n, Access)} | {s.buffer for s in preorder(nest.stmt) if isinstance(s, Store)}
+        buffers = {n.tensor for n in used if isinstance(n, Access)} | {
+            s.buffer for s in preorder(nest.stmt) if isinstance(s, Store)
+        }
         text = "\n".join(body)
         for key in (*nest.inputs, *nest.outputs, *self.sizes):
             own = self.names.given[key]
@@ -118,8 +127,12 @@ class _Generator:
         headers = dict.fromkeys(s.header for s in preorder(nest.stmt) if isinstance(s, Call) and s.header)
         types = [vector_math.typedef(d, n) for d, n in sorted(self.typedefs)]
         indent = ",\n" + " " * (len(self.entry) + 9)
-        casts = [f"buffers[{n}]" for n in range(len(nest.inputs) + len(nest.outputs))] + [f"sizes[{n}]" for n in range(len(self.sizes))]
-        call_unused = ([] if nest.inputs or nest.outputs else ["(void)buffers;"]) + ([] if self.sizes else ["(void)sizes;"])
+        casts = [f"buffers[{n}]" for n in range(len(nest.inputs) + len(nest.outputs))] + [
+            f"sizes[{n}]" for n in range(len(self.sizes))
+        ]
+        call_unused = ([] if nest.inputs or nest.outputs else ["(void)buffers;"]) + (
+            [] if self.sizes else ["(void)sizes;"]
+        )
         return "\n".join([
             *head, "#include <math.h>", "#include <stdint.h>", "#include <stdlib.h>", "#include <string.h>", "",
             *([math] if math else []), *types, *self.scalars.helpers.values(), *self.vector_helpers.values(), *headers, "",
@@ -263,7 +276,9 @@ class _Generator:
         elif not stmt.pragmas and self.independent(stmt):
             self.put("#pragma GCC ivdep")
         lo = self.scalar(stmt.lo)
-        end = self.scalar(simplify(stmt.lo + stmt.extent * stmt.step if stmt.step != 1 else stmt.lo + stmt.extent, self.known))
+        end = self.scalar(
+            simplify(stmt.lo + stmt.extent * stmt.step if stmt.step != 1 else stmt.lo + stmt.extent, self.known)
+        )
         step = f"{name}++" if stmt.step == 1 else f"{name} += {stmt.step}"
         known = self.known
         self.open(f"for (int64_t {name} = {lo}; {name} < {end}; {step})")
@@ -285,7 +300,9 @@ class _Generator:
     def independent(self, stmt: For) -> bool:
         """Whether an innermost loop that writes memory without `restrict` may be told to have no dependences: its writes are its own elements."""
         inner = list(preorder(stmt.body))
-        return all(isinstance(s, (Store, Block)) for s in inner) and any(isinstance(s, Store) and s.buffer in self.nest.aliasable for s in inner)
+        return all(isinstance(s, (Store, Block)) for s in inner) and any(
+            isinstance(s, Store) and s.buffer in self.nest.aliasable for s in inner
+        )
 
     # Temporaries -------------------------------------------------------------------------------------------------------------------------
 
@@ -322,7 +339,11 @@ class _Generator:
             if isinstance(count, int) and count * dtypes.itemsize(buffer.dtype) <= STACK_BYTES:
                 self.put(f"{ctype} {name}[{max(count, 1)}] __attribute__((aligned(64)));")
             else:
-                bytes_ = self.scalar(simplify(count * dtypes.itemsize(buffer.dtype))) if isinstance(count, Expr) else str(count * dtypes.itemsize(buffer.dtype))
+                bytes_ = (
+                    self.scalar(simplify(count * dtypes.itemsize(buffer.dtype)))
+                    if isinstance(count, Expr)
+                    else str(count * dtypes.itemsize(buffer.dtype))
+                )
                 self.put(f"{ctype} *{RESTRICT} {name} = aligned_alloc(64, ((size_t)({bytes_}) + 64) & ~(size_t)63);")
                 self.give_up(name)
                 self.heap[-1].append(name)
@@ -368,11 +389,18 @@ def size_of(value: Any, index: dict[str, int]) -> Size:
         return ("size", index[value.name])
     from tedsl.lang.expr import Apply
 
-    symbols = {"add": "+", "subtract": "-", "multiply": "*", "floor_divide": "//", "remainder": "%", "minimum": "min", "maximum": "max"}
+    symbols = {
+        "add": "+",
+        "subtract": "-",
+        "multiply": "*",
+        "floor_divide": "//",
+        "remainder": "%",
+        "minimum": "min",
+        "maximum": "max",
+    }
     if isinstance(value, Apply) and value.function in symbols:
         a, b = (size_of(x, index) for x in value.operands)
         return (symbols[value.function], a, b)
     if isinstance(value, Apply) and value.function == "negative":
         return ("-", 0, size_of(value.operands[0], index))
     raise LoweringError(f"the extent `{value!r}` is no expression in sizes")
-

@@ -68,17 +68,23 @@ def promoted(stmt: Allocate, generator: _Generator) -> Locals | None:
         return None
     wide: dict[int, tuple[int, int]] = {}
     kept = []
-    for place in sorted(places, key=lambda p: (-p[1], p[0])):  # wider ones first: the others are parts of them, or stand apart
+    for place in sorted(
+        places, key=lambda p: (-p[1], p[0])
+    ):  # wider ones first: the others are parts of them, or stand apart
         start, lanes = place
         holder = wide.get(start)
-        if any(wide.get(e) != holder for e in range(start, start + lanes)) or (holder is not None and (start - holder[0]) % lanes):
+        if any(wide.get(e) != holder for e in range(start, start + lanes)) or (
+            holder is not None and (start - holder[0]) % lanes
+        ):
             return None
         if holder is None:
             kept.append(place)
             wide.update(dict.fromkeys(range(start, start + lanes), place))
     base = generator.names.of(buffer, buffer.name)
     names = {place: generator.names.of((buffer, place), f"{base}_{place[0]}") for place in sorted(kept)}
-    types = {lanes: CTYPES[buffer.dtype] if lanes == 1 else generator.vectors.type(buffer.dtype, lanes) for _, lanes in kept}
+    types = {
+        lanes: CTYPES[buffer.dtype] if lanes == 1 else generator.vectors.type(buffer.dtype, lanes) for _, lanes in kept
+    }
     return Locals(buffer, CTYPES[buffer.dtype], names, types, wide)
 
 
@@ -95,4 +101,3 @@ def _collect(stmt: Stmt, buffer: Buffer, lane: For | None, generator: _Generator
             return False
         places.update(found_places)
     return all(_collect(s, buffer, lane, generator, places) for s in stmt.body_parts)
-

@@ -15,14 +15,39 @@ from tedsl.lang.integers import Affine, Known, prove
 from . import vector_math
 
 # bfloat16 is the upper half of a float32: kept as an integer, computed with in float32
-CTYPES = {"bool": "_Bool", "bfloat16": "uint16_t", "float16": "_Float16", "float32": "float", "float64": "double"} | {d: f"{d}_t" for d in dtypes.INTEGERS}
+CTYPES = {"bool": "_Bool", "bfloat16": "uint16_t", "float16": "_Float16", "float32": "float", "float64": "double"} | {
+    d: f"{d}_t" for d in dtypes.INTEGERS
+}
 _SHORT = {"bool": "b8", "bfloat16": "bf16", "float16": "f16", "float32": "f32", "float64": "f64"}
 _INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^", "less": "<",
           "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!="}  # fmt: skip
-_PRECEDENCE = {"*": 10, "/": 10, "%": 10, "+": 9, "-": 9, "<": 7, "<=": 7, ">": 7, ">=": 7, "==": 6, "!=": 6, "&": 5, "^": 4, "|": 3, "?": 1}
+_PRECEDENCE = {
+    "*": 10,
+    "/": 10,
+    "%": 10,
+    "+": 9,
+    "-": 9,
+    "<": 7,
+    "<=": 7,
+    ">": 7,
+    ">=": 7,
+    "==": 6,
+    "!=": 6,
+    "&": 5,
+    "^": 4,
+    "|": 3,
+    "?": 1,
+}
 ATOM, UNARY = 20, 12
 # names in vector_math that differ from the language's
-VECTOR_NAMES = {"absolute": "abs", "power": "pow", "rint": "round", "arcsin": "asin", "arccos": "acos", "arctan": "atan"}
+VECTOR_NAMES = {
+    "absolute": "abs",
+    "power": "pow",
+    "rint": "round",
+    "arcsin": "asin",
+    "arccos": "acos",
+    "arctan": "atan",
+}
 _LIBM = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "arctan2": "atan2",
          "absolute": "fabs", "power": "pow"}  # fmt: skip
 
@@ -163,7 +188,14 @@ class Scalars:
         f = e.function
         if f in ("add", "subtract") and isinstance(e.operands[1], Const) and e.operands[1].value < 0:
             return f"{self.wrap(e.operands[0], 9)} {'-' if f == 'add' else '+'} {-e.operands[1].value}", 9
-        if f in ("add", "subtract", "multiply") or f in ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"):
+        if f in ("add", "subtract", "multiply") or f in (
+            "less",
+            "less_equal",
+            "greater",
+            "greater_equal",
+            "equal",
+            "not_equal",
+        ):
             return self.infix(f, e.operands)
         if f in ("floor_divide", "remainder"):
             a, b = e.operands
@@ -226,7 +258,11 @@ class Scalars:
         if f == "power":
             return self.power(e)
         if f in ("minimum", "maximum", "machine_minimum", "machine_maximum"):
-            return self.call({"minimum": "min", "maximum": "max", "machine_minimum": "fmin", "machine_maximum": "fmax"}[f], dtype, e.operands)
+            return self.call(
+                {"minimum": "min", "maximum": "max", "machine_minimum": "fmin", "machine_maximum": "fmax"}[f],
+                dtype,
+                e.operands,
+            )
         if f in ("floor_divide", "remainder", "sign"):
             return self.call({"floor_divide": "floordiv", "remainder": "mod", "sign": "sign"}[f], dtype, e.operands)
         if f in ("isnan", "isinf", "isfinite"):
@@ -234,7 +270,9 @@ class Scalars:
         if FUNCTIONS[f].c is not None:
             return self.users(e)
         args = ", ".join(self.text(x) for x in e.operands)
-        if f not in ("absolute", "floor", "ceil", "trunc", "rint", "sqrt", "copysign") and vector_math.supported(VECTOR_NAMES.get(f, f), dtype):
+        if f not in ("absolute", "floor", "ceil", "trunc", "rint", "sqrt", "copysign") and vector_math.supported(
+            VECTOR_NAMES.get(f, f), dtype
+        ):
             name = VECTOR_NAMES.get(f, f)
             self.functions.add((name, dtype, 1))
             return f"{vector_math.symbol(name, dtype, 1)}({args})", ATOM
@@ -291,14 +329,23 @@ def helper_source(helper: str, dtype: str) -> str:
     template = _HELPERS.get((helper, kind)) or _HELPERS[helper, "any"]
     bits = dtypes.BITS[dtype]
     work = "uint64_t" if bits == 64 else "uint32_t"
-    values = {"T": CTYPES[dtype], "N": f"te_{helper}_{short(dtype)}", "F": "f" if dtype == "float32" else "", "U": work, "B": str(bits)}
+    values = {
+        "T": CTYPES[dtype],
+        "N": f"te_{helper}_{short(dtype)}",
+        "F": "f" if dtype == "float32" else "",
+        "U": work,
+        "B": str(bits),
+    }
     for key, value in values.items():
         template = template.replace(f"@{key}", value)
     return template
 
 
 _HELPERS: dict[tuple[str, str], str] = {
-    ("from", "float"): "static inline float @N(uint16_t x) { uint32_t bits = (uint32_t)x << 16; float y; memcpy(&y, &bits, 4); return y; }",
+    (
+        "from",
+        "float",
+    ): "static inline float @N(uint16_t x) { uint32_t bits = (uint32_t)x << 16; float y; memcpy(&y, &bits, 4); return y; }",
     ("to", "float"): """static inline uint16_t @N(float x)
 {   /* rounds to the nearest, ties to even */
     uint32_t bits;

@@ -28,7 +28,13 @@ def turned(stmt: For, g: _Generator) -> bool:
     inner = stmt.body
     if not (isinstance(inner, For) and inner.kind == "vectorized" and isinstance(inner.body, Store)):
         return False
-    if stmt.kind != "serial" or stmt.step != 1 or stmt.pragmas or g.vectors.axis is not None or not g.vectors.regular(inner):
+    if (
+        stmt.kind != "serial"
+        or stmt.step != 1
+        or stmt.pragmas
+        or g.vectors.axis is not None
+        or not g.vectors.regular(inner)
+    ):
         return False
     accesses = _across(stmt, inner, g)
     start, lanes = g.vectors.chunks(inner)[0]
@@ -44,7 +50,12 @@ def turned(stmt: For, g: _Generator) -> bool:
         return False
     left = simplify(stmt.extent % lanes, g.known)
     if constant(left) != 0:
-        rest = replace(stmt, lo=simplify(stmt.lo + stmt.extent - left, g.known), extent=left, body=replace(inner, extent=Const(whole)))
+        rest = replace(
+            stmt,
+            lo=simplify(stmt.lo + stmt.extent - left, g.known),
+            extent=left,
+            body=replace(inner, extent=Const(whole)),
+        )
         g.plain_loop(rest)
     if whole < width:
         g.loop(replace(stmt, body=replace(inner, lo=Const(start + whole), extent=Const(width - whole))))
@@ -91,7 +102,10 @@ def _squares(stmt: For, inner: For, accesses: list[Access], start: int, whole: i
             square = g.names.of((access, first, "square"), "rows")
             form = g.offset(buffer, access.indices)
             stride, form = form.terms[x], form.without(x)
-            rows = [f"*(const {kind}_u *)&{g.at(buffer, form.plus(Affine({}, first + lane), stride))}" for lane in range(lanes)]
+            rows = [
+                f"*(const {kind}_u *)&{g.at(buffer, form.plus(Affine({}, first + lane), stride))}"
+                for lane in range(lanes)
+            ]
             g.put(f"{kind} {square}[{lanes}] = {{")
             for row in rows:
                 g.put(f"    {row},")
@@ -100,8 +114,12 @@ def _squares(stmt: For, inner: For, accesses: list[Access], start: int, whole: i
             squares.append((access, square))
         for lane in range(lanes):
             step: dict[Expr, Expr] = {y: simplify(y + lane)}
-            moved = Store(store.buffer, tuple(substitute(i, step) for i in store.indices), substitute(store.value, step))
-            vectors.replaced = {cast(Access, substitute(access, step)): f"{square}[{lane}]" for access, square in squares}
+            moved = Store(
+                store.buffer, tuple(substitute(i, step) for i in store.indices), substitute(store.value, step)
+            )
+            vectors.replaced = {
+                cast(Access, substitute(access, step)): f"{square}[{lane}]" for access, square in squares
+            }
             fits = vectors.single(moved, x, first, lanes, outer)
             vectors.replaced = {}
             if not fits:
@@ -124,7 +142,9 @@ def _helper(dtype: str, lanes: int, g: _Generator) -> str:
 #else
 #define TE_SHUFFLE(type, a, b, ...) __builtin_shuffle(a, b, (type){__VA_ARGS__})
 #endif"""
-    g.vector_helpers[name] = "\n".join([f"static inline void {name}({kind} *r)", "{", *_turning(lanes, 16 // dtypes.itemsize(dtype), kind, index), "}"])
+    g.vector_helpers[name] = "\n".join(
+        [f"static inline void {name}({kind} *r)", "{", *_turning(lanes, 16 // dtypes.itemsize(dtype), kind, index), "}"]
+    )
     return name
 
 
@@ -150,7 +170,9 @@ def _turning(lanes: int, each: int, kind: str, index: str) -> list[str]:
     def blocks(a: str, b: str, chosen: list[int]) -> str:
         """Blocks of 16 bytes, the first half of them from a, the others from b."""
         half = len(chosen) // 2
-        places = [block * each + e + (lanes if at >= half else 0) for at, block in enumerate(chosen) for e in range(each)]
+        places = [
+            block * each + e + (lanes if at >= half else 0) for at, block in enumerate(chosen) for e in range(each)
+        ]
         return shuffle(a, b, places)
 
     rows = [f"r[{n}]" for n in range(lanes)]

@@ -70,7 +70,11 @@ class Vectors:
         """Lanes of the machine's vectors, for the widest type that a loop stores or computes in."""
         stores = [s for s in preorder(loop.body) if isinstance(s, Store)]
         kinds = {s.buffer.dtype for s in stores}
-        if not any(b in self.g.locals for s in stores for b in (s.buffer, *(n.tensor for n in walk(s.value) if isinstance(n, Access)))):
+        if not any(
+            b in self.g.locals
+            for s in stores
+            for b in (s.buffer, *(n.tensor for n in walk(s.value) if isinstance(n, Access)))
+        ):
             # registers are cut by their own type in every loop that has them
             kinds |= {n.dtype for s in stores for n in computed(s.value, loop.axis)}
         return max(self.g.vector_bytes // max((dtypes.itemsize(k) for k in kinds), default=4), 1)
@@ -140,7 +144,9 @@ class Vectors:
         small = sum(1 for _ in preorder(loop.body)) <= NARROW_LIMIT
         while lanes > 1 and (lanes == first_width or (small and lanes >= widest // 4)):
             often = lanes == first_width and (most is None or most >= 2 * lanes)
-            g.open(f"for (; {name} + {lanes} <= {end}; {name} += {lanes})" if often else f"if ({name} + {lanes} <= {end})")
+            g.open(
+                f"for (; {name} + {lanes} <= {end}; {name} += {lanes})" if often else f"if ({name} + {lanes} <= {end})"
+            )
             self.body(loop, first, lanes)
             if not often:
                 g.put(f"{name} += {lanes};")
@@ -206,7 +212,12 @@ class Vectors:
                 self.statement(s)
         elif isinstance(stmt, Store):
             self.store(stmt)
-        elif isinstance(stmt, For) and stmt.kind in ("serial", "unrolled") and not self.varies(stmt.lo) and not self.varies(stmt.extent):
+        elif (
+            isinstance(stmt, For)
+            and stmt.kind in ("serial", "unrolled")
+            and not self.varies(stmt.lo)
+            and not self.varies(stmt.extent)
+        ):
             self.serial(stmt)
         elif isinstance(stmt, Allocate) and not stmt.buffer.shape:
             if stmt.buffer in self.g.declared[-1]:
@@ -299,7 +310,15 @@ class Vectors:
         found = []
         for lane in range(self.lanes):
             here: dict[Expr, Expr] = {axis: self.base + lane}
-            found.append(g.element(buffer, [simplify(substitute(i, here), g.known) if i.dtype == "int" else substitute(i, here) for i in indices]))
+            found.append(
+                g.element(
+                    buffer,
+                    [
+                        simplify(substitute(i, here), g.known) if i.dtype == "int" else substitute(i, here)
+                        for i in indices
+                    ],
+                )
+            )
         return found
 
     def at(self, buffer: Buffer, offset: Affine) -> str:
@@ -308,7 +327,11 @@ class Vectors:
     def in_memory(self, buffer: Buffer, offset: Affine) -> str:
         """The type of a vector in memory: aligned where that is proved (temporaries begin at multiples of 64 bytes), else not."""
         kind = self.of(buffer.dtype)
-        aligned = buffer.role == "temporary" and offset.constant % self.lanes == 0 and all(c % self.lanes == 0 for c in offset.terms.values())
+        aligned = (
+            buffer.role == "temporary"
+            and offset.constant % self.lanes == 0
+            and all(c % self.lanes == 0 for c in offset.terms.values())
+        )
         return f"{kind}_{'a' if aligned and self.lanes * dtypes.itemsize(buffer.dtype) <= 64 else 'u'}"
 
     def variable(self, buffer: Buffer, stride: int, offset: Affine) -> str:
@@ -360,7 +383,9 @@ class Vectors:
 
     def splat(self, text: str, dtype: str) -> str:
         zero = f"({self.of(dtype)}){{0}}"
-        return f"(({text}) - {zero})" if dtypes.is_float(dtype) else f"(({CTYPES[dtypes.strong(dtype)]})({text}) + {zero})"
+        return (
+            f"(({text}) - {zero})" if dtypes.is_float(dtype) else f"(({CTYPES[dtypes.strong(dtype)]})({text}) + {zero})"
+        )
 
     def value(self, e: Expr) -> str:
         """`e` in C: a vector where it varies, a scalar where not."""
@@ -418,7 +443,10 @@ class Vectors:
             return f"{self.shuffle(buffer.dtype, tuple(w for w in wanted))}({texts[0]}, {texts[0]})"
         text = texts[0]
         for n in range(1, step):  # lanes that are settled already stay where they are
-            picks = tuple(lanes + wanted[m] - starts[n] if holder[m] == n else (wanted[m] if n == 1 and holder[m] == 0 else m) for m in range(lanes))
+            picks = tuple(
+                lanes + wanted[m] - starts[n] if holder[m] == n else (wanted[m] if n == 1 and holder[m] == 0 else m)
+                for m in range(lanes)
+            )
             text = f"{self.shuffle(buffer.dtype, picks)}({text}, {texts[n]})"
         return text
 
@@ -502,8 +530,17 @@ static inline {w} {name}({x} x)
             return f"~{self.operand(e.operands[0])}"
         if f == "sign" and dtypes.is_integer(dtype):  # a comparison that holds is -1
             x = self.value(e.operands[0])
-            return f"({self.of(dtype)})(({x} < 0) - ({x} > 0))" if dtype in dtypes.SIGNED else f"({self.of(dtype)})-({x} != 0)"
-        if f == "power" and isinstance(e.operands[1], Const) and dtypes.is_float(dtype) and e.operands[1].value in (1, 2, 3, 0.5, -1):
+            return (
+                f"({self.of(dtype)})(({x} < 0) - ({x} > 0))"
+                if dtype in dtypes.SIGNED
+                else f"({self.of(dtype)})-({x} != 0)"
+            )
+        if (
+            f == "power"
+            and isinstance(e.operands[1], Const)
+            and dtypes.is_float(dtype)
+            and e.operands[1].value in (1, 2, 3, 0.5, -1)
+        ):
             return self.power(e)
         name = VECTOR_NAMES.get(f, f)
         if vector_math.supported(name, dtype) and self.lanes > 1:
@@ -525,7 +562,9 @@ static inline {w} {name}({x} x)
             return f"(1 / {x})"
         name = f"te_{'square' if v == 2 else 'cube'}_{short(e.dtype)}x{self.lanes}"
         t = self.of(e.dtype)
-        self.g.vector_helpers[name] = f"static inline {t} {name}({t} x) {{ return {'x * x' if v == 2 else 'x * x * x'}; }}"
+        self.g.vector_helpers[name] = (
+            f"static inline {t} {name}({t} x) {{ return {'x * x' if v == 2 else 'x * x * x'}; }}"
+        )
         return f"{name}({x})"
 
     def operand(self, e: Expr) -> str:
@@ -551,7 +590,9 @@ static inline {w} {name}({x} x)
         size = dtypes.itemsize(dtype)
         t, i = self.of(dtype), self.of(f"int{8 * size}")
         name = f"te_pick_{short(dtype)}x{self.lanes}"
-        self.g.vector_helpers[name] = f"static inline {t} {name}({i} mask, {t} a, {t} b) {{ return ({t})(((({i})a ^ ({i})b) & mask) ^ ({i})b); }}"
+        self.g.vector_helpers[name] = (
+            f"static inline {t} {name}({i} mask, {t} a, {t} b) {{ return ({t})(((({i})a ^ ({i})b) & mask) ^ ({i})b); }}"
+        )
         return f"{name}({self.mask(c, size)}, {self.whole(a)}, {self.whole(b)})"
 
     def in_bounds(self, access: Access) -> bool:
@@ -560,7 +601,11 @@ static inline {w} {name}({x} x)
         known: Known = self.g.known
         for index, dim in zip(access.indices, buffer.shape, strict=True):
             low, high = constant_bounds(index, known)
-            if low is None or low < 0 or (not (isinstance(dim, int) and high is not None and high < dim) and not prove(index < dim, known)):
+            if (
+                low is None
+                or low < 0
+                or (not (isinstance(dim, int) and high is not None and high < dim) and not prove(index < dim, known))
+            ):
                 return False
         return True
 
@@ -574,7 +619,11 @@ static inline {w} {name}({x} x)
         plain = f"{i} m = a {relation} b; return ({t})((({i})a & m) | (({i})b & ~m));"
         special = {16: ("__SSE2__", f"__builtin_ia32_{op}p{letter}(a, b)"), 32: ("__AVX__", f"__builtin_ia32_{op}p{letter}256(a, b)"),
                    64: ("__AVX512F__", f"__builtin_ia32_{op}p{letter}512_mask(a, b, a, -1, 4)")}.get(size)  # fmt: skip
-        body = plain if special is None else f"\n#if defined({special[0]}) && !defined(__clang__)\n    return {special[1]};\n#else\n    {plain}\n#endif\n"
+        body = (
+            plain
+            if special is None
+            else f"\n#if defined({special[0]}) && !defined(__clang__)\n    return {special[1]};\n#else\n    {plain}\n#endif\n"
+        )
         self.g.vector_helpers[name] = f"static inline {t} {name}({t} a, {t} b) {{ {body} }}"
         return f"{name}({', '.join(self.whole(x) for x in e.operands)})"
 
@@ -598,7 +647,11 @@ static inline {w} {name}({x} x)
     def width(self, e: Expr) -> int:
         """The width in which a condition comes by itself: that of what it compares."""
         for node in walk(e):
-            if isinstance(node, Apply) and (node.function in _COMPARE or FUNCTIONS[node.function].kind == "test") and self.varies(node):
+            if (
+                isinstance(node, Apply)
+                and (node.function in _COMPARE or FUNCTIONS[node.function].kind == "test")
+                and self.varies(node)
+            ):
                 if None not in map(self.narrow, node.operands):
                     return 4
                 kind = dtypes.strong(dtypes.promote(*(x.dtype for x in node.operands)))
@@ -613,7 +666,12 @@ static inline {w} {name}({x} x)
         if isinstance(e, Apply):
             if e.function in _COMPARE:
                 return self.compare(e, width)
-            same = {"maximum": "bitwise_or", "add": "bitwise_or", "minimum": "bitwise_and", "multiply": "bitwise_and"}.get(e.function, e.function)
+            same = {
+                "maximum": "bitwise_or",
+                "add": "bitwise_or",
+                "minimum": "bitwise_and",
+                "multiply": "bitwise_and",
+            }.get(e.function, e.function)
             if same in _BITS:
                 return f"({self.mask(e.operands[0], width)} {_BITS[same]} {self.mask(e.operands[1], width)})"
             if e.function == "invert":
@@ -631,7 +689,9 @@ static inline {w} {name}({x} x)
         if isinstance(e, Access):
             return self.resized(f"({self.read(e)} != 0)", 1, width)
         if isinstance(e, Cast) and e.operand.dtype != "bool":
-            return self.resized(f"({self.value(e.operand)} != 0)", dtypes.itemsize(dtypes.strong(e.operand.dtype)), width)
+            return self.resized(
+                f"({self.value(e.operand)} != 0)", dtypes.itemsize(dtypes.strong(e.operand.dtype)), width
+            )
         raise _Unfit
 
     def compare(self, e: Apply, width: int) -> str:
@@ -682,7 +742,9 @@ def computed(value: Expr, axis: Axis) -> Iterator[Expr]:
     while stack:
         e = stack.pop()
         if mentions(e, axis):
-            widened = isinstance(e, Cast) and e.dtype == "int64" and e.operand.dtype == "int32"  # to be compared: that is done in 32 bits
+            widened = (
+                isinstance(e, Cast) and e.dtype == "int64" and e.operand.dtype == "int32"
+            )  # to be compared: that is done in 32 bits
             if e.dtype not in dtypes.WEAK and not widened:
                 yield e
             if not isinstance(e, Access):

@@ -59,7 +59,9 @@ def _know_bfloat16() -> None:
     try:
         import_module("ml_dtypes")
     except ImportError:
-        raise ValueError("bfloat16 needs the package ml_dtypes, which brings it to NumPy: pip install ml_dtypes") from None
+        raise ValueError(
+            "bfloat16 needs the package ml_dtypes, which brings it to NumPy: pip install ml_dtypes"
+        ) from None
 
 
 def strong(dtype: str) -> str:
@@ -82,7 +84,11 @@ def _promote(a: str, b: str) -> str:
         other = b if a == "bfloat16" else a
         if other in ("bool", "int8", "uint8"):
             return "bfloat16"
-        return "float32" if other == "float16" else np.promote_types("float32" if other == "int16" or other == "uint16" else "float16", other).name
+        return (
+            "float32"
+            if other == "float16"
+            else np.promote_types("float32" if other == "int16" or other == "uint16" else "float16", other).name
+        )
     return np.promote_types(a, b).name
 
 

@@ -352,7 +352,12 @@ def walk(*roots: Expr) -> Iterator[Expr]:
                 yield node
 
 
-def rewrite(root: Expr, rule: Callable[[Expr], Expr | None], memo: dict[Expr, Expr] | None = None, whole: type[Expr] | tuple[()] = ()) -> Expr:
+def rewrite(
+    root: Expr,
+    rule: Callable[[Expr], Expr | None],
+    memo: dict[Expr, Expr] | None = None,
+    whole: type[Expr] | tuple[()] = (),
+) -> Expr:
     """`root` with `rule` applied to every node, operands first. A rule returns the replacement, or None to keep the node. Untouched subtrees
     are shared; each distinct node is visited once (also over several calls with the same `memo`). What is `whole` is not looked into.
     """

@@ -87,13 +87,19 @@ def operand_dtypes(name: str, operands: tuple[Expr, ...]) -> tuple[tuple[str, ..
     elif kind == "divide":
         common = "float" if common == "int" else common if dtypes.is_float(common) else "float64"
     elif kind == "bits" and dtypes.is_float(common):
-        raise DefinitionError(f"{name} works on integers and bool, not on {' and '.join(given)}: `{_show(name, operands)}`", here())
+        raise DefinitionError(
+            f"{name} works on integers and bool, not on {' and '.join(given)}: `{_show(name, operands)}`", here()
+        )
     elif kind in ("additive", "signed") and common == "bool":
         if name == "floor_divide" or name == "remainder" or name == "power":
             common = "int8"
         else:
-            fix = "~x (not)" if name == "negative" else "p ^ q (differ)" if name == "subtract" else "te.cast(x, 'int32')"
-            raise DefinitionError(f"NumPy has no {name} of bool, and neither has tedsl: write {fix}. In `{_show(name, operands)}`", here())
+            fix = (
+                "~x (not)" if name == "negative" else "p ^ q (differ)" if name == "subtract" else "te.cast(x, 'int32')"
+            )
+            raise DefinitionError(
+                f"NumPy has no {name} of bool, and neither has tedsl: write {fix}. In `{_show(name, operands)}`", here()
+            )
     elif name in ("left_shift", "right_shift") and common == "bool":
         common = "int8"
     return (common,) * function.arity, common
@@ -108,7 +114,8 @@ def _common(name: str, operands: tuple[Expr, ...]) -> str:
                 if FUNCTIONS[name].kind == "compare":
                     return "int64" if -(2**63) <= e.value < 2**63 else "float64"
                 raise DefinitionError(
-                    f"the number {e.value} does not fit {common} in `{_show(name, operands)}`; convert the tensor first: te.cast(x, 'int64')", here()
+                    f"the number {e.value} does not fit {common} in `{_show(name, operands)}`; convert the tensor first: te.cast(x, 'int64')",
+                    here(),
                 )
     return common
 
@@ -135,11 +142,15 @@ def apply(name: str, *values: Any) -> Any:
     """
     function = FUNCTIONS[name]
     if len(values) != function.arity:
-        raise DefinitionError(f"{name} takes {function.arity} operand{'s' * (function.arity > 1)}, got {len(values)}", here())
+        raise DefinitionError(
+            f"{name} takes {function.arity} operand{'s' * (function.arity > 1)}, got {len(values)}", here()
+        )
     if not all([isinstance(v, (Expr, int, float)) for v in values]):
         from .tensor import Tensor
 
-        if any(isinstance(v, Tensor) for v in values) and not any(isinstance(v, Expr) and not isinstance(v, (Const, Var)) for v in values):
+        if any(isinstance(v, Tensor) for v in values) and not any(
+            isinstance(v, Expr) and not isinstance(v, (Const, Var)) for v in values
+        ):
             from .arrays import elementwise
 
             return elementwise(name, values)
@@ -151,9 +162,15 @@ def apply(name: str, *values: Any) -> Any:
     if name == "power" and isinstance(operands[0].dtype, str) and not dtypes.is_float(operands[0].dtype):
         exponent = operands[1]
         if isinstance(exponent, Const) and not dtypes.is_float(exponent.dtype) and exponent.value < 0:
-            raise DefinitionError(f"integers to negative integer powers are not allowed, as in NumPy: `{_show(name, operands)}`; cast the base to a float", here())
+            raise DefinitionError(
+                f"integers to negative integer powers are not allowed, as in NumPy: `{_show(name, operands)}`; cast the base to a float",
+                here(),
+            )
     if function.kind == "select" and operands[0].dtype != "bool":
-        raise DefinitionError(f"the condition of where is of type {operands[0].dtype}, not bool: write a comparison, e.g. te.where(x != 0, a, b)", here())
+        raise DefinitionError(
+            f"the condition of where is of type {operands[0].dtype}, not bool: write a comparison, e.g. te.where(x != 0, a, b)",
+            here(),
+        )
     return Apply(name, operands)
 
 
@@ -215,7 +232,9 @@ copysign = _public("copysign", "The magnitude of x with the sign of y.")
 isnan = _public("isnan", "Whether x is NaN.")
 isinf = _public("isinf", "Whether x is infinite.")
 isfinite = _public("isfinite", "Whether x is neither infinite nor NaN.")
-where = _public("where", "x where the condition holds, else y. An access that the condition keeps in bounds is accepted.")
+where = _public(
+    "where", "x where the condition holds, else y. An access that the condition keeps in bounds is accepted."
+)
 
 
 def power(x: Any, y: Any) -> Any:
@@ -277,11 +296,20 @@ def typed(expr: Expr, dtype: str, index: bool = False) -> Expr:
     elif isinstance(expr, Reduce):
         kinds = expr.reducer.result_dtypes(tuple(v.dtype for v in expr.values), expr.accumulator)
         where_ = None if expr.where is None else typed(expr.where, "bool")
-        node = Reduce(expr.reducer, tuple(typed(v, k) for v, k in zip(expr.values, kinds, strict=True)), expr.axes, where_, kinds[0] if expr.accumulator else None, expr.component)
+        node = Reduce(
+            expr.reducer,
+            tuple(typed(v, k) for v, k in zip(expr.values, kinds, strict=True)),
+            expr.axes,
+            where_,
+            kinds[0] if expr.accumulator else None,
+            expr.component,
+        )
     elif isinstance(expr, Apply):
         wanted, result = operand_dtypes(expr.function, expr.operands)
         if result in dtypes.WEAK:
-            target = dtype if dtypes.promote(result, dtype) == dtype and dtype not in ("bool",) else dtypes.strong(result)
+            target = (
+                dtype if dtypes.promote(result, dtype) == dtype and dtype not in ("bool",) else dtypes.strong(result)
+            )
             wanted = tuple(target if w in dtypes.WEAK else w for w in wanted)
         elif wanted[-1] in dtypes.WEAK:  # a comparison of weak operands
             wanted = tuple(dtypes.strong(w) for w in wanted)
@@ -298,7 +326,9 @@ def typed_index(expr: Expr) -> Expr:
     if isinstance(expr, (Const, Axis, Var)):
         return Const(expr.value) if isinstance(expr, Const) else expr
     if isinstance(expr, Apply) and expr.dtype == "int":
-        return Apply(expr.function, tuple(typed_index(e) if e.dtype == "int" else typed(e, e.dtype) for e in expr.operands))
+        return Apply(
+            expr.function, tuple(typed_index(e) if e.dtype == "int" else typed(e, e.dtype) for e in expr.operands)
+        )
     if isinstance(expr, Access):
         node = Access(expr.tensor, tuple(typed_index(e) for e in expr.indices))
         return node if expr.dtype == "int64" else Cast("int64", node)

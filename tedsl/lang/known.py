@@ -63,9 +63,13 @@ class Known:
         result = self.extended.get(key)
         if result is not None:
             return result
-        result = self.extended[key] = Known({**self.ranges, **ranges} if ranges else self.ranges, (*self.conditions, *conditions))
+        result = self.extended[key] = Known(
+            {**self.ranges, **ranges} if ranges else self.ranges, (*self.conditions, *conditions)
+        )
         if ranges:
-            result.spans = {axis: span for axis, span in self.spans.items() if axis not in ranges}  # they follow from their own ranges alone
+            result.spans = {
+                axis: span for axis, span in self.spans.items() if axis not in ranges
+            }  # they follow from their own ranges alone
         else:
             result.spans, result.intervals = self.spans, self.intervals  # they follow from the ranges alone
         return result

@@ -40,7 +40,11 @@ class Stage:
     @property
     def reads(self) -> tuple[Tensor, ...]:
         """The tensors read, each once, left to right."""
-        return tuple(dict.fromkeys(n.tensor for part in self.parts for n in _reading_order(part.expressions) if isinstance(n, Access)))
+        return tuple(
+            dict.fromkeys(
+                n.tensor for part in self.parts for n in _reading_order(part.expressions) if isinstance(n, Access)
+            )
+        )
 
     def __str__(self) -> str:
         return "\n".join(definition_text(part, self.tensors) for part in self.parts)
@@ -95,7 +99,9 @@ def inputs_of(outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
                 if t.is_input:
                     found[t] = None
                 else:
-                    reads = [n.tensor for part in t.parts for n in _reading_order(part.expressions) if isinstance(n, Access)]
+                    reads = [
+                        n.tensor for part in t.parts for n in _reading_order(part.expressions) if isinstance(n, Access)
+                    ]
                     stack.append(iter(tuple(dict.fromkeys(reads))))
                     break
             else:
@@ -134,7 +140,9 @@ def _reachable(outputs: Sequence[Tensor]) -> list[Tensor]:
                     _ = tensor.shape  # raises: neither shape nor definition
                 continue
             stack.append((tensor, True))
-            reads = [n.tensor for part in tensor.parts for n in _reading_order(part.expressions) if isinstance(n, Access)]
+            reads = [
+                n.tensor for part in tensor.parts for n in _reading_order(part.expressions) if isinstance(n, Access)
+            ]
             stack.extend((t, False) for t in reversed(list(dict.fromkeys(reads))))
     return list(done)
 
@@ -176,7 +184,11 @@ class _Lifter:
             values = tuple(cast(Reduce, v).with_children(tuple(children)) for v in part.values)
         else:
             values = tuple(self.lift(v, part, (), ()) for v in part.values)
-        return part if all(a is b for a, b in zip(values, part.values, strict=True)) else Part(part.lhs, values, part.location)
+        return (
+            part
+            if all(a is b for a, b in zip(values, part.values, strict=True))
+            else Part(part.lhs, values, part.location)
+        )
 
     def lift(self, node: Expr, part: Part, guards: tuple[Expr, ...], enclosing: tuple[Axis, ...]) -> Expr:
         """`node` with every reduction inside it replaced by an access to a stage of its own."""
@@ -205,7 +217,9 @@ class _Lifter:
             for g in guards[1:]:
                 held = held & g
             held = self.lift(held, part, (), enclosing)
-            node = Reduce(node.reducer, node.values, node.axes, held if node.where is None else held & node.where, *node.args[4:])
+            node = Reduce(
+                node.reducer, node.values, node.axes, held if node.where is None else held & node.where, *node.args[4:]
+            )
         free = set(free_axes(node))
         steps = part.lhs[: self.steps(node, part)]
         axes = [a for a in (*part.axes, *enclosing) if a in free or any(a is s for s in steps)]
@@ -216,13 +230,19 @@ class _Lifter:
             own = axis if whole else Axis(axis.name, 0, axis.extent)
             mapping[axis] = own if whole else own + axis.lo
             index.append(axis if whole else simplify(axis - axis.lo))
-            extent = simplify(axis.lo + axis.extent) if whole and axis.lo and isinstance(axis.extent, Expr) else axis.extent + (axis.lo if whole else 0)
+            extent = (
+                simplify(axis.lo + axis.extent)
+                if whole and axis.lo and isinstance(axis.extent, Expr)
+                else axis.extent + (axis.lo if whole else 0)
+            )
             shape.append(int(extent.value) if isinstance(extent, Const) else extent)
         lhs = tuple(free_axes(mapping[a])[0] for a in axes)
         key = (node.args[:5], lhs)
         if key not in self.made:
             value = cast(Reduce, substitute(node, cast(Any, {a: m for a, m in mapping.items() if a is not m})))
-            names = [f"{first.name}.{node.reducer.name}"] + [f"{first.name}.{node.reducer.name}{n}" for n in range(1, node.reducer.components)]
+            names = [f"{first.name}.{node.reducer.name}"] + [
+                f"{first.name}.{node.reducer.name}{n}" for n in range(1, node.reducer.components)
+            ]
             hidden = tuple(Tensor(name, tuple(shape), None, None, part.location) for name in names)
             definition = Definition(hidden, part.location)
             values = tuple(Reduce(*value.args[:5], c) for c in range(node.reducer.components))
@@ -300,11 +320,17 @@ def _check_gaps(definition: Definition) -> None:
         else:
             choices.append([*used, None])  # None: all the others
     for point in itertools.product(*choices):
-        covered = any(all(isinstance(e, Axis) or e.value == v for e, v in zip(part.lhs, point, strict=True)) for part in definition.parts)  # type: ignore[attr-defined]
+        covered = any(
+            all(isinstance(e, Axis) or e.value == v for e, v in zip(part.lhs, point, strict=True))
+            for part in definition.parts
+        )  # type: ignore[attr-defined]
         if not covered:
             where = ", ".join("…" if v is None else str(v) for v in point)
             have = "; ".join(text_of(part, first) for part in definition.parts)
-            raise DefinitionError(f"the equations of {first.name} ({have}) leave {first.name}[{where}] without a value: add an equation for the rest, e.g. {first.name}[{', '.join('tijk'[: len(point)])}] = …", definition.location)
+            raise DefinitionError(
+                f"the equations of {first.name} ({have}) leave {first.name}[{where}] without a value: add an equation for the rest, e.g. {first.name}[{', '.join('tijk'[: len(point)])}] = …",
+                definition.location,
+            )
 
 
 def group_of(stages: dict[Tensor, Stage], order: dict[Stage, tuple[int, int]]) -> Iterator[Group]:
@@ -374,7 +400,9 @@ def _depth(stages: tuple[Stage, ...]) -> int:
             None,
         )
         if culprit is None:
-            return max(depth, 1) if any(stage.tensors[0] in stage.reads for stage in stages) or len(stages) > 1 else depth
+            return (
+                max(depth, 1) if any(stage.tensors[0] in stage.reads for stage in stages) or len(stages) > 1 else depth
+            )
     names = ", ".join(stage.name for stage in stages)
     location: Location | None = stages[0].parts[0].location
     if culprit is None:
@@ -390,7 +418,9 @@ def _in_time(part: Part, read: Read, depth: int, later: int) -> bool:
     if is_earlier(part.lhs, read, depth):
         return True
     known = Known({}, read.guards)
-    same = all(prove(apply("equal", e, i), known) for e, i in zip(part.lhs[:depth], read.access.indices[:depth], strict=True))
+    same = all(
+        prove(apply("equal", e, i), known) for e, i in zip(part.lhs[:depth], read.access.indices[:depth], strict=True)
+    )
     if same and later < 0:
         return True
     return later == 0 and is_earlier(part.lhs, read)
@@ -403,4 +433,6 @@ def free_of_reductions(expr: Expr) -> bool:
 
 def replace_reads(expr: Expr, mapping: dict[Tensor, Tensor]) -> Expr:
     """`expr` with accesses to the keys of `mapping` turned into accesses, at the same indices, to its values."""
-    return rewrite(expr, lambda n: Access(mapping[n.tensor], n.indices) if isinstance(n, Access) and n.tensor in mapping else None)
+    return rewrite(
+        expr, lambda n: Access(mapping[n.tensor], n.indices) if isinstance(n, Access) and n.tensor in mapping else None
+    )

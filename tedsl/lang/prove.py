@@ -174,9 +174,10 @@ def prove(condition: Expr, known: Known | None = None) -> bool:
         return True
     found = known.proofs.get(condition)
     if found is None:
-        found = _plain(condition, known) or (not disproved(condition, known) and (
-            _prove(condition, known) or contradictory(known) or exhausted(condition, known, _MOST_POINTS) is True
-        ))
+        found = _plain(condition, known) or (
+            not disproved(condition, known)
+            and (_prove(condition, known) or contradictory(known) or exhausted(condition, known, _MOST_POINTS) is True)
+        )
         known.proofs[condition] = found
     return found
 

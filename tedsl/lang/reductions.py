@@ -62,7 +62,9 @@ class Reducer:
     def identity(self, kinds: tuple[str, ...]) -> Values:
         """The identity of each component, as constants of types `kinds`."""
         if callable(self._identity):
-            values: tuple[Any, ...] = (self._identity(kinds[0]),) + ((dtypes.highest(kinds[1]),) if self.indexed else ())
+            values: tuple[Any, ...] = (self._identity(kinds[0]),) + (
+                (dtypes.highest(kinds[1]),) if self.indexed else ()
+            )
         else:
             values = self._identity
         return tuple(typed(Const(v), k) for v, k in zip(values, kinds, strict=True))
@@ -89,7 +91,10 @@ class Reducer:
             result = self._combine(p, q)
         result = result if isinstance(result, tuple) else (result,)
         if len(result) != self.components:
-            raise DefinitionError(f"the combine function of the reducer {self.name} returned {len(result)} values for a tuple of {self.components}", here())
+            raise DefinitionError(
+                f"the combine function of the reducer {self.name} returned {len(result)} values for a tuple of {self.components}",
+                here(),
+            )
         return tuple(as_expr(e) for e in result)
 
     def _parameters(self, kinds: tuple[str, ...], letter: str) -> Values:
@@ -102,7 +107,9 @@ class Reducer:
         if len(values) == 1 and isinstance(values[0], tuple):
             values = values[0]
         if len(values) != self.arity:
-            raise DefinitionError(f"the reducer {self.name} takes {self.arity} value{'s' * (self.arity > 1)}, got {len(values)}", here())
+            raise DefinitionError(
+                f"the reducer {self.name} takes {self.arity} value{'s' * (self.arity > 1)}, got {len(values)}", here()
+            )
         results = tuple(reduce_expr(self, values, axis, where, dtype, c) for c in range(self.arity))
         return results if self.arity > 1 else results[0]
 
@@ -122,7 +129,10 @@ def _builtin(name: str) -> Reducer:
 
 def _restore(name: str, arity: int, identity: Any, traced: Any, fixed: Any) -> Reducer:
     def gone(p: Values, q: Values) -> Values:
-        raise DefinitionError(f"the reducer {name} came from another process, where it was used with other types; define it here again", here())
+        raise DefinitionError(
+            f"the reducer {name} came from another process, where it was used with other types; define it here again",
+            here(),
+        )
 
     reducer = Reducer(name, arity, identity, gone)
     reducer._traced.update(traced)
@@ -144,7 +154,10 @@ def reducer(identity: Any, combine: Callable[..., Any], name: str | None = None)
     """
     values = identity if isinstance(identity, tuple) else (identity,)
     if not values or not callable(combine):
-        raise DefinitionError("te.reducer(identity, combine): identity is a number or a non-empty tuple of numbers, combine a function of two values", here())
+        raise DefinitionError(
+            "te.reducer(identity, combine): identity is a number or a non-empty tuple of numbers, combine a function of two values",
+            here(),
+        )
     for v in values:
         if not isinstance(v, (bool, int, float)):
             raise DefinitionError(f"te.reducer: the identity {v!r} is no number", here())
@@ -197,7 +210,9 @@ def as_axes(axis: Any) -> tuple[Axis, ...] | None:
     found: tuple[Any, ...] = tuple(Axis(a) if isinstance(a, str) else a for a in items)
     for a in found:
         if not isinstance(a, Axis):
-            raise DefinitionError(f"axis={a!r}: a reduction over an expression runs over axes, such as axis=k or axis='k'", here())
+            raise DefinitionError(
+                f"axis={a!r}: a reduction over an expression runs over axes, such as axis=k or axis='k'", here()
+            )
     if not found or len({a.name for a in found}) != len(found):
         raise DefinitionError(f"axis={axis!r}: give at least one axis, each once", here())
     return found
@@ -211,7 +226,9 @@ def reduce_expr(kind: Reducer, values: tuple[Any, ...], axis: Any, where: Any, d
     if where is not None:
         where = as_expr(where)
         if where.dtype != "bool":
-            raise DefinitionError(f"where= of {kind.name} is of type {where.dtype}, not bool: write a comparison", here())
+            raise DefinitionError(
+                f"where= of {kind.name} is of type {where.dtype}, not bool: write a comparison", here()
+            )
     try:
         accumulator = None if dtype is None else dtypes.canonical(dtype)
     except ValueError as e:
@@ -236,7 +253,10 @@ def _public(name: str, what: str, choose: bool = False) -> Callable[..., Any]:
 
         def call(x: Any, axis: Any = None, where: Any = None, dtype: Any = None, nan: str = "propagate") -> Any:
             if nan not in ("propagate", "unspecified"):
-                raise DefinitionError(f"{name}(…, nan={nan!r}): 'propagate' (as in NumPy) or 'unspecified' (the machine's own {name})", here())
+                raise DefinitionError(
+                    f"{name}(…, nan={nan!r}): 'propagate' (as in NumPy) or 'unspecified' (the machine's own {name})",
+                    here(),
+                )
             return reduction(name if nan == "propagate" else f"machine_{name}", x, axis, where, dtype)
     else:
 

@@ -59,11 +59,16 @@ class _Binder:
             clash = [a.name for a in node.axes if a.name in self.left or a.name in elsewhere]
             if clash:
                 where = "on the left side" if clash[0] in self.left else "used outside of this reduction"
-                raise DefinitionError(f"`{text(node)}` in {self.tensor} runs over {clash[0]}, which is also {where}: give one of them another name", self.location)
+                raise DefinitionError(
+                    f"`{text(node)}` in {self.tensor} runs over {clash[0]}, which is also {where}: give one of them another name",
+                    self.location,
+                )
             axes = list(node.axes)
         else:
             names = {a.name for a in free} - self.left - elsewhere
-            axes = list({a.name: a for a in sorted(free, key=lambda a: a.extent is not None) if a.name in names}.values())
+            axes = list(
+                {a.name: a for a in sorted(free, key=lambda a: a.extent is not None) if a.name in names}.values()
+            )
             axes.sort(key=lambda a: [f.name for f in free].index(a.name))
             if not axes:
                 used = ", ".join(a.name for a in free) or "none"

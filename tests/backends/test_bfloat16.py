@@ -50,7 +50,17 @@ def test_reductions(a):
     np.testing.assert_array_equal(te.build(M)(a), a.argmax(1))
 
 
-@pytest.mark.parametrize("other,result", [("int8", "bfloat16"), ("float16", "float32"), ("int16", "float32"), ("int64", "float64"), ("float64", "float64"), ("float", "bfloat16")])
+@pytest.mark.parametrize(
+    "other,result",
+    [
+        ("int8", "bfloat16"),
+        ("float16", "float32"),
+        ("int16", "float32"),
+        ("int64", "float64"),
+        ("float64", "float64"),
+        ("float", "bfloat16"),
+    ],
+)
 def test_promotion(other, result):
     assert dtypes.promote("bfloat16", other) == dtypes.promote(other, "bfloat16") == result
 
