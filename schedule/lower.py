@@ -134,9 +134,7 @@ class _Lowering(Storage):
 
     def along(self, actives: Actives, d: int, scope: Scope, inner: Callable[[Actives, Expr, Scope], Stmt]) -> Stmt:
         """The steps along dimension d, one range after the other: between the integers that equations name, and at these."""
-        points = sorted(
-            {cast(int, p.lhs[d].value) for _, parts in actives for p in parts if isinstance(p.lhs[d], Const)}
-        )  # type: ignore[attr-defined]
+        points = sorted({int(e.value) for _, parts in actives for p in parts if isinstance(e := p.lhs[d], Const)})
         extent = actives[0][0].tensor.shape[d]
         stmts: list[Stmt | None] = []
         start = 0

@@ -7,6 +7,7 @@ as the Python that makes it (`s.history`). A rule that a schedule refuses is tak
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from tedsl.lang.errors import LoweringError, ScheduleError
 from tedsl.lang.tensor import Tensor
@@ -49,12 +50,10 @@ def auto_schedule(target: Tensor | Sequence[Tensor], vector_bytes: int | None = 
     attempt(schedule, lambda: inline_stages(schedule, facts))
     attempt(schedule, lambda: rows_together(schedule, facts))
     for name in [stage.name for stage in reversed(seen(schedule).stages)]:
-        attempt(schedule, lambda name=name: overlapping(schedule, name, facts))  # type: ignore[misc]
+        attempt(schedule, partial(overlapping, schedule, name, facts))
     for name in [stage.name for stage in seen(schedule).stages]:
         for _, rule in RULES:
-            if untouched(schedule, name) and attempt(
-                schedule, lambda rule=rule, name=name: rule(schedule, name, facts)
-            ):  # type: ignore[misc]
+            if untouched(schedule, name) and attempt(schedule, partial(rule, schedule, name, facts)):
                 break
     return schedule
 

@@ -314,16 +314,16 @@ def _check_gaps(definition: Definition) -> None:
 
     choices = []
     for d, dim in enumerate(first.shape):
-        used = sorted({part.lhs[d].value for part in definition.parts if isinstance(part.lhs[d], Const)})  # type: ignore[attr-defined]
+        used = sorted({int(e.value) for part in definition.parts if isinstance(e := part.lhs[d], Const)})
         if isinstance(dim, int) and dim <= len(used):
             choices.append([*used[:dim]])
         else:
             choices.append([*used, None])  # None: all the others
     for point in itertools.product(*choices):
         covered = any(
-            all(isinstance(e, Axis) or e.value == v for e, v in zip(part.lhs, point, strict=True))
+            all(not isinstance(e, Const) or e.value == v for e, v in zip(part.lhs, point, strict=True))
             for part in definition.parts
-        )  # type: ignore[attr-defined]
+        )
         if not covered:
             where = ", ".join("…" if v is None else str(v) for v in point)
             have = "; ".join(text_of(part, first) for part in definition.parts)
