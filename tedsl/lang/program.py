@@ -312,7 +312,7 @@ def _check_gaps(definition: Definition) -> None:
         return
     import itertools
 
-    choices = []
+    choices: list[list[int | None]] = []
     for d, dim in enumerate(first.shape):
         used = sorted({int(e.value) for part in definition.parts if isinstance(e := part.lhs[d], Const)})
         if isinstance(dim, int) and dim <= len(used):
