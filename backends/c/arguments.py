@@ -432,6 +432,11 @@ class Arguments:
             self._fail(CallValueError, f"threads={threads}: a call needs at least one")
         self._fail(CallTypeError, f"threads={threads!r}: expected a whole number of threads or None for all cores")
 
+    def bad_options(self, options: Any) -> NoReturn:
+        names = ", ".join(a[0] for a in self.inputs) or "none"
+        given = ", ".join(f"{name}=" for name in options)
+        self._fail(CallTypeError, f"takes arrays by position ({names}) and the keywords out= and threads=, got {given}")
+
     def unexplained(self) -> NoReturn:
         self._fail(InternalError, "the arguments pass every check but were not accepted")
 

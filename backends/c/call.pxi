@@ -341,7 +341,9 @@ cdef class Caller:
         finally:
             PyMem_Free(memory)
 
-    def __call__(self, *args, out=None, threads=None):
+    def __call__(self, *args, out=None, threads=None, **options):
+        if options:
+            self.arguments.bad_options(options)
         return self._start(args, out, threads, 0, 0)
 
     def _seconds(self, tuple args, out, threads, int64_t repeat, double seconds):

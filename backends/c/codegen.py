@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from tedsl.lang import dtypes
-from tedsl.lang.errors import LoweringError, ScheduleError, here
+from tedsl.lang.errors import InternalError, ScheduleError, here
 from tedsl.lang.expr import Access, Axis, Const, Expr, Var, walk
 from tedsl.lang.integers import Affine, Known, simplify
 from tedsl.lang.tensor import Dim
@@ -224,7 +224,7 @@ class _Generator:
         elif isinstance(stmt, Call):
             self.call(stmt)
         else:
-            raise LoweringError(f"no C for {stmt!r}")
+            raise InternalError(f"no C for {stmt!r}")
 
     def store(self, stmt: Store) -> None:
         target = self.element(stmt.buffer, stmt.indices)
@@ -403,4 +403,4 @@ def size_of(value: Any, index: dict[str, int]) -> Size:
         return (symbols[value.function], a, b)
     if isinstance(value, Apply) and value.function == "negative":
         return ("-", 0, size_of(value.operands[0], index))
-    raise LoweringError(f"the extent `{value!r}` is no expression in sizes")
+    raise InternalError(f"the extent `{value!r}` is no expression in sizes")

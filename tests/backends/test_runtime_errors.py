@@ -303,7 +303,7 @@ def test_threads_are_checked(matmul):
     for bad in (1.5, "2", True):
         with pytest.raises(TypeError, match="expected a whole number of threads"):
             matmul(A, B, threads=bad)
-    with pytest.raises(TypeError, match="unexpected keyword"):
+    with pytest.raises(TypeError, match="and the keywords out= and threads=, got thread="):
         matmul(A, B, thread=1)
 
 
@@ -350,3 +350,12 @@ def test_an_undeclared_return_value_is_a_defect_of_tedsl():
     kernel = build_module(c_modules.CModule("odd", c_modules.source("odd", "return 5;"), args))
     with pytest.raises(InternalError, match="the kernel returned 5, which it does not declare"):
         kernel()
+
+
+def test_unknown_keywords_are_named() -> None:
+    kernel = build_module(c_modules.matmul())
+    with pytest.raises(
+        CallError, match=r"takes arrays by position \(A, B\) and the keywords out= and threads=, got A=, foo="
+    ) as e:
+        kernel(A=A, foo=1)
+    assert isinstance(e.value, TypeError)
