@@ -397,6 +397,7 @@ def test_names_and_types() -> None:
     assert vector_math.typedef("float32", 8).splitlines() == [
         "typedef float f32x8 __attribute__((vector_size(32)));",
         "typedef float f32x8_u __attribute__((vector_size(32), aligned(4), may_alias));",
+        "typedef float f32x8_a __attribute__((vector_size(32), may_alias));",
     ]
     assert vector_math.typedef("int64", 1) == "" == vector_math.source([])
     assert vector_math.supported("erf", "float64") and vector_math.supported("maximum", "uint8")
