@@ -7,6 +7,7 @@ are names, so they work on copies and replays.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
@@ -40,6 +41,7 @@ class Schedule:
         self.several = several
         self.state: State = initial(outputs)
         self._past: tuple[tuple[State, Step], ...] = ()  # the state before each step, and the step
+        self._together = False  # whether the steps being taken are checked at the end
 
     # Stages ------------------------------------------------------------------------------------------------------------------------------
 
@@ -153,6 +155,16 @@ class Schedule:
 
     # Steps -------------------------------------------------------------------------------------------------------------------------------
 
+    @contextmanager
+    def checked_together(self) -> Iterator[None]:
+        """Steps taken inside are checked once, at the end, and not one by one: for rules that know what is legal. Raises ScheduleError at the end."""
+        self._together = True
+        try:
+            yield
+        finally:
+            self._together = False
+        check(self.state, "the steps")
+
     def _apply(
         self,
         stage: str,
@@ -172,7 +184,8 @@ class Schedule:
             values.insert(0, self._stage(stage))
         state, made = cast(Any, rule)(self.state, *values, **known)
         step = Step(stage, primitive, tuple(args), dict(kwargs), location or here(), made)
-        check(state, str(step))
+        if not self._together:
+            check(state, str(step))
         if step.stage and made:  # the loops that it made know of it
             stage_state = state.stage(step.stage)
             state = state.updated(replace(stage_state, made_by=(*stage_state.made_by, *((n, step.call) for n in made))))
@@ -198,6 +211,7 @@ class Schedule:
         """Another schedule of the same program with the same steps."""
         made = object.__new__(Schedule)
         made.outputs, made.several, made.state, made._past = self.outputs, self.several, self.state, self._past
+        made._together = False
         return made
 
     __copy__ = copy

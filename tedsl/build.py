@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .lang import debug
@@ -70,13 +72,28 @@ def c_module(
 
     label = name or s.outputs[0].name
     debug.report(2, f"{label}: schedule", s.history or "plain loops")
-    with debug.step(label, "lower"):
-        nest = make_nest(s.state, args, s.several, check_indices)
-    debug.report(3, f"{label}: loop nest", nest)
-    with debug.step(label, "generate C"):
-        module = generate(nest, label, isa)
+    with _uncollected():
+        with debug.step(label, "lower"):
+            nest = make_nest(s.state, args, s.several, check_indices)
+        debug.report(3, f"{label}: loop nest", nest)
+        with debug.step(label, "generate C"):
+            module = generate(nest, label, isa)
     debug.report(4, f"{label}: C", module.source)
     return module
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the cyclic garbage collector: the thousands of small nodes that lowering makes are all in use until the source is printed, and it
+    would look at them again and again in vain.
+    """
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def scheduled(what: Any, tuned: Any, sizes: dict[str, int]) -> Schedule:

@@ -70,7 +70,9 @@ def attempt(schedule: Schedule, rule: Callable[[], bool]) -> bool:
     """Run a rule; take its steps back when it does not apply or the schedule refuses one of them."""
     before = len(schedule.history)
     try:
-        if rule():
+        with schedule.checked_together():
+            applies = rule()
+        if applies:
             if any(
                 stage.reduction is not None and stage.reduction.where is not None for stage in schedule.state.stages
             ):
