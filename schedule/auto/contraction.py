@@ -206,7 +206,9 @@ def _schedule(s: Schedule, name: str, view: View, facts: Facts, plan: Plan) -> N
         and any(a is innermost for a in free_axes(view.reduction.where))
     )
     if count(innermost.extent) > UNROLL and not cut:
-        local.pragma(innermost.name, f"GCC unroll {UNROLL}")  # by the compiler: a quarter of the C, and quicker to compile
+        local.pragma(
+            innermost.name, f"GCC unroll {UNROLL}"
+        )  # by the compiler: a quarter of the C, and quicker to compile
     elif len(view.reduce_axes) > 1 and count(innermost.extent) <= WRITTEN_OUT:
         local.unroll(innermost.name)
     local.reorder(*[a.name for a in others], *steps, row.name, column.name)

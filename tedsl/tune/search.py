@@ -216,7 +216,7 @@ def _name(knob: Knob) -> str:
 
 def _need_cmaes() -> None:
     try:
-        import cmaes  # type: ignore[import-untyped]  # noqa: F401
+        import cmaes  # noqa: F401
     except ImportError as e:
         raise TuneError(
             f"search='cmaes' needs the package cmaes, which cannot be imported ({e}): pip install cmaes", here()

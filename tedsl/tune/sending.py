@@ -28,7 +28,7 @@ def pickled(template: Template) -> bytes:
         except (pickle.PicklingError, AttributeError, TypeError):
             pass
     try:
-        import cloudpickle  # type: ignore[import-untyped]
+        import cloudpickle
     except ImportError as e:
         raise TuneError(
             f"the template {template.name} is defined in {module}, where another process cannot import it. Put it in a module of its own, or pip install cloudpickle ({e})",
