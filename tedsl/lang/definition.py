@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from . import dtypes
 from .errors import DefinitionError, Location
-from .expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, as_expr, free_axes, rewrite, substitute, walk
+from .expr import Access, Apply, Axis, Const, Expr, Reduce, as_expr, free_axes, rewrite, substitute, walk
 from .extents import Read, check_bounds, infer_extents
 from .functions import apply, typed
 from .integers import Known, prove, simplify
@@ -379,10 +379,3 @@ def _dim(value: Any) -> Dim:
         value = simplify(value)
         return int(value.value) if isinstance(value, Const) else value
     return int(value)
-
-
-def elements(expr: Expr) -> Expr:
-    """`expr` without its outermost casts."""
-    while isinstance(expr, Cast):
-        expr = expr.operand
-    return expr

@@ -447,11 +447,6 @@ def reads_tensors(root: Expr) -> bool:
     return bool(root.has & READS)
 
 
-def accesses(*roots: Expr) -> list[Access]:
-    """The distinct accesses below `roots`, in reading order."""
-    return [node for node in walk(*roots) if isinstance(node, Access)]
-
-
 # Building ------------------------------------------------------------------------------------------------------------------------------------
 
 

@@ -426,11 +426,6 @@ def _in_time(part: Part, read: Read, depth: int, later: int) -> bool:
     return later == 0 and is_earlier(part.lhs, read)
 
 
-def free_of_reductions(expr: Expr) -> bool:
-    """Whether no reduction stands in `expr`."""
-    return not any(isinstance(n, Reduce) for n in walk(expr))
-
-
 def replace_reads(expr: Expr, mapping: dict[Tensor, Tensor]) -> Expr:
     """`expr` with accesses to the keys of `mapping` turned into accesses, at the same indices, to its values."""
     return rewrite(

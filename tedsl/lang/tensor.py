@@ -14,7 +14,7 @@ from .errors import DefinitionError, Location, here
 from .expr import Access, Axis, Const, Expr, Operators, Var, as_expr, install_operators, walk
 
 if TYPE_CHECKING:
-    from .expr import Reduce
+    pass
 
 Dim = int | Expr
 
@@ -482,10 +482,3 @@ def var(name: str, min: int = 0, multiple_of: int = 1) -> Var:
             here(),
         )
     return Var(as_name(name), min, multiple_of)
-
-
-def reductions_in(*roots: Expr) -> list[Reduce]:
-    """The distinct reductions below `roots`, inner ones first."""
-    from .expr import Reduce
-
-    return [node for node in walk(*roots) if isinstance(node, Reduce)]
