@@ -187,8 +187,9 @@ def _always(condition: Expr, axis: Axis, known: Known, outer: Known) -> tuple[Ex
             if constant(part) == 1:
                 continue
             return None
-        inner = [a for a in free_axes(part) if a is not axis and a in known.ranges and a not in outer.ranges]
-        if inner:
+        if any(a is not axis and a in known.ranges and a not in outer.ranges for a in free_axes(part)):
+            # the ends of their ranges may speak of others
+            inner = [a for a in known.ranges if a is not axis and a not in outer.ranges]
             a, b = part.operands
             if part.function in ("greater", "greater_equal"):
                 a, b = b, a
