@@ -14,6 +14,7 @@ from tedsl.lang.integers import Known, simplify, simplify_indices
 
 from .ir import Block, For, If, Stmt, block, constant, inside, map_expressions, preorder, substitute_axis, with_bodies
 
+PROOFS = 20_000  # work of all proofs of one lowering (see `limited_effort`), of which most take some hundreds
 UNROLL_LIMIT = 4096  # statements that full unrolling may make of one loop nest
 
 

@@ -58,7 +58,10 @@ class _Runs:
             if found is None or found.rest is not None or found.step != 1:
                 stuck.append(part)
             else:
-                lo, hi = simplify(apply("maximum", lo, found.lo), known), simplify(apply("minimum", hi, found.hi), known)
+                lo, hi = (
+                    simplify(apply("maximum", lo, found.lo), known),
+                    simplify(apply("minimum", hi, found.hi), known),
+                )
         if stuck:
             return self.in_runs(loop, test, stuck, known, depth)
         made: Stmt = replace(loop, lo=lo, extent=_extent(lo, hi, known), body=test.then)
@@ -75,7 +78,9 @@ class _Runs:
         # where the loop does not run, it does not matter how many empty runs there are
         runs = inside(known, loop)
         lo = simplify((slope * loop.lo + rest) // d, runs)
-        outer = replace(loop, axis=run, lo=lo, extent=_extent(lo, (slope * (end - 1) + rest) // d + 1, runs), body=block())
+        outer = replace(
+            loop, axis=run, lo=lo, extent=_extent(lo, (slope * (end - 1) + rest) // d + 1, runs), body=block()
+        )
         if loop.kind == "vectorized":
             outer = replace(outer, kind="serial", pragmas=())
         here = inside(known, outer)
@@ -91,7 +96,11 @@ class _Runs:
         body = _substituted(replace(test, condition=joined(conjuncts(test.condition))), rules)
         lo = simplify(first, here)
         inner = replace(
-            loop, lo=lo, extent=_extent(lo, last, here), body=body, kind="serial" if loop.kind == "parallel" else loop.kind
+            loop,
+            lo=lo,
+            extent=_extent(lo, last, here),
+            body=body,
+            kind="serial" if loop.kind == "parallel" else loop.kind,
         )
         made = self.bounded(inner, here, depth - 1)
         outer = replace(outer, body=made)

@@ -74,7 +74,11 @@ class Known:
                 axis: span for axis, span in self.spans.items() if axis not in ranges
             }  # they follow from their own ranges alone
         else:
-            result.spans, result.intervals, result.least = self.spans, self.intervals, self.least  # they follow from the ranges alone
+            result.spans, result.intervals, result.least = (
+                self.spans,
+                self.intervals,
+                self.least,
+            )  # they follow from the ranges alone
         return result
 
     def assumes(self, condition: Expr) -> bool:
