@@ -21,7 +21,7 @@ def _marked(state: State, name: str, axis: str, kind: str, primitive: str) -> Re
             f"{primitive} of the axis {axis} of {name}: it is {before} already. Split it and mark one of the two loops",
             here(),
         )
-    return state.updated(stage.with_kind(axis, kind)), ()
+    return legality.marked_in_step(state.updated(stage.with_kind(axis, kind)), name), ()
 
 
 def vectorize(state: State, name: str, axis: str) -> Result:

@@ -10,10 +10,11 @@ from typing import Any
 
 from tedsl.lang.errors import ScheduleError, here
 from tedsl.lang.expr import Access, Axis, Var, walk
+from tedsl.lang.printing import definition as part_text
 from tedsl.lang.scatter import ScatterPart
 
 from .dependence import carriers, dependences
-from .state import Fuse, Split, StageState, State, cut_axes, reads, step_depth
+from .state import Fuse, Split, StageState, State, alone, cut_axes, plain_axes, reads, step_depth
 
 
 def check(state: State, what: str) -> None:
@@ -27,6 +28,7 @@ def check(state: State, what: str) -> None:
         one_loop_of_a_kind_in_another(state, stage, what)
         pragmas_stand_before_plain_loops(stage, what)
     producers_stand_where_they_are_read(state, what)
+    steps_are_taken_before_they_are_read(state, what)
     from .tensorize import matched
 
     for stage in state.stages:
@@ -129,11 +131,15 @@ def reduced_loops_run_in_order(stage: StageState, what: str) -> None:
         if leaf not in stage.leaves or kind in ("serial", "unrolled"):
             continue
         how = {"vectorized": "vectorize", "parallel": "parallel"}.get(kind, "bind")
-        if any(isinstance(p, ScatterPart) for p in stage.parts):
-            raise ScheduleError(
-                f"{what}: {leaf} cannot run {_kind(kind)}, because the steps of {stage.name} add to elements that depend on data, and two of them may meet. Mark a loop of what it reads instead",
-                here(),
-            )
+        if isinstance(
+            stage.general, ScatterPart
+        ):  # an axis that stands alone on the left side leads each step to elements of its own
+            own = {a.name for a in plain_axes(stage.general)}
+            free = [n for n in stage.leaves if stage.origin(n) <= own]
+            if leaf not in free:
+                others = f"The loops that can are {', '.join(free)}" if free else "Mark a loop of what it reads instead"
+                raise ScheduleError(
+                    f"{what}: {leaf} cannot run {_kind(kind)}, because the steps of {stage.name} add to elements that depend on data, and two of them may meet. {others}", here())  # fmt: skip
         if stage.is_reduction_loop(leaf):
             raise ScheduleError(
                 f"{what}: {leaf} is reduced over in {stage.name}, and its steps all add to one element, so they cannot run {_kind(kind)}. Mark a loop that is not reduced over "
@@ -197,13 +203,41 @@ def pragmas_stand_before_plain_loops(stage: StageState, what: str) -> None:
 def stepped(state: State, stage: StageState) -> tuple[str, ...]:
     """The leading axes of a stage that are stepped through together with other stages, or cut at the whole numbers of its equations."""
     group = state.group(stage.name)
-    if not group or len(group[0]) == 1:
+    if not group or len(group[0]) == 1 or inside_of_its_group(state, stage):
         cut = cut_axes(stage)
         if cut is not None:
             return tuple(cut)
+        group = None
     members = [state.stage(n) for n in group[0]] if group else [stage]
     depth = step_depth(members, group[1] if group else 0)
     return tuple(e.name for e in stage.general.lhs[:depth] if isinstance(e, Axis))
+
+
+def inside_of_its_group(state: State, stage: StageState) -> bool:
+    """Whether a stage is computed at a loop of one that it steps together with (and no longer steps itself)."""
+    group = state.group(stage.name)
+    return group is not None and stage.attach.kind == "at" and stage.attach.stage in group[0]
+
+
+def step_loop(state: State, stage: StageState, axis: str) -> int | None:
+    """The dimension of the steps of which `axis` is the loop, when `stage` takes them together with other stages; else None."""
+    group = state.group(stage.name)
+    if not group or len(group[0]) == 1 or inside_of_its_group(state, stage) or axis not in stepped(state, stage):
+        return None
+    return next(d for d, e in enumerate(stage.general.lhs) if isinstance(e, Axis) and e.name == axis)
+
+
+def marked_in_step(state: State, name: str) -> State:
+    """The loops along which stages step together are one for all of them, so how it runs is said of all."""
+    members = state.stepping(name)
+    if len(members) == 1:
+        return state
+    loops = [stepped(state, s) for s in members]
+    for same in zip(*loops, strict=True):
+        kinds = [kind for s, leaf in zip(members, same, strict=True) if (kind := s.kind(leaf)) != "serial"]
+        if kinds:
+            members = tuple(s.with_kind(leaf, kinds[0]) for s, leaf in zip(members, same, strict=True))
+    return state.updated(*members)
 
 
 def steps_of_a_recurrence_stay_whole(state: State, stage: StageState, what: str) -> None:
@@ -215,7 +249,7 @@ def steps_of_a_recurrence_stay_whole(state: State, stage: StageState, what: str)
     group = state.group(stage.name)
     others = ", ".join(n for n in stage.leaves if not stage.origin(n) & set(axes)) or "there are none"
     these = "this loop stays" if len(axes) == 1 else "these loops stay"
-    if group and len(group[0]) > 1:
+    if group and len(group[0]) > 1 and not inside_of_its_group(state, stage):
         if stage.leaves[: len(axes)] != axes:
             raise ScheduleError(
                 f"{what}: {', '.join(group[0])} take turns along {', '.join(axes)}, so {these} whole and outermost. Split or reorder the other loops ({others})", here())  # fmt: skip
@@ -356,14 +390,105 @@ def producers_stand_where_they_are_read(state: State, what: str) -> None:
 
 
 def _inside(state: State, reader: StageState, parent: StageState, axis: str) -> bool:
-    """Whether a stage runs inside of the loop `axis` of `parent`."""
-    if reader.name == parent.name:
+    """Whether a stage runs inside of the loop `axis` of `parent`. The loops along which stages step together are one for all of them."""
+    step = step_loop(state, parent, axis)
+    together = {s.name for s in state.stepping(parent.name)}
+    if reader.name == parent.name or (step is not None and reader.name in together):
         return True
     while reader.attach.kind == "at":
-        if reader.attach.stage == parent.name:
-            return parent.leaves.index(reader.attach.axis) >= parent.leaves.index(axis)
-        reader = state.stage(reader.attach.stage)
+        at = reader.attach
+        if at.stage == parent.name:
+            return parent.leaves.index(at.axis) >= parent.leaves.index(axis)
+        reader = state.stage(at.stage)
+        if step is not None and reader.name in together:
+            mine = step_loop(state, reader, at.axis)
+            return mine is None or mine >= step
     return False
+
+
+def every_reading_equation_has_the_loop(state: State, stage: StageState, parent: StageState, axis: str) -> None:
+    """The equations of a stage share the loops of the axes that they have in common. One that reads a producer has the loop at which it is computed."""
+    wanted = set(stage.tensors)
+    for other in state.stages:  # what is read through stages that are inlined, or computed further in
+        if other.name != parent.name and not wanted.isdisjoint(reads(other)):
+            wanted |= set(other.tensors)
+    for part in parent.parts:
+        read = any(isinstance(n, Access) and n.tensor in wanted - set(parent.tensors) for n in walk(*part.expressions))
+        if (
+            read
+            and part is not parent.general
+            and axis not in alone(parent, part).leaves
+            and axis not in stepped(state, parent)
+        ):
+            have = ", ".join(alone(parent, part).leaves) or "none"
+            raise ScheduleError(
+                f"compute_at of {stage.name} at {axis} of {parent.name}: the equation `{part_text(part, parent.tensors)}` reads {stage.name} as well, and has no loop {axis}; its loops are {have}. "
+                f"Compute {stage.name} further out", here())  # fmt: skip
+
+
+def steps_are_taken_before_they_are_read(state: State, what: str) -> None:
+    """A stage of a recurrence that is computed inside of another one's loops reads only what earlier steps, or stages before that one in the same
+    step, have computed: so it stands inside of all the loops along which the group steps; and no two such stages need each other.
+    """
+    for stage in state.stages:
+        if not inside_of_its_group(state, stage):
+            continue
+        group = state.group(stage.name)
+        assert group is not None
+        parent, axis = state.stage(stage.attach.stage), stage.attach.axis
+        steps = stepped(state, parent)
+        if not inside_of_its_group(state, parent) and axis in steps[:-1]:
+            raise ScheduleError(
+                f"{what}: {', '.join(group[0])} take turns along {', '.join(steps)}, and {stage.name} reads at each step what the step before has computed, so it cannot be computed "
+                f"for several steps at once at {axis} of {parent.name}. Compute it at {steps[-1]} or at a loop further in", here())  # fmt: skip
+        wanted, seen = [stage], {stage.name}
+        while wanted:
+            now = wanted.pop()
+            for other in state.stages:
+                if (
+                    other.name in group[0]
+                    and inside_of_its_group(state, other)
+                    and not set(reads(now)).isdisjoint(other.tensors)
+                ):
+                    if other.name == stage.name:
+                        raise ScheduleError(
+                            f"{what}: {stage.name} reads its own earlier steps{'' if now is stage else f' through {now.name}'}, which are gone when it is computed inside of {axis} of {parent.name}. "
+                            f"Leave it beside the other stages of the group (compute_root)", here())  # fmt: skip
+                    if other.name not in seen:
+                        seen.add(other.name)
+                        wanted.append(other)
+        if not inside_of_its_group(state, parent) and axis in steps:
+            _comes_before_its_readers(
+                state, stage, f"{what}: {stage.name} is computed at {axis} of {parent.name}", len(steps)
+            )
+
+
+def _comes_before_its_readers(state: State, stage: StageState, what: str, depth: int) -> None:
+    """At the loop along which stages step together, a stage is computed before the first that reads it. When one of them reads the same step of it, all
+    that it reads of that step is there by then.
+    """
+
+    def same_step(reader: StageState, read: StageState) -> bool:
+        found = (d.signs[:depth] for d in dependences(reader.parts, read.tensors))
+        return any(next((sign for sign in signs if sign != "="), "=") != "<" for signs in found)
+
+    group = state.group(stage.name)
+    assert group is not None
+    members = [s for s in map(state.stage, group[0]) if s.attach.kind != "inline"]
+    if not any(same_step(s, stage) for s in members):
+        return
+    through = set(stage.tensors)  # what is read through stages that are computed inside of the group's loops as well
+    for _ in members:
+        through |= {
+            t for s in members if inside_of_its_group(state, s) and not through.isdisjoint(reads(s)) for t in s.tensors
+        }
+    taken = [s for s in members if not inside_of_its_group(state, s)]
+    first = next(n for n, s in enumerate(taken) if not through.isdisjoint(reads(s)))
+    for late in taken[first:]:
+        if same_step(stage, late):
+            raise ScheduleError(
+                f"{what}, which is before {taken[first].name} in each step, and reads what {late.name} computes in the same step. Leave {stage.name} beside the other stages of the group (compute_root), "
+                f"or cache it for fewer readers", here())  # fmt: skip
 
 
 def is_one_equation(state: State, stage: StageState, what: str, instead: str) -> None:
@@ -377,29 +502,31 @@ def is_one_equation(state: State, stage: StageState, what: str, instead: str) ->
             f"{what}: {stage.name} has {len(stage.parts)} equations, which take turns, and is computed as a whole. {instead}",
             here(),
         )
-    group = state.group(stage.name)
-    if any(t in reads(stage) for t in stage.tensors) or (group and len(group[0]) > 1):
+    if any(t in reads(stage) for t in stage.tensors):
         raise ScheduleError(
             f"{what}: {stage.name} reads its own earlier steps, and is computed as a whole. {instead}", here()
         )
 
 
 def can_be_computed_at(state: State, stage: StageState, parent: StageState, axis: str) -> None:
-    """A result is computed as a whole, because its caller gets all of it; and only parts of a stage that stand for themselves can be moved."""
+    """A result is computed as a whole, because its caller gets all of it."""
     what = f"compute_at of {stage.name} at {axis} of {parent.name}"
-    if stage.is_output:
-        raise ScheduleError(
-            f"{what}: {stage.name} is a result, of which all elements are stored. Compute a copy there: s.cache_write({stage.name}, …), then compute_at of that",
-            here(),
-        )
     if parent.name == stage.name:
         raise ScheduleError(
             f"{what}: a stage cannot be computed inside of itself. Give a stage that reads {stage.name} ({', '.join(r.name for r in readers(state, stage)) or 'there is none'})",
             here(),
         )
+    group = state.group(stage.name)
+    moved = (stage,) if group and parent.name in group[0] else state.stepping(stage.name)
+    for member in moved:
+        if member.is_output:
+            together = "" if member.name == stage.name else f", and {stage.name} steps together with it"
+            raise ScheduleError(
+                f"{what}: {member.name} is a result, of which all elements are stored{together}. Compute a copy there: s.cache_write({member.name}, …), then compute_at of that",
+                here(),
+            )
     is_loop(parent, axis, f"compute_at of {stage.name} at")
-    is_one_equation(state, stage, what, "Leave it at the root")
-    is_one_equation(state, parent, what, f"Leave {stage.name} at the root, or inline it")
+    every_reading_equation_has_the_loop(state, stage, parent, axis)
     if parent.kind(axis) == "vectorized":
         raise ScheduleError(
             f"{what}: the loop {axis} is vectorized, and nothing can be computed between its lanes. Compute {stage.name} at a loop further out",
@@ -418,6 +545,19 @@ def can_be_inlined(state: State, stage: StageState) -> None:
             f"{what}: it is a reduction ({stage.reduction.reducer.name}), whose loops cannot stand inside an expression. Compute it at a loop of its reader: s[{stage.name!r}].compute_at(s[reader], axis)",
             here(),
         )
+    later = {s.name: s for s in state.stages if s.attach.kind == "inline"}
+    wanted, seen = [stage], {stage.name}
+    while wanted:
+        for tensor in reads(wanted.pop()):
+            other = state.writer(tensor)
+            if other is not None and other.name == stage.name:
+                raise ScheduleError(
+                    f"{what}: it reads its own earlier steps through {', '.join(n for n in seen if n != stage.name)}, which {'is' if len(seen) == 2 else 'are'} inlined too, so the expression would have no end. Leave one of them at the root",
+                    here(),
+                )
+            if other is not None and other.name in later and other.name not in seen:
+                seen.add(other.name)
+                wanted.append(other)
 
 
 def is_register_or_memory(scope: str, what: str, scopes: tuple[str, ...]) -> None:

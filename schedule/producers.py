@@ -42,9 +42,7 @@ def computed(
     return buffers, nests
 
 
-def in_turn(
-    state: State, readers: Iterable[str], producers: Sequence[StageState]
-) -> list[tuple[StageState, ...]]:
+def in_turn(state: State, readers: Iterable[str], producers: Sequence[StageState]) -> list[tuple[StageState, ...]]:
     """Those of `producers` that the stages `readers` read, directly or through one another, each after those that it reads itself. Stages that step
     together are one.
     """

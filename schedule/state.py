@@ -15,9 +15,9 @@ from functools import lru_cache
 from typing import Any, cast
 
 from tedsl.lang.errors import Location
-from tedsl.lang.expr import Apply, Axis, Const, Expr, Reduce, rewrite, walk
+from tedsl.lang.expr import Apply, Axis, Const, Expr, Reduce, rewrite
 from tedsl.lang.integers import simplify
-from tedsl.lang.program import Program, Stage, program
+from tedsl.lang.program import Program, Stage, group_of, program
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Dim, Part, Tensor
 
@@ -300,11 +300,13 @@ def cut_axes(stage: StageState) -> dict[str, int] | None:
 
 
 def plain_axes(part: Part) -> dict[Axis, int]:
-    """The axes that stand alone, once, on the left side of an equation, and their dimensions: two steps of one write different elements."""
+    """The axes that are an index by themselves on the left side of an equation, and (the first of) their dimensions: two steps of such an axis write
+    different elements.
+    """
     found: dict[Axis, int] = {}
     for d, e in enumerate(part.lhs):
-        if isinstance(e, Axis) and sum(any(n is e for n in walk(other)) for other in part.lhs) == 1:
-            found[e] = d
+        if isinstance(e, Axis):
+            found.setdefault(e, d)
     return found
 
 
@@ -316,6 +318,18 @@ def alone(stage: StageState, part: Part) -> StageState:
     reduced = part.values[0].axes or () if isinstance(part.values[0], Reduce) else ()
     data = (leaf for leaf in stage.leaves if stage.origin(leaf) <= own)
     return replace(stage, leaves=(*data, *(a.name for a in reduced)), parts=(part,))
+
+
+def regrouped(state: State, names: Sequence[str]) -> State:
+    """The state with the groups among the stages `names` (in the order in which they take turns) found anew. Raises DefinitionError when they have no
+    order of steps.
+    """
+    members = [state.stage(n) for n in names]
+    made = {s.name: Stage(s.name, s.tensors, s.parts) for s in members}
+    tensors = {t: stage for stage in made.values() for t in stage.tensors}
+    found = group_of(tensors, {stage: (0, n) for n, stage in enumerate(made.values())})
+    own = tuple((tuple(s.name for s in g.stages), g.depth) for g in found if g.depth or len(g.stages) > 1)
+    return replace(state, groups=(*(g for g in state.groups if set(g[0]).isdisjoint(names)), *own))
 
 
 def reads(stage: StageState) -> tuple[Tensor, ...]:

@@ -7,7 +7,6 @@ before the first stage that reads it, because it may read what the others have c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from tedsl.lang.expr import Axis, Const, Expr
