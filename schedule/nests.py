@@ -13,9 +13,10 @@ from tedsl.lang.integers import conjuncts as conjuncts_of
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Dim, Part, Tensor
 
-from .calls import intrinsic_call, prefetches
+from .calls import intrinsic_call
 from .faults import assertion
 from .ir import Allocate, Buffer, For, If, Stmt, Store, block
+from .prefetch import prefetches
 from .producers import computed
 from .regions import Box, Frame, Interval, as_expr, local_value, within
 from .state import Split, StageState, unique, whole_blocks
@@ -150,7 +151,11 @@ class Nest:
             now,
             inner,
             lambda i: block(
-                *(prefetches(self, name, now, i, step) if attach and self.stage.prefetches else ()),
+                *(
+                    prefetches(self.lowering, self.frame(now), name, i, step)
+                    if attach and self.stage.prefetches
+                    else ()
+                ),
                 body(now, i, remaining),
             ),
         )
@@ -439,6 +444,10 @@ class Nest:
 
     # Producers ---------------------------------------------------------------------------------------------------------------------------
 
+    def frame(self, leaves: dict[str, Expr]) -> Frame:
+        """The equation where the loops `leaves` are open."""
+        return Frame(self.stage, leaves, self.bounds, self.sizes, self.fixed, self.lowering.symbolic)
+
     def produce(
         self, producers: list[StageState], leaves: dict[str, Expr], scope: Scope, body: Callable[[Scope], Stmt]
     ) -> Stmt:
@@ -447,9 +456,8 @@ class Nest:
             return body(scope)
         inner = self.leaves[self.leaves.index(producers[0].attach.axis) :]
         inside = within(self.lowering.state, {(self.stage.name, leaf) for leaf in inner})
-        frame = Frame(self.stage, leaves, self.bounds, self.sizes, self.fixed, self.lowering.symbolic)
         readers = [self.stage.name, *inside]
-        buffers, nests = computed(self.lowering, producers, readers, [frame], inside, scope)
+        buffers, nests = computed(self.lowering, producers, readers, [self.frame(leaves)], inside, scope)
         made = block(*nests, body(scope))
         for buffer in reversed(buffers):
             made = Allocate(buffer, made)

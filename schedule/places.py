@@ -11,6 +11,7 @@ from tedsl.lang.errors import ScheduleError, here
 from . import legality
 from .ir import SCOPES
 from .loops import Result
+from .recurrences import marked_in_step
 from .state import Attach, State
 
 
@@ -50,7 +51,7 @@ def compute_root(state: State, name: str) -> Result:
     """The stage is computed in loops of its own before its readers: undoes compute_at and compute_inline. Stages that step together go together."""
     state = state.updated(replace(state.stage(name), attach=Attach()))
     state = state.updated(*(replace(s, attach=Attach()) for s in state.stepping(name)))
-    return legality.marked_in_step(state, name), ()
+    return marked_in_step(state, name), ()
 
 
 def set_scope(state: State, name: str, scope: str) -> Result:
@@ -133,9 +134,9 @@ def double_buffer(state: State, name: str) -> Result:
 
 
 def prefetch(state: State, name: str, tensor: str, axis: str, offset: int) -> Result:
-    """In each step of the loop `axis`, what `offset` steps later is read of `tensor` is asked for from memory.
+    """In each step of the loop `axis`, what the step `offset` later reads of `tensor` is asked for from memory, line by line.
 
-    Checked: the stage reads the tensor, at places that depend on the loop and not on data.
+    Checked: the stage reads the tensor, at places that depend on the loop and not on data; the loop is no vectorised one.
     """
     stage = state.stage(name)
     legality.is_loop(stage, axis, "prefetch")

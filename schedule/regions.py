@@ -5,7 +5,7 @@ The loops that are open (the one it is attached to and those around it) stay sym
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tedsl.lang.definition import reads_of
@@ -13,7 +13,7 @@ from tedsl.lang.expr import Axis, Const, Expr, Reduce, Var, free_axes, reads_ten
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import Known, lower, prove, simplify, upper
 from tedsl.lang.scatter import ScatterPart
-from tedsl.lang.tensor import Dim, Part
+from tedsl.lang.tensor import Dim, Part, Tensor
 
 from .state import Fuse, Split, StageState, State, plain_axes, reads, whole_blocks
 
@@ -201,7 +201,9 @@ class _Union:
         """Take in what an equation reads. Whether anything has changed."""
         changed = False
         for stage in self.stages:
-            for reach in _reached(part, spans, stage, self.known):
+            # where data decides what is written, any element may be, so the whole of these dimensions is there
+            apart = plain_axes(stage.general).values() if isinstance(stage.general, ScatterPart) else None
+            for reach in reached(part, spans, stage.tensors, self.known, apart):
                 changed |= stage.name not in self.read
                 self.read.add(stage.name)
                 for d, ends in enumerate(reach):
@@ -226,26 +228,30 @@ class _Union:
         return now[0] is not before[0] or now[1] is not before[1]
 
 
-def _reached(
-    part: Part, spans: Mapping[str, Interval], producer: StageState, known: Known
+def reached(
+    part: Part,
+    spans: Mapping[str, Interval],
+    tensors: Sequence[Tensor],
+    known: Known,
+    apart: Container[int] | None = None,
 ) -> Iterator[list[tuple[Expr, Expr]]]:
-    """First and last index, in each dimension, of each read of `producer` in an equation whose axes run over `spans`."""
-    wanted = [read for read in reads_of(part.expressions) if read.access.tensor in producer.tensors]
+    """First and last index, in each dimension, of each read of `tensors` in an equation whose axes run over `spans`. Of the dimensions that are not
+    `apart`, if it is given, all is wanted.
+    """
+    wanted = [read for read in reads_of(part.expressions) if read.access.tensor in tensors]
     if not wanted:
         return
     places = {name: Axis(f"read.{name}") for name in spans}
     inner = known.with_(ranges={p: spans[name] for name, p in places.items()})
     mapping: dict[Expr, Expr] = {a: places[a.name] for a in _axes(part) if a.name in places}
-    scattered = isinstance(producer.general, ScatterPart)  # what data decides to write must find its place
-    kept = plain_axes(producer.general).values() if scattered else range(producer.tensor.rank)
     for read in wanted:
         reach = []
         for d, index in enumerate(read.access.indices):
-            dim = as_expr(producer.tensor.shape[d])
+            dim = as_expr(read.access.tensor.shape[d])
             index = substitute(index, mapping)
             moving = [p for p in places.values() if any(n is p for n in free_axes(index))]
             first = last = None
-            if not reads_tensors(index) and d in kept:
+            if not reads_tensors(index) and (apart is None or d in apart):
                 first, last = (lower(index, moving, inner), upper(index, moving, inner)) if moving else (index, index)
             if first is None or last is None:
                 first, last = Const(0), simplify(dim - 1)

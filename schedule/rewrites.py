@@ -16,6 +16,7 @@ from tedsl.lang.tensor import Definition, Dim, Part, Tensor
 from . import legality
 from .ir import SCOPES
 from .loops import Result
+from .recurrences import marked_in_step, stepped
 from .regions import local_value
 from .state import Attach, Split, StageState, State, reads, regrouped, stage_state, unique
 
@@ -124,7 +125,7 @@ def _joined(state: State, names: tuple[str, ...], new: str, what: str) -> State:
         raise ScheduleError(
             f"{what}: {new} would step together with {', '.join(names)}, and cannot: {e.message}", here()
         ) from None
-    return legality.marked_in_step(state, new)
+    return marked_in_step(state, new)
 
 
 def _reader_names(state: State, tensor: Tensor) -> str:
@@ -325,7 +326,7 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
         t.define(tensors, (new_part,), n)
     group = state.group(name)
     if group and place < group[1]:
-        steps = ", ".join(legality.stepped(state, stage)[: group[1]])
+        steps = ", ".join(stepped(state, stage)[: group[1]])
         raise ScheduleError(
             f"{what}: factor_axis is {factor_axis}, and {', '.join(group[0])} take turns along {steps}, which come first. Call it with factor_axis={group[1]}", here())  # fmt: skip
     new = replace(stage_state(tensors[0].name, tensors, (new_part,)), attach=stage.attach)

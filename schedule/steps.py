@@ -16,6 +16,7 @@ from tedsl.lang.tensor import Part
 
 from .ir import Allocate, Buffer, For, Stmt, block
 from .nests import Nest, Scope
+from .prefetch import prefetches
 from .producers import computed
 from .regions import Box, Frame, Interval, as_expr, bounds_of, within
 from .state import StageState, alone, cut_axes, step_depth
@@ -71,10 +72,10 @@ class Steps:
         """One step: each stage after the producers that it reads."""
         state = self.lowering.state
         waiting = [s for s in state.stages if s.attach.kind == "at" and (s.attach.stage, s.attach.axis) in places]
-        frames = [f for s, parts in actives for f in self.frames(s, parts, {}, values, scope)] if waiting else []
+        frames = list(self.frames(actives, {}, values, scope, bool(waiting)))
         inside = within(state, further) if waiting else frozenset()
         buffers: list[Buffer] = []
-        stmts: list[Stmt] = []
+        stmts: list[Stmt] = list(self.requests(places, frames, scope))
         for stage, parts in actives:
             if not parts:
                 continue
@@ -182,7 +183,7 @@ class Steps:
         leading = next(e if isinstance(e := p.lhs[d], Axis) else s.axes[0] for s, parts in chosen for p in parts)
         axis = scope.axis(leading.name)
         # what is said of the loop is said of it for all stages that step along it
-        loops = [(s, s.general.lhs[d].name) for s in self.stages if isinstance(s.general.lhs[d], Axis)]
+        loops = [(s, e.name) for s in self.stages if isinstance(e := s.general.lhs[d], Axis)]
         kinds = [kind for s, leaf in loops if (kind := s.kind(leaf)) != "serial"]
         pragmas = dict.fromkeys(text for s, leaf in loops for name, text in s.pragmas if name == leaf)
         steps = [step for s, leaf in loops if (step := dict(s.made_by).get(leaf, ""))]
@@ -221,18 +222,31 @@ class Steps:
         return {e.name: values[d] for d, e in enumerate(part.lhs) if isinstance(e, Axis) and d in values}
 
     def frames(
-        self, stage: StageState, parts: tuple[Part, ...], leaves: dict[str, Expr], values: Values, scope: Scope
+        self, actives: Actives, leaves: dict[str, Expr], values: Values, scope: Scope, wanted: bool
     ) -> Iterator[Frame]:
-        """The equations of a stage that are computed where the dimensions `values` are settled and the loops `leaves` open."""
-        for part in parts:
-            fixed = self.fixed(part, values)
-            bounds = self.bounds(stage, part, scope)
-            sizes = {name: self.lowering.size(bounds[name][1], scope.known) for name in bounds if name not in fixed}
-            own = alone(stage, part)
-            open_ = {leaf: value for leaf, value in leaves.items() if leaf in own.leaves}
-            yield Frame(own, open_, bounds, sizes, fixed, self.lowering.symbolic)
-            if all(isinstance(e, Axis) for d, e in enumerate(part.lhs) if d not in values):
-                return  # the later equations have nothing left to compute here
+        """The equations that are computed where the dimensions `values` are settled and the loops `leaves` open. `wanted`: of all stages, not only of
+        those that prefetch.
+        """
+        for stage, parts in actives:
+            for part in parts if wanted or stage.prefetches else ():
+                fixed = self.fixed(part, values)
+                bounds = self.bounds(stage, part, scope)
+                sizes = {name: self.lowering.size(bounds[name][1], scope.known) for name in bounds if name not in fixed}
+                own = alone(stage, part)
+                open_ = {leaf: value for leaf, value in leaves.items() if leaf in own.leaves}
+                yield Frame(own, open_, bounds, sizes, fixed, self.lowering.symbolic)
+                if all(isinstance(e, Axis) for d, e in enumerate(part.lhs) if d not in values):
+                    break  # the later equations have nothing left to compute here
+
+    def requests(self, places: set[tuple[str, str]], frames: Sequence[Frame], scope: Scope) -> list[Stmt]:
+        """What is asked for from memory where the loops `places` open."""
+        return [
+            stmt
+            for f in frames
+            for name, leaf in places
+            if name == f.stage.name
+            for stmt in prefetches(self.lowering, f, leaf, scope)
+        ]
 
     def at(
         self,
@@ -247,13 +261,14 @@ class Steps:
         """`body(scope)` after the stages that are computed at the loops `places`; the loops `further` stand in these."""
         state = self.lowering.state
         producers = [s for s in state.stages if s.attach.kind == "at" and (s.attach.stage, s.attach.axis) in places]
+        frames = list(self.frames(actives, leaves, values, scope, bool(producers)))
+        asked = self.requests(places, frames, scope)
         if not producers:
-            return body(scope)
-        frames = [f for s, parts in actives for f in self.frames(s, parts, leaves, values, scope)]
+            return block(*asked, body(scope))
         inside = within(state, further)
         readers = {*(f.stage.name for f in frames), *inside}
         buffers, nests = computed(self.lowering, producers, readers, frames, inside, scope)
-        made = block(*nests, body(scope))
+        made = block(*asked, *nests, body(scope))
         for buffer in reversed(buffers):
             made = Allocate(buffer, made)
         return made

@@ -243,7 +243,7 @@ def test_a_recurrence_is_computed_in_registers() -> None:
     s[made].compute_at(s[S], ji)
     assert set(sizes(s).values()) == {(1, 1)}
     check(s)
-    T, s = network()
+    _, s = network()
     made = s.cache_write(s["S.sum"], "register")
     s[made].compute_at(s["S.sum"], j)
     check(s)
@@ -254,7 +254,7 @@ def test_a_recurrence_is_computed_in_registers() -> None:
 
 
 def test_partial_sums_of_a_step() -> None:
-    T, s = network()
+    _, s = network()
     refused(
         s,
         lambda: s.rfactor(s["S.sum"], m),
