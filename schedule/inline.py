@@ -25,7 +25,11 @@ def inlined(state: State) -> State:
                 bodies[tensor] = stage.parts[0], value
         else:
             stages.append(with_common_axes(stage))
-    return replace(state, stages=tuple(stages))
+    if not bodies:
+        return replace(state, stages=tuple(stages))
+    left = {s.name for s in stages}
+    groups = tuple((tuple(n for n in names if n in left), depth) for names, depth in state.groups)
+    return replace(state, stages=tuple(stages), groups=groups)
 
 
 def with_common_axes(stage: StageState) -> StageState:

@@ -367,7 +367,9 @@ def _inside(state: State, reader: StageState, parent: StageState, axis: str) -> 
 
 
 def is_one_equation(state: State, stage: StageState, what: str, instead: str) -> None:
-    """Only a stage of one equation that does not read itself can be moved about as one block of elements."""
+    """Only a stage of one equation that does not read itself can be moved about as one block of elements. (A stage that takes turns with others may be
+    one: an element of it is the same wherever in its step it is computed.)
+    """
     if any(isinstance(p, ScatterPart) for p in stage.parts):
         raise ScheduleError(
             f"{what}: {stage.name} adds to elements that depend on data, and is computed as a whole. {instead}", here()
@@ -377,11 +379,42 @@ def is_one_equation(state: State, stage: StageState, what: str, instead: str) ->
             f"{what}: {stage.name} has {len(stage.parts)} equations, which take turns, and is computed as a whole. {instead}",
             here(),
         )
-    group = state.group(stage.name)
-    if any(t in reads(stage) for t in stage.tensors) or (group and len(group[0]) > 1):
+    if any(t in reads(stage) for t in stage.tensors):
         raise ScheduleError(
             f"{what}: {stage.name} reads its own earlier steps, and is computed as a whole. {instead}", here()
         )
+
+
+def runs_once(state: State, stage: StageState, what: str, instead: str) -> None:
+    """A stage of one equation that is not stepped through with others."""
+    is_one_equation(state, stage, what, instead)
+    group = state.group(stage.name)
+    if group and len(group[0]) > 1:
+        raise ScheduleError(
+            f"{what}: {', '.join(group[0])} take turns, step by step, and {stage.name} is not computed in one go. {instead}",
+            here(),
+        )
+
+
+def stands_within_a_step(state: State, stage: StageState, parent: StageState, axis: str, what: str) -> None:
+    """Inside of a recurrence a stage is computed within a step, after the steps before it: the loop is inside of those that are stepped through.
+    One of the recurrence's own stages is computed there if that is the step in which it is read: what it reads itself is there by then.
+    """
+    steps = stepped(state, parent)
+    after = max((parent.leaves.index(a) for a in steps if a in parent.leaves), default=-1)
+    if parent.leaves.index(axis) <= after:
+        others = ", ".join(parent.leaves[after + 1 :]) or "there are none"
+        raise ScheduleError(
+            f"{what}: {parent.name} is stepped through along {', '.join(steps)}, and a stage is computed within a step. Compute {stage.name} at a loop further in ({others}), "
+            "or leave it at the root", here())  # fmt: skip
+    group = state.group(stage.name)
+    if not group or len(group[0]) == 1:
+        return
+    for reader in readers(state, stage):
+        for dependence in dependences(reader.parts, stage.tensors):
+            if any(sign != "=" for sign in dependence.signs[: len(stepped(state, stage))]):
+                raise ScheduleError(
+                    f"{what}: `{dependence.read!r}` in {reader.name} is of an earlier step, and only the step that runs would be there. Leave {stage.name} at the root", here())  # fmt: skip
 
 
 def can_be_computed_at(state: State, stage: StageState, parent: StageState, axis: str) -> None:
@@ -399,7 +432,9 @@ def can_be_computed_at(state: State, stage: StageState, parent: StageState, axis
         )
     is_loop(parent, axis, f"compute_at of {stage.name} at")
     is_one_equation(state, stage, what, "Leave it at the root")
-    is_one_equation(state, parent, what, f"Leave {stage.name} at the root, or inline it")
+    if any(isinstance(p, ScatterPart) for p in parent.parts):
+        is_one_equation(state, parent, what, f"Leave {stage.name} at the root, or inline it")
+    stands_within_a_step(state, stage, parent, axis, what)
     if parent.kind(axis) == "vectorized":
         raise ScheduleError(
             f"{what}: the loop {axis} is vectorized, and nothing can be computed between its lanes. Compute {stage.name} at a loop further out",

@@ -66,7 +66,7 @@ class _Lowering(Storage):
             done.update(names)
             members = [self.state.stage(n) for n in names]
             for member in members:
-                for tensor in member.tensors:
+                for tensor in member.tensors if member.attach.kind == "root" else ():
                     if tensor not in self.buffers:
                         allocations.append(
                             self.allocate(member, tensor, tuple((Const(0), as_expr(d)) for d in tensor.shape), Known())
@@ -80,11 +80,14 @@ class _Lowering(Storage):
     # Recurrences -------------------------------------------------------------------------------------------------------------------------
 
     def steps(self, stages: list[StageState], depth: int, scope: Scope) -> Stmt:
-        """Stages that step together along their first `depth` axes; single equations along integers are cut out of the loops."""
+        """Stages that step together along their first `depth` axes; single equations along integers are cut out of the loops. Those that are computed
+        at a loop of another one come with it.
+        """
         cut = cut_axes(stages[0]) if len(stages) == 1 else None
         if cut:
             return self.cut(stages[0], cut, scope)
-        return self.step([(s, s.parts) for s in stages], 0, step_depth(stages, depth), (), scope)
+        own = [(s, s.parts) for s in stages if s.attach.kind == "root"]
+        return self.step(own, 0, step_depth(stages, depth), (), scope)
 
     def step(self, actives: Actives, d: int, depth: int, values: tuple[Expr, ...], scope: Scope) -> Stmt:
         if d == depth:

@@ -17,7 +17,7 @@ from .calls import intrinsic_call, prefetches
 from .faults import assertion
 from .ir import Allocate, Buffer, For, If, Stmt, Store, block
 from .regions import Frame, Interval, as_expr, local_value, region
-from .state import Split, StageState, unique, whole_blocks
+from .state import Split, StageState, reads, unique, whole_blocks
 from .storage import Storage
 
 
@@ -72,9 +72,19 @@ class Nest:
             (n for n, leaf in enumerate(self.leaves) if self.stage.is_reduction_loop(leaf)), len(self.leaves)
         )
         self.attached: dict[str, list[StageState]] = {}
-        for s in self.lowering.state.stages:
-            if s.attach.kind == "at" and s.attach.stage == self.stage.name:
+        for s in self.needed():
+            if s.attach.stage == self.stage.name:
                 self.attached.setdefault(s.attach.axis, []).append(s)
+
+    def needed(self) -> list[StageState]:
+        """The stages computed inside of this one that this equation reads, directly or through one another, in order."""
+        wanted = {n.tensor for n in walk(*self.part.expressions) if isinstance(n, Access)}
+        found: list[StageState] = []
+        for s in reversed(self.lowering.state.stages):
+            if s.attach.kind == "at" and not wanted.isdisjoint(s.tensors):
+                found.append(s)
+                wanted |= set(reads(s))
+        return found[::-1]
 
     # Loops -------------------------------------------------------------------------------------------------------------------------------
 
@@ -436,7 +446,8 @@ class Nest:
             return body(scope)
         lowering = self.lowering
         inside = frozenset(self.within(producers[0].attach.axis))
-        frame = Frame(self.stage, {**leaves, **self.fixed}, self.bounds, self.sizes, lowering.symbolic)
+        settled: dict[str, Interval] = {name: (Const(0), Const(1)) for name in self.fixed}
+        frame = Frame(self.stage, {**leaves, **self.fixed}, self.bounds | settled, self.sizes, lowering.symbolic)
         buffers, nests = [], []
         for producer in producers:
             box = region(lowering.state, producer, frame, inside, scope.known)

@@ -93,6 +93,7 @@ def region(state: State, producer: StageState, frame: Frame, inside: frozenset[s
     found: list[tuple[Expr, Expr] | None] = [None] * producer.tensor.rank
     for reader in state.stages:
         if reader.name == frame.stage.name:
+            reader = frame.stage  # with the equation that is meant
             spans = intervals(frame, known)
         elif reader.name in inside and any(t in _reads(reader) for t in producer.tensors):
             own = region(state, reader, frame, inside, known)

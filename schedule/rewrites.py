@@ -189,7 +189,8 @@ def _written(state: State, stage: StageState, scope: str) -> tuple[State, str]:
         stage, parts=(Part(part.lhs, tuple(cast(Expr, Access(c, part.lhs)) for c in copies), part.location),),
         leaves=tuple(leaf for leaf in stage.leaves if not stage.is_reduction_loop(leaf)))  # fmt: skip
     at = [s.name for s in state.stages].index(stage.name)
-    return replace(state, stages=(*state.stages[:at], new, old, *state.stages[at + 1 :])), new.name
+    groups = state.grouped(new.name, stage.name)
+    return replace(state, stages=(*state.stages[:at], new, old, *state.stages[at + 1 :]), groups=groups), new.name
 
 
 def _reduction_is_untouched(state: State, stage: StageState, what: str) -> None:
@@ -262,6 +263,12 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
             here(),
         )
     place = factor_axis if factor_axis >= 0 else rank + 1 + factor_axis
+    steps = legality.stepped(state, stage)
+    if place < len(steps):
+        raise ScheduleError(
+            f"{what}: {name} is stepped through along {', '.join(steps)}, which come first in the partial results as well. Give a factor_axis of at least {len(steps)}",
+            here(),
+        )
     for other in state.stages:
         if other.attach.kind == "at" and other.attach.stage == name and stage.is_reduction_loop(other.attach.axis):
             raise ScheduleError(
@@ -318,7 +325,8 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
         stage, parts=(Part(part.lhs, combined, part.location),), leaves=leaves, relations=relations,
         kinds=tuple((n, k) for n, k in stage.kinds if n in leaves), pragmas=tuple((n, p) for n, p in stage.pragmas if n in leaves))  # fmt: skip
     at = [s.name for s in state.stages].index(name)
-    return replace(state, stages=(*state.stages[:at], new, old, *state.stages[at + 1 :])), (new.name,)
+    groups = state.grouped(new.name, name)
+    return replace(state, stages=(*state.stages[:at], new, old, *state.stages[at + 1 :]), groups=groups), (new.name,)
 
 
 def _narrow(position: Expr, axes: dict[str, Axis]) -> Expr:

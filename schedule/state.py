@@ -246,6 +246,13 @@ class State:
     def group(self, name: str) -> tuple[tuple[str, ...], int] | None:
         return next((g for g in self.groups if name in g[0]), None)
 
+    def grouped(self, new: str, old: str) -> tuple[tuple[tuple[str, ...], int], ...]:
+        """The groups when the stage `new` steps along with `old`, before it."""
+        return tuple(
+            (tuple(n for name in names for n in ((new, old) if name == old else (name,))), depth) if len(names) > 1 else (names, depth)
+            for names, depth in self.groups
+        )
+
     def readers(self, tensor: Tensor) -> tuple[StageState, ...]:
         return tuple(s for s in self.stages if tensor in reads(s))
 

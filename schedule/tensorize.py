@@ -170,7 +170,7 @@ def matched(state: State, stage: StageState, what: str) -> Match | None:
     if not stage.tensorized:
         return None
     axis, how = stage.tensorized[0]
-    legality.is_one_equation(state, stage, what, "Call the intrinsic in a copy of it")
+    legality.runs_once(state, stage, what, "Call the intrinsic in a copy of it")
     inner = stage.leaves[stage.leaves.index(axis) :]
     for other in state.stages:
         if other.attach.kind == "at" and other.attach.stage == stage.name and other.attach.axis in inner:
