@@ -107,6 +107,28 @@ def recurrent() -> Made:
     return S, (S,)
 
 
+@case("recurrent network, a batch of 32")
+def batch_of_sequences() -> Made:
+    X, W, U = te.tensor("X", (32, 32, 64)), te.tensor("W", (64, 128)), te.tensor("U", (128, 128))
+    S = te.tensor("S", (32, 32, 128))
+    S[0, n, j] = te.tanh(te.sum(X[0, n, k] * W[k, j]))
+    S[t, n, j] = te.tanh(te.sum(X[t, n, k] * W[k, j]) + te.sum(S[t - 1, n, k] * U[k, j]))
+    return S, (S,)
+
+
+@case("LSTM, a batch of 32")
+def lstm() -> Made:
+    X, W, U = te.tensor("X", (32, 32, 64)), te.tensor("W", (4, 64, 128)), te.tensor("U", (4, 128, 128))
+    I, F, O, G, C, H = (te.tensor(name, (32, 32, 128)) for name in "IFOGCH")
+    for g, (gate, function) in enumerate([(I, te.sigmoid), (F, te.sigmoid), (O, te.sigmoid), (G, te.tanh)]):
+        gate[0, n, j] = function(te.sum(X[0, n, k] * W[g, k, j]))
+        gate[t, n, j] = function(te.sum(X[t, n, k] * W[g, k, j]) + te.sum(H[t - 1, n, k] * U[g, k, j]))
+    C[0, n, j] = I[0, n, j] * G[0, n, j]
+    C[t, n, j] = F[t, n, j] * C[t - 1, n, j] + I[t, n, j] * G[t, n, j]
+    H[t, n, j] = O[t, n, j] * te.tanh(C[t, n, j])
+    return H, (I, F, O, G, C, H)
+
+
 def sampled(calls: Sequence[Callable[[], Any]], seconds: float) -> list[float]:
     """The median time of each call, measured in turn."""
     times: list[list[float]] = [[] for _ in calls]

@@ -18,6 +18,7 @@ from .contraction import contraction
 from .elementwise import elementwise
 from .facts import Facts, seen
 from .fusion import inline_stages, overlapping, rows_together
+from .recurrences import elements_in_steps, sums_in_steps
 from .reductions import columns, rows, to_a_scalar
 
 Rule = Callable[[Schedule, str, Facts], bool]
@@ -25,10 +26,12 @@ Rule = Callable[[Schedule, str, Facts], bool]
 # From the special to the general: a stage goes to the first rule that says yes.
 RULES: tuple[tuple[str, Rule], ...] = (
     ("contraction", contraction),
+    ("reduction within a step", sums_in_steps),
     ("reduction to a scalar", to_a_scalar),
     ("reduction of rows", rows),
     ("reduction of columns", columns),
     ("elementwise", elementwise),
+    ("steps of a recurrence", elements_in_steps),
 )
 
 

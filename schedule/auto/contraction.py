@@ -15,7 +15,7 @@ from tedsl.lang.tensor import Tensor
 
 from ..handles import StageHandle
 from ..schedule import Schedule
-from .facts import LARGE, Facts, View, count, seen
+from .facts import LARGE, Facts, View, count, look
 from .fusion import into_reader
 
 ENOUGH = 8  # steps of a parallel loop
@@ -29,15 +29,15 @@ BLOCK_BYTES = 384 * 1024  # of rows that stay in the L2 cache while the panels g
 
 def contraction(s: Schedule, name: str, facts: Facts) -> bool:
     """A reduction in which at least one operand does not move with the columns, and another not with the rows."""
-    stage = seen(s).stage(name)
-    view = View(stage)
+    view = look(s, name)
+    stage = view.stage
     reduction = view.reduction
     if (
         reduction is None
         or not view.simple
         or len(stage.tensors) > 1
         or reduction.reducer.components > 1
-        or len(view.axes) < 2
+        or len(view.free) < 2
     ):
         return False
     depth = 1
@@ -47,8 +47,8 @@ def contraction(s: Schedule, name: str, facts: Facts) -> bool:
         return False
     plans = [
         p
-        for column in reversed(view.axes)
-        for row in reversed(view.axes)
+        for column in reversed(view.free)
+        for row in reversed(view.free)
         if row is not column and (p := plan(view, facts, row, column, depth)) is not None
     ]
     if not plans:
@@ -95,12 +95,12 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
     last = column is view.axes[-1]
     for access in moving:
         contiguous = view.stride(access, column) == 1
-        elements = _elements(access.tensor)
+        elements = elements_of(access.tensor)
         if contiguous and not (
-            elements >= SCATTERED and results * depth >= 64 * elements and _can_be_packed(view, access, column)
+            elements >= SCATTERED and results * depth >= 64 * elements and can_be_packed(view, access, column)
         ):
             continue
-        if _can_be_packed(view, access, column) and results * depth >= 16 * elements:
+        if can_be_packed(view, access, column) and results * depth >= 16 * elements:
             packed[access.tensor] = None
             cycles += (0.5 if contiguous else 2.0) * elements
         elif not last:
@@ -139,15 +139,17 @@ def _bounds_of_rows(view: View, where: Expr, row: Axis, column: Axis) -> bool:
     return True
 
 
-def _elements(tensor: Tensor) -> int:
+def elements_of(tensor: Tensor) -> int:
     total = 1
     for d in tensor.shape:
         total *= count(d)
     return total
 
 
-def _can_be_packed(view: View, access: Access, column: Axis) -> bool:
-    """Whether the column is a dimension of its own in an operand that is read once."""
+def can_be_packed(view: View, access: Access, column: Axis) -> bool:
+    """Whether the column is a dimension of its own in an operand that is read once, and that is there before the first step."""
+    if access.tensor in view.own:
+        return False
     alone = (
         sum(i is column for i in access.indices) == 1
         and sum(any(a is column for a in free_axes(i)) for i in access.indices) == 1
@@ -216,11 +218,12 @@ def _schedule(s: Schedule, name: str, view: View, facts: Facts, plan: Plan) -> N
     local.unroll(row.name)
     if view.work >= LARGE and view.stage.attach.kind == "root":
         even = isinstance(column.extent, int) and column.extent % width == 0
-        _parallel(result, outside, [count(a.extent) for a in others], block, column_outer, even)
+        shared = [a for a in others if a in view.free]
+        _parallel(result, [names[a.name] for a in shared], [count(a.extent) for a in shared], block, column_outer, even)
     if column is not view.axes[-1]:
         local.layout(*[a.name for a in others], row.name, column.name)
     for tensor in plan.packed:
-        _pack(s, tensor, local.name, view, column, width)
+        pack(s, tensor, local.name, view, column, width)
 
 
 def _parallel(
@@ -246,7 +249,7 @@ def _parallel(
         result.parallel(block)
 
 
-def _pack(s: Schedule, tensor: Tensor, reader: str, view: View, column: Axis, width: int) -> None:
+def pack(s: Schedule, tensor: Tensor, reader: str, view: View, column: Axis, width: int) -> None:
     access = next(x for x in view.accesses if x.tensor is tensor)
     place = next(d for d, i in enumerate(access.indices) if i is column)
     panel = s[s.cache_read(tensor, "global", s[reader])]

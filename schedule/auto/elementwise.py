@@ -6,7 +6,7 @@ from tedsl.lang.expr import Axis, Expr
 from tedsl.lang.tensor import Tensor
 
 from ..schedule import Schedule
-from .facts import LARGE, Facts, View, count, seen
+from .facts import LARGE, Facts, View, count, look
 
 UNROLLED = 4  # vectors in a row
 BLOCK = 128  # rows and columns of a transposed matrix that are copied together
@@ -15,9 +15,9 @@ ROWS = 4  # rows that are computed together when they read the same elements
 
 def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
     """A stage without a reduction."""
-    stage = seen(s).stage(name)
-    view = View(stage)
-    if view.reduction is not None or not view.simple or not view.axes or stage.attach.kind == "inline":
+    view = look(s, name)
+    stage = view.stage
+    if view.reduction is not None or not view.simple or not view.axes or view.steps or stage.attach.kind == "inline":
         return False
     last = view.axes[-1]
     lanes = facts.lanes(view.dtype)
