@@ -37,8 +37,14 @@ def case(name: str) -> Callable[[Callable[[], Made]], Callable[[], Made]]:
     return add
 
 
-def text(name: str, definition: str, **names: Any) -> None:
-    CASES[name] = lambda: (te.define(definition, **names), ())
+def text(name: str, definition: str, kept: bool = False, **names: Any) -> None:
+    """A definition in a string. `kept`: the gradient reads the result."""
+
+    def make() -> Made:
+        out = te.define(definition, **names)
+        return out, (out,) * kept
+
+    CASES[name] = make
 
 
 text("matmul 512", "C[i,j] = sum(A[i,k] * B[j,k])", A=(512, 512), B=(512, 512))
@@ -48,8 +54,8 @@ text("conv 3x3 stride 2", CONV.format(2, 1), X=(8, 32, 33, 33), W=(64, 32, 3, 3)
 text("conv 3x3 dilation 2", CONV.format(1, 2), X=(8, 32, 36, 36), W=(32, 32, 3, 3))
 text("conv 1x1", CONV.format(1, 1), X=(8, 64, 32, 32), W=(64, 64, 1, 1))
 text("depthwise conv 3x3", "Y[n,c,y,x] = sum(X[n,c,y+r,x+s] * W[c,r,s], axis=(r,s))", X=(8, 64, 34, 34), W=(64, 3, 3))
-text("max pooling 2x2", "Y[n,c,y,x] = max(X[n,c,2*y+r,2*x+s])", X=(8, 32, 64, 64), r=2, s=2)
-text("max pooling 3x3 stride 2", "Y[n,c,y,x] = max(X[n,c,2*y+r,2*x+s])", X=(8, 32, 65, 65), r=3, s=3)
+for size, extent in (2, 64), (3, 65):
+    text(f"max pooling {size}x{size} stride 2", "Y[n,c,y,x] = max(X[n,c,2*y+r,2*x+s])", kept=True, X=(8, 32, extent, extent), r=size, s=size)
 text("average pooling 2x2", "Y[n,c,y,x] = sum(X[n,c,2*y+r,2*x+s]) / 4", X=(8, 32, 64, 64), r=2, s=2)
 
 

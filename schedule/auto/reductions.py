@@ -14,6 +14,7 @@ BLOCKS = 64
 ROWS = 4  # rows that are computed together, or of a long column that are added in one go
 STRETCH = 2048  # elements of a row that are added before the next rows
 WRITTEN_OUT = 32  # steps of a reduction (a filter's taps) that are written out
+APART = 4  # elements between those that neighbouring lanes read, at most (pooling)
 LAST = 4  # partial results that are combined one by one
 
 
@@ -101,12 +102,13 @@ def columns(s: Schedule, name: str, facts: Facts) -> bool:
         return False
     last = view.axes[-1]
     lanes = facts.lanes(view.dtype)
-    if count(last.extent) < lanes or any(view.stride(x, last) not in (0, 1) for x in view.accesses):
+    strides = [view.stride(x, last) for x in view.accesses]
+    if count(last.extent) < lanes or any(d is None or not 0 <= d <= APART for d in strides):
         return False
     steps = 1
     for a in view.reduce_axes:
         steps *= count(a.extent)
-    if steps >= 8 * ROWS and view.reduction.where is None and len(view.reduce_axes) == 1:
+    if steps >= 8 * ROWS and view.reduction.where is None and len(view.reduce_axes) == 1 and max(strides) <= 1:
         return _row_by_row(s, name, view, facts, lanes)
     written_out = steps <= WRITTEN_OUT and view.reduction.where is None
     row = _overlapping_rows(view) if written_out else None
