@@ -17,7 +17,7 @@ from ..schedule import Schedule, create_schedule
 from .contraction import contraction
 from .elementwise import elementwise
 from .facts import Facts, seen
-from .fusion import inline_stages, overlapping, rows_together
+from .fusion import inline_stages, overlapping, planes_together, rows_together
 from .recurrences import elements_in_steps, sums_in_steps
 from .reductions import columns, rows, to_a_scalar
 
@@ -52,6 +52,7 @@ def auto_schedule(target: Tensor | Sequence[Tensor], vector_bytes: int | None = 
     facts = Facts(vector_bytes or _vector_bytes())
     attempt(schedule, lambda: inline_stages(schedule, facts))
     attempt(schedule, lambda: rows_together(schedule, facts))
+    attempt(schedule, lambda: planes_together(schedule, facts))
     for name in [stage.name for stage in reversed(seen(schedule).stages)]:
         attempt(schedule, partial(overlapping, schedule, name, facts))
     for name in [stage.name for stage in seen(schedule).stages]:

@@ -10,6 +10,8 @@ from ..schedule import Schedule
 from ..state import StageState
 from .facts import LARGE, Facts, View, count, look, seen
 
+PLANE_BYTES = 128 * 1024  # of the planes that are kept while a stage goes over them
+TAPS = 32  # steps of a reduction that is computed plane by plane
 ROW_BYTES = 32 * 1024  # of a row that is kept while the stages that read it go over it
 FEW = 16  # operations that may be repeated rather than stored
 TILE_ROWS, TILE_COLUMNS = (
@@ -230,3 +232,58 @@ def rows_together(s: Schedule, facts: Facts) -> bool:
                 s[producer.name].compute_at(s[stage.name], row)
                 attached.add(producer.name)
     return True
+
+
+def planes_together(s: Schedule, facts: Facts) -> bool:
+    """Stages that work plane by plane (the parts of a pooling's gradient) are computed at the plane of the stage that reads them all, where they stay
+    in the cache.
+    """
+    for name in [stage.name for stage in reversed(seen(s).stages)]:
+        view = look(s, name)
+        if not view.simple or view.reduction is not None or len(view.axes) < 3 or view.stage.attach.kind != "root":
+            continue
+        outer = len(view.axes) - 2
+        room = PLANE_BYTES - _plane(view, outer)
+        inside = {name}
+        for producer in reversed(seen(s).stages):
+            own = look(s, producer.name)
+            if producer.is_output or producer.attach.kind != "root" or not _by_planes(own, view, outer):
+                continue
+            readers = [look(s, r.name) for r in seen(s).readers(producer.tensor)]
+            if not readers or any(r.stage.name not in inside or not _same_plane(r, producer, outer) for r in readers):
+                continue
+            if _plane(own, outer) <= room:
+                room -= _plane(own, outer)
+                inside.add(producer.name)
+                s[producer.name].set_scope("cache")
+                s[producer.name].compute_at(s[name], view.axes[outer - 1])
+    return True
+
+
+def _plane(view: View, outer: int) -> int:
+    """Bytes of a plane of a stage; more than there is room for if that is not known."""
+    size = dtypes.itemsize(view.dtype)
+    for a in view.axes[outer:]:
+        if not isinstance(a.extent, int):
+            return PLANE_BYTES + 1
+        size *= a.extent
+    return size
+
+
+def _by_planes(view: View, reader: View, outer: int) -> bool:
+    """Whether a stage has planes as the reader has, and takes few steps for an element."""
+    if not view.simple or view.steps or view.own or len(view.axes) != len(reader.axes) or len(view.stage.tensors) > 1:
+        return False
+    steps = 1
+    for a in view.reduce_axes:
+        steps *= count(a.extent)
+    reduction = view.reduction
+    if reduction is not None and (reduction.where is not None or reduction.reducer.components > 1 or steps > TAPS):
+        return False
+    return all(a.extent is b.extent or a.extent == b.extent for a, b in zip(view.axes[:outer], reader.axes, strict=False))
+
+
+def _same_plane(view: View, producer: StageState, outer: int) -> bool:
+    """Whether a reader reads a producer in its own plane only."""
+    reads = [n for n in view.accesses if n.tensor is producer.tensor]
+    return all(_plain(n) and all(i is a for i, a in zip(n.indices[:outer], view.axes, strict=False)) for n in reads)

@@ -98,8 +98,6 @@ def columns(s: Schedule, name: str, facts: Facts) -> bool:
         or view.reduction.reducer.components > 1
     ):
         return False
-    if stage.attach.kind != "root":
-        return False
     last = view.axes[-1]
     lanes = facts.lanes(view.dtype)
     strides = [view.stride(x, last) for x in view.accesses]
@@ -136,7 +134,7 @@ def columns(s: Schedule, name: str, facts: Facts) -> bool:
     for a in reversed(view.reduce_axes):
         if written_out:
             local.unroll(a.name)
-    if view.work >= LARGE:
+    if view.work >= LARGE and stage.attach.kind == "root":
         sizes = {names[a.name]: count(a.extent) for a in view.axes}
         result.parallel(next((n for n in outside if sizes[n] > 1), outer))
     return True
