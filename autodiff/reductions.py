@@ -117,7 +117,11 @@ def _extreme(tensor: Tensor, part: Part, node: Reduce) -> tuple[Expr, Expr]:
 def _windowed(node: Reduce) -> bool:
     """Whether neighbouring results read elements in common, so that what they share out is better divided once."""
     return any(
-        not isinstance(i, (Axis, Const)) for v in node.values for n in walk(v) if isinstance(n, Access) for i in n.indices
+        not isinstance(i, (Axis, Const))
+        for v in node.values
+        for n in walk(v)
+        if isinstance(n, Access)
+        for i in n.indices
     )
 
 

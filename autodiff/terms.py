@@ -66,6 +66,7 @@ def total(value: Expr, axes: Sequence[Axis], where: Iterable[Expr] = ()) -> Expr
             value = mul(const(n, value.dtype) if isinstance(n, int) else Cast(value.dtype, n), value)
     if not kept:
         return guarded([condition], value)
+
     def summed(e: Expr) -> Expr:
         return Reduce(REDUCERS["sum"], (e,), tuple(kept), None if condition is TRUE else condition, None, 0)
 

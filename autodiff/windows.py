@@ -231,9 +231,7 @@ def _class(
     readings: dict[Expr, Expr] = {
         read: Access(
             source,
-            tuple(
-                e if (own := _of(windows, e)) is None else _shifted(e, own.low) for e in cast(Access, read).indices
-            ),
+            tuple(e if (own := _of(windows, e)) is None else _shifted(e, own.low) for e in cast(Access, read).indices),
         )
         for read, source in sources.items()
     }

@@ -55,7 +55,14 @@ text("conv 3x3 dilation 2", CONV.format(1, 2), X=(8, 32, 36, 36), W=(32, 32, 3, 
 text("conv 1x1", CONV.format(1, 1), X=(8, 64, 32, 32), W=(64, 64, 1, 1))
 text("depthwise conv 3x3", "Y[n,c,y,x] = sum(X[n,c,y+r,x+s] * W[c,r,s], axis=(r,s))", X=(8, 64, 34, 34), W=(64, 3, 3))
 for size, extent in (2, 64), (3, 65):
-    text(f"max pooling {size}x{size} stride 2", "Y[n,c,y,x] = max(X[n,c,2*y+r,2*x+s])", kept=True, X=(8, 32, extent, extent), r=size, s=size)
+    text(
+        f"max pooling {size}x{size} stride 2",
+        "Y[n,c,y,x] = max(X[n,c,2*y+r,2*x+s])",
+        kept=True,
+        X=(8, 32, extent, extent),
+        r=size,
+        s=size,
+    )
 text("average pooling 2x2", "Y[n,c,y,x] = sum(X[n,c,2*y+r,2*x+s]) / 4", X=(8, 32, 64, 64), r=2, s=2)
 
 

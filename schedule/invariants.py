@@ -27,7 +27,6 @@ from .ir import (
     Store,
     block,
     constant,
-    expressions,
     map_expressions,
     preorder,
     with_bodies,
@@ -44,12 +43,29 @@ def invariants_pass(root: Stmt) -> Stmt:
 class _Invariants:
     def __init__(self) -> None:
         self.made = 0
+        self.costs: dict[Expr, bool] = {}
+        self.worthy: dict[Stmt, bool] = {}
+
+    def costly(self, stmt: Stmt) -> bool:
+        """Whether anything in a statement takes more than an instruction or two."""
+        if stmt not in self.worthy:
+            own = isinstance(stmt, Store) and self.worth(stmt.value)
+            self.worthy[stmt] = own or any([self.costly(b) for b in stmt.body_parts])
+        return self.worthy[stmt]
+
+    def worth(self, e: Expr) -> bool:
+        if e not in self.costs:
+            own = isinstance(e, Apply) and e.function not in CHEAP and e.dtype not in dtypes.WEAK
+            self.costs[e] = own or any([self.worth(x) for x in e.children])
+        return self.costs[e]
 
     def visit(self, stmt: Stmt) -> Stmt:
+        if not self.costly(stmt):
+            return stmt
         if not isinstance(stmt, For) or "." in stmt.kind:
             return with_bodies(stmt, tuple([self.visit(b) for b in stmt.body_parts]))
         held: dict[Expr, Buffer] = {}
-        for e in _unchanged(stmt):
+        for e in self.unchanged(stmt):
             if e not in held:
                 name = "once" if not self.made else f"once_{self.made}"
                 self.made += 1
@@ -69,6 +85,31 @@ class _Invariants:
             made = Allocate(b, made)
         return made
 
+    def unchanged(self, loop: For) -> Iterator[Expr]:
+        """The largest expressions in a loop's body, worth a register, that have the same value in every step."""
+        inside = list(preorder(loop.body))
+        axes = {loop.axis, *(s.axis for s in inside if isinstance(s, For))}
+        written = {s.buffer for s in inside if isinstance(s, (Store, Allocate))}
+
+        def fixed(e: Expr) -> bool:
+            return not any(
+                (isinstance(n, Axis) and n in axes)
+                or (isinstance(n, Access) and (n.tensor in written or any(map(reads_tensors, n.indices))))
+                or (isinstance(n, Apply) and n.function == "where")
+                for n in walk(e)
+            )
+
+        def search(e: Expr) -> Iterator[Expr]:
+            if dtypes.is_float(e.dtype) and e.dtype not in dtypes.WEAK and self.worth(e) and fixed(e):
+                yield e
+            elif isinstance(e, Apply) and e.function != "where":
+                for x in e.operands:
+                    yield from search(x)
+
+        for stmt in _certain(loop.body):
+            if isinstance(stmt, Store) and self.worth(stmt.value):
+                yield from search(stmt.value)
+
 
 def _replaced(root: Stmt, mapping: dict[Expr, Expr]) -> Stmt:
     def visit(stmt: Stmt) -> Stmt:
@@ -76,37 +117,6 @@ def _replaced(root: Stmt, mapping: dict[Expr, Expr]) -> Stmt:
         return with_bodies(stmt, tuple([visit(b) for b in stmt.body_parts]))
 
     return visit(root)
-
-
-def _unchanged(loop: For) -> Iterator[Expr]:
-    """The largest expressions in a loop's body, worth a register, that have the same value in every step."""
-    inside = list(preorder(loop.body))
-    axes = {loop.axis, *(s.axis for s in inside if isinstance(s, For))}
-    written = {s.buffer for s in inside if isinstance(s, (Store, Allocate))}
-
-    def fixed(e: Expr) -> bool:
-        return not any(
-            (isinstance(n, Axis) and n in axes)
-            or (isinstance(n, Access) and (n.tensor in written or any(map(reads_tensors, n.indices))))
-            or (isinstance(n, Apply) and n.function == "where")
-            for n in walk(e)
-        )
-
-    def search(e: Expr) -> Iterator[Expr]:
-        if dtypes.is_float(e.dtype) and e.dtype not in dtypes.WEAK and _worth(e) and fixed(e):
-            yield e
-        elif isinstance(e, Apply) and e.function != "where":
-            for x in e.operands:
-                yield from search(x)
-
-    for stmt in _certain(loop.body):
-        if isinstance(stmt, Store):
-            for e in expressions(stmt):
-                yield from search(e)
-
-
-def _worth(e: Expr) -> bool:
-    return any(isinstance(n, Apply) and n.function not in CHEAP and n.dtype not in dtypes.WEAK for n in walk(e))
 
 
 def _certain(stmt: Stmt) -> Iterator[Stmt]:

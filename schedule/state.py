@@ -249,7 +249,9 @@ class State:
     def grouped(self, new: str, old: str) -> tuple[tuple[tuple[str, ...], int], ...]:
         """The groups when the stage `new` steps along with `old`, before it."""
         return tuple(
-            (tuple(n for name in names for n in ((new, old) if name == old else (name,))), depth) if len(names) > 1 else (names, depth)
+            (tuple(n for name in names for n in ((new, old) if name == old else (name,))), depth)
+            if len(names) > 1
+            else (names, depth)
             for names, depth in self.groups
         )
 

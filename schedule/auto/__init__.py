@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from tedsl.lang.errors import LoweringError, ScheduleError
+from tedsl.lang.expr import free_axes
 from tedsl.lang.tensor import Tensor
 
 from ..nest import make_nest
 from ..schedule import Schedule, create_schedule
+from ..state import StageState
 from .contraction import contraction
 from .elementwise import elementwise
 from .facts import Facts, seen
@@ -73,21 +75,30 @@ def untouched(schedule: Schedule, name: str) -> bool:
 def attempt(schedule: Schedule, rule: Callable[[], bool]) -> bool:
     """Run a rule; take its steps back when it does not apply or the schedule refuses one of them."""
     before = len(schedule.history)
+    old = {stage.name: stage for stage in schedule.state.stages}
     try:
         with schedule.checked_together():
             applies = rule()
         if applies:
-            if any(
-                stage.reduction is not None and stage.reduction.where is not None for stage in schedule.state.stages
-            ):
-                make_nest(
-                    schedule.state, None, schedule.several
-                )  # a condition may leave registers without constant places
+            if any(old.get(s.name) is not s and _cut_by_condition(s) for s in schedule.state.stages):
+                # a condition may leave registers without constant places
+                make_nest(schedule.state, None, schedule.several)
             return True
     except (ScheduleError, LoweringError):
         pass
     schedule.undo(len(schedule.history) - before)
     return False
+
+
+def _cut_by_condition(stage: StageState) -> bool:
+    """Whether the condition of a reduction speaks of an axis that is no plain loop any more."""
+    reduction = stage.reduction
+    if reduction is None or reduction.where is None:
+        return False
+    return any(
+        a.name not in stage.leaves or stage.kind(a.name) in ("vectorized", "unrolled")
+        for a in free_axes(reduction.where)
+    )
 
 
 def _vector_bytes() -> int:

@@ -280,7 +280,9 @@ def _by_planes(view: View, reader: View, outer: int) -> bool:
     reduction = view.reduction
     if reduction is not None and (reduction.where is not None or reduction.reducer.components > 1 or steps > TAPS):
         return False
-    return all(a.extent is b.extent or a.extent == b.extent for a, b in zip(view.axes[:outer], reader.axes, strict=False))
+    return all(
+        a.extent is b.extent or a.extent == b.extent for a, b in zip(view.axes[:outer], reader.axes, strict=False)
+    )
 
 
 def _same_plane(view: View, producer: StageState, outer: int) -> bool:
