@@ -106,7 +106,7 @@ def scheduled(what: Any, tuned: Any, sizes: dict[str, int]) -> Schedule:
     elif tuned is not None:
         from .tune import best_schedule
 
-        s = best_schedule(what, tuned) or auto_schedule(what)
+        s = best_schedule(what, tuned, sizes=sizes) or auto_schedule(what)
     else:
         with debug.step("te.build", "schedule"):
             s = auto_schedule(what)

@@ -47,9 +47,9 @@ class Judge:
     """
 
     def __init__(
-        self, template: Template, args: str, store: Store, search: Search, trials: int, seed: int | None, threads: int | None, rank: bool
+        self, template: Template, store: Store, search: Search, trials: int, seed: int | None, threads: int | None, rank: bool
     ) -> None:  # fmt: skip
-        self.template, self.args, self.store, self.search = template, args, store, search
+        self.template, self.store, self.search = template, store, search
         self.trials, self.seed, self.rank = trials, seed, rank
         self.ranking = Ranking()
         self.facts = Knowledge(store, template.fingerprint(), threads, self.ranking)
@@ -190,10 +190,9 @@ class Judge:
                 self._duplicate(follower, row)
 
     def _blank(self, candidate: Candidate, made: Made | None) -> Trial:
-        row = Trial(
-            dict(candidate.config),
-            template=self.template.reference,
-            args=self.args,
+        row = replace(
+            self.store.subject,
+            config=dict(candidate.config),
             fingerprint=self.facts.fingerprint,
             version=__version__,
         )
@@ -201,7 +200,9 @@ class Judge:
             row = replace(row, predicted=candidate.guess.seconds, why=candidate.guess.why)
         if made is None:
             return row
-        return replace(row, workload=made.workload, schedule=made.schedule, steps=made.steps, source=made.source)
+        return replace(
+            row, sizes=made.sizes, workload=made.workload, schedule=made.schedule, steps=made.steps, source=made.source
+        )
 
     def _duplicate(self, built: Built, of: Trial) -> None:
         names = ("seconds", "error", "machine", "cpu", "compiler", "samples", "spread", "first", "threads")

@@ -243,11 +243,12 @@ def _limit_memory(limit: int | None) -> None:
 
 
 def _case(job: Job, kernel: Any) -> _Case:
-    """The inputs and the results that are expected, made once for each workload and order of arguments."""
+    """The inputs and the results that are expected, made once for each workload, order of arguments and sizes."""
     outputs, args = pickle.loads(job.program)
     names = repr([(a.name, a.dtype, a.shape, a.strides) for a in job.module.args]).encode()
     given = b"" if job.data is None else pickle.dumps(job.data)
-    key = hashlib.sha256(b"|".join((job.workload.encode(), names, given))).hexdigest()[:24]
+    sizes = repr(sorted(job.sizes.items())).encode()
+    key = hashlib.sha256(b"|".join((job.workload.encode(), names, sizes, given))).hexdigest()[:24]
     if key in _cases:
         return _cases[key]
     tensors = _input_tensors(outputs, args)

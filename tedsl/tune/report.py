@@ -46,11 +46,11 @@ class Result:
                 + (f": {reasons}" if reasons else "; run te.tune first"),
                 here(),
             )
-        groups = {(t.template, t.args) for t in good}
+        groups = {t.subject for t in good}
         if len(groups) > 1:
-            shown = ", ".join(f"{name}{args}" for name, args in sorted(groups)[:5])
+            shown = ", ".join(sorted(groups)[:5])
             raise TuneError(
-                f"these results are of several templates and arguments ({shown}); choose one: te.load_results(…, template=…, args=…)",
+                f"these results are of several templates, arguments or sizes ({shown}); choose one: te.load_results(…, template=…, args=…, sizes=…)",
                 here(),
             )
         return min(good, key=lambda t: t.seconds or 0.0)
@@ -87,11 +87,13 @@ class Result:
             return None
 
 
-def load_results(store: Any, template: Any = None, args: Any = None, machine: str = "this") -> Result:
+def load_results(
+    store: Any, template: Any = None, args: Any = None, machine: str = "this", sizes: Mapping[str, int] | None = None
+) -> Result:
     """What is in a store: `.trials`, `.best`, `.plot`. Raises TuneError when there is no such store.
 
-    template, args: only those of a template (itself, or its name), called with these arguments. machine: "this" for what was measured here, "any", or
-    a machine's key.
+    template, args, sizes: only those of a template (itself, or its name), called with these arguments, for these symbolic sizes. machine: "this" for
+    what was measured here, "any", or a machine's key.
     """
     rows = read(store)
     if template is not None:
@@ -100,6 +102,8 @@ def load_results(store: Any, template: Any = None, args: Any = None, machine: st
     if args is not None:
         wanted = json.dumps(list(args) if isinstance(args, (tuple, list)) else [args])
         rows = [r for r in rows if r.args == wanted]
+    if sizes is not None:
+        rows = [r for r in rows if r.sizes == dict(sizes)]
     if machine != "any":
         from .machine import identity
 
@@ -110,9 +114,9 @@ def load_results(store: Any, template: Any = None, args: Any = None, machine: st
 
 def _latest(rows: Sequence[Trial]) -> tuple[Trial, ...]:
     """One row for each configuration: the last one, since the template's text may have changed."""
-    found: dict[tuple[str, str, str, str], Trial] = {}
+    found: dict[tuple[str, ...], Trial] = {}
     for row in rows:
-        found[row.template, row.args, row.key, row.machine] = row
+        found[(*row.place, row.key, row.machine)] = row
     return tuple(found.values())
 
 
@@ -155,8 +159,8 @@ def lines(result: Result) -> list[str]:
         best = result.best
     except TuneError:
         return found + [
-            f"{name}{args}: best {duration(t.seconds or 0.0)}, {_config(t)}"
-            for (name, args), t in sorted(bests(trials).items())
+            f"{subject}: best {duration(t.seconds or 0.0)}, {_config(t)}"
+            for subject, t in sorted(bests(trials).items())
         ]
     found += [
         f"best: {duration(best.seconds or 0.0)} (spread {best.spread:.1%} of {best.samples} runs), {_config(best)}"
@@ -167,13 +171,12 @@ def lines(result: Result) -> list[str]:
     return found
 
 
-def bests(trials: Sequence[Trial]) -> dict[tuple[str, str], Trial]:
-    """The fastest trial of each template and arguments."""
-    found: dict[tuple[str, str], Trial] = {}
+def bests(trials: Sequence[Trial]) -> dict[str, Trial]:
+    """The fastest trial of each template, its arguments and sizes."""
+    found: dict[str, Trial] = {}
     for t in trials:
-        place = (t.template, t.args)
-        if t.seconds is not None and (place not in found or t.seconds < (found[place].seconds or 0.0)):
-            found[place] = t
+        if t.seconds is not None and (t.subject not in found or t.seconds < (found[t.subject].seconds or 0.0)):
+            found[t.subject] = t
     return found
 
 
@@ -184,7 +187,7 @@ def source_of(trial: Trial) -> str:
     seconds = trial.seconds if trial.seconds is not None else float("nan")
     body = trial.schedule.split("\n") if trial.schedule else []
     text = [
-        f'"""A schedule found by tuning {trial.template} for {trial.args}: {seconds:.6g} s.', "",
+        f'"""A schedule found by tuning {trial.subject}: {seconds:.6g} s.', "",
         f"{shown}", f"on {trial.cpu}, {trial.compiler}, tedsl {trial.version}", '"""', "",
         "import tedsl as te", "", "",
         f"def schedule_{name if name.isidentifier() else 'tuned'}(target):",

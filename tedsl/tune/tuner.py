@@ -94,8 +94,8 @@ class _Run:
         self.sizes = dict(sizes or {})
         self.pickled = pickled(template)
         self.executor, self.progress, self.where = executor, progress, store
-        kept = Store(store, template.reference, args_text)
-        self.judge = Judge(template, args_text, kept, make_search(search, seed, trials), trials, seed, threads, rank)
+        kept = Store(store, template.reference, args_text, self.sizes)
+        self.judge = Judge(template, kept, make_search(search, seed, trials), trials, seed, threads, rank)
         # What is going on
         self.builders: list[Builder] = []
         self.queue: list[Built] = []

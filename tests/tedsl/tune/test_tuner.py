@@ -145,6 +145,20 @@ def test_searches_end_when_there_is_nothing_more(templates):
 def test_sizes_without_numbers(templates):
     result = te.tune(templates.symbolic, (), trials=2, store="t.db", search="grid", sizes={"n": 100}, rank=False)
     assert result.measured == 2
+    # Another size is another search, though the kernels' source is the same
+    larger = te.tune(templates.symbolic, (), trials=2, store="t.db", search="grid", sizes={"n": 5000}, rank=False)
+    assert larger.measured == 2 and larger.best.sizes == {"n": 5000}
+    assert te.tune(templates.symbolic, (), trials=2, store="t.db", search="grid", sizes={"n": 100}).measured == 0
+    with pytest.raises(te.TuneError, match=r"several templates, arguments or sizes .*symbolic\[\] n=100, .*n=5000"):
+        te.load_results("t.db").best  # noqa: B018
+    assert te.load_results("t.db", sizes={"n": 5000}).best.seconds == larger.best.seconds
+    m = te.var("m")
+    P, Q = te.tensor("P", (m,)), te.tensor("Q")
+    q = te.axes("q")
+    Q[q] = P[q] + 1
+    tuned = te.build(Q, tuned="t.db")
+    assert f'split("q", factor={larger.best.config["f"]})' in tuned.source
+    np.testing.assert_array_equal(tuned(np.arange(9, dtype="float32")), np.arange(1, 10))
     failed = te.tune(templates.symbolic, (), trials=2, store=None, search="grid", rank=False)
     assert all("te.tune(…, sizes={'n': …})" in t.error for t in failed.trials)
 
