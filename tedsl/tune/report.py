@@ -116,7 +116,8 @@ def _latest(rows: Sequence[Trial]) -> tuple[Trial, ...]:
     """One row for each configuration: the last one, since the template's text may have changed."""
     found: dict[tuple[str, ...], Trial] = {}
     for row in rows:
-        found[(*row.place, row.key, row.machine)] = row
+        one = (*row.place, row.key, row.machine)
+        found[one] = row
     return tuple(found.values())
 
 

@@ -112,11 +112,13 @@ class _Builder:
 
     def build(self, core: int, compile_here: bool) -> None:
         """One candidate: knobs, schedule, source; then, if the parent wants it, the compiler."""
+        from tedsl.build import uncollected
+
         from .cores import building, pin
 
         pin([core])
         try:
-            with building(core):
+            with building(core), uncollected():
                 self._build(compile_here)
         except _Stop:
             self.connection.send(("stopped",))

@@ -6,17 +6,20 @@ import dataclasses
 import importlib.util
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tedsl as te
+from tedsl.tune.cores import available, timing
 from tedsl.tune.pool import Children, measure_job
 from tedsl.tune.rival import einsum_of
 from tedsl.tune.worker import foresee, make
@@ -95,6 +98,18 @@ def test_bad_candidates_are_rows(templates):
     assert "out of memory" in errors["memory"] and result.counts["rejected"] == 1
     again = te.tune(templates.bad, (16,), trials=6, store="t.db", search="grid")
     assert again.measured == 0 and again.counts["failed"] == 0 and len(again.trials) == 5
+
+
+def test_an_intrinsic_that_lies_is_found_out(templates):
+    result = te.tune(templates.intrinsic, (16,), trials=4, store="t.db", search="grid", rank=False)
+    found = {t.config["said"]: t for t in result.trials}
+    assert found["nothing"].seconds and found["the truth"].seconds and "tensorize" in found["the truth"].schedule
+    for said in ("one product too few", "a sum instead of a product"):
+        row = found[said]
+        assert row.seconds is None and row.kind == "failed" and "tensorize" in row.schedule
+        assert re.fullmatch(r"wrong answer: C\[0, 0\] is \S+ instead of \S+; 100.0% of the elements differ", row.error)
+    assert result.best.config["said"] in ("nothing", "the truth") and "failed: 2 x wrong answer" in str(result)
+    assert [t.error for t in te.load_results("t.db").trials] == [t.error for t in result.trials]
 
 
 def test_a_hanging_template_is_a_row(templates):
@@ -195,6 +210,63 @@ def test_templates_that_cannot_be_imported_travel_by_value():
         return te.create_schedule(B), [A, B]
 
     assert te.tune(local, (8,), trials=2, store=None, search="grid").measured == 2
+
+
+def module(tmp_path, monkeypatch, name, text):
+    """A module of a template, imported here; `text` comes before."""
+    body = """
+import tedsl as te
+@te.template
+def f(cfg, n):
+    i = te.axes("i")
+    A, B = te.tensor("A", (n,)), te.tensor("B")
+    B[i] = A[i] + cfg.choice("c", [1, 2])
+    return te.create_schedule(B), [A, B]
+"""
+    (tmp_path / f"{name}.py").write_text(text + body)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    found = importlib.import_module(name)
+    monkeypatch.setitem(sys.modules, name, found)
+    return found
+
+
+def test_templates_that_other_processes_cannot_have(tmp_path, monkeypatch):
+    import threading
+
+    pytest.importorskip("cloudpickle")
+    held = threading.Lock()
+    with pytest.raises(
+        te.TuneError, match=r"the template <lambda> cannot be sent to another process: TypeError: .*lock"
+    ):
+        te.tune(te.template(lambda cfg: held), (), trials=1, store=None)
+
+    monkeypatch.chdir(tmp_path)
+    gone = module(tmp_path, monkeypatch, "gone_template", "")
+    (tmp_path / "gone_template.py").unlink()
+    with pytest.raises(
+        te.TuneError, match="f cannot be tuned: the template cannot be imported in another process: ModuleNotFoundError"
+    ):
+        te.tune(gone.f, (8,), trials=1, store=None)
+
+    mine = f"import os, time\nif os.getpid() != {os.getpid()}: "
+    ended = module(tmp_path, monkeypatch, "ending_template", mine + "os._exit(3)\n")
+    with pytest.raises(te.TuneError, match="the template died when it was started: it ended with status 3"):
+        te.tune(ended.f, (8,), trials=1, store=None)
+
+    monkeypatch.setattr(importlib.import_module("tedsl.tune.builders"), "START_SECONDS", 3.0)
+    slow = module(tmp_path, monkeypatch, "slow_template", mine + "time.sleep(1000)\n")
+    with pytest.raises(te.TuneError, match="f cannot be tuned: importing it in another process took longer than 3 s"):
+        te.tune(slow.f, (8,), trials=1, store=None)
+
+
+def test_waiting_for_a_core_is_no_candidates_fault(templates):
+    cores = available()
+    with ThreadPoolExecutor(1) as threads, timing(cores, len(cores)):
+        found = threads.submit(te.tune, templates.same, (8,), trials=1, store=None, search="grid", timeout=3)
+        time.sleep(4)
+        assert not found.done()
+    assert found.result().measured == 1
 
 
 # Kernels that are no good -------------------------------------------------------------------------------------------
