@@ -15,9 +15,10 @@ from typing import Any
 from tedsl.version import __version__
 
 from .knowledge import Knowledge
+from .options import Options
 from .ranking import Ranking
 from .rows import Trial
-from .search import Candidate, GivenSearch, GridSearch, OptunaSearch, Search
+from .search import Candidate, GivenSearch, GridSearch, OptunaSearch, Search, make_search
 from .store import Store
 from .template import Config, Template
 from .worker import Made
@@ -46,13 +47,11 @@ class Judge:
     fruitless   candidates in a row that brought nothing new
     """
 
-    def __init__(
-        self, template: Template, store: Store, search: Search, trials: int, seed: int | None, threads: int | None, rank: bool
-    ) -> None:  # fmt: skip
-        self.template, self.store, self.search = template, store, search
-        self.trials, self.seed, self.rank = trials, seed, rank
+    def __init__(self, template: Template, store: Store, options: Options) -> None:
+        self.template, self.store, self.options = template, store, options
+        self.search = make_search(options.search, options.seed, options.trials)
         self.ranking = Ranking()
-        self.facts = Knowledge(store, template.fingerprint(), threads, self.ranking)
+        self.facts = Knowledge(store, template.fingerprint(), options.threads, self.ranking)
         self.followers: dict[str, list[Built]] = {}
         self.active: set[str] = set()
         self.skipped: dict[str, Trial] = {}
@@ -60,13 +59,19 @@ class Judge:
         self.screen = 0
         self.first: list[Config] = []
         self.rest: Search | None = None
-        self.measured = self.failed = self.duplicates = self.rejected = 0
+        self.measured = self.failed = self.duplicates = 0
+        self.rejected: dict[str, str] = {}  # configurations that the template turned down, with its reason
 
     def begin(self, machines: set[tuple[str, str]]) -> None:
         """Take in what the store has of the machines that measure."""
         self.facts.machines = machines
         self.facts.refresh()
-        if self.rank and self.trials >= FIRST and isinstance(self.search, OptunaSearch) and not self.facts.known:
+        if (
+            self.options.rank
+            and self.options.trials >= FIRST
+            and isinstance(self.search, OptunaSearch)
+            and not self.facts.known
+        ):
             self.screen = SCREEN
 
     @property
@@ -77,14 +82,14 @@ class Judge:
     @property
     def missing(self) -> int:
         """How many trials there still are to be, those of them that wait for another one's kernel left out."""
-        return self.trials - self.done - sum(len(f) for f in self.followers.values())
+        return self.options.trials - self.done - sum(len(f) for f in self.followers.values())
 
     def next(self) -> tuple[Search, Candidate | None]:
         """A candidate of the search; when that repeats itself, one of those that are left."""
         if self.first:
             return GivenSearch(), Candidate(forced=self.first.pop(0))
         if self.rest is None and (self.fruitless > FRUITLESS and isinstance(self.search, OptunaSearch)):
-            self.rest = GridSearch(shuffle=self.seed or 0)
+            self.rest = GridSearch(shuffle=self.options.seed or 0)
         search = self.rest or self.search
         candidate = search.begin() if self.fruitless < GIVE_UP else None
         over = candidate is None and (search.exhausted or self.fruitless >= GIVE_UP)
@@ -115,7 +120,7 @@ class Judge:
         if self.screen and search is self.search and guess.seconds is not None:
             self._screen(candidate, search)
             return False
-        if self.rank and candidate.forced is None and candidate.key not in self.facts.stale:
+        if self.options.rank and candidate.forced is None and candidate.key not in self.facts.stale:
             if self.ranking.hopeless(guess, self.facts.best):
                 self.skipped[candidate.key] = self._blank(candidate, None)
                 search.tell(candidate, self.ranking.expected(guess))
@@ -159,19 +164,22 @@ class Judge:
 
     def repeated(self, candidate: Candidate, search: Search) -> None:
         """What comes of the configuration is known."""
-        self.fruitless += 1
+        self._nothing_new(candidate)
         self.facts.learn(candidate, self.search)
         search.tell(candidate, self.facts.known[candidate.key].seconds)
 
-    def turned_down(self, candidate: Candidate, search: Search) -> None:
+    def turned_down(self, candidate: Candidate, search: Search, reason: str) -> None:
         """The template does not want the configuration."""
-        self.rejected += 1
-        self.fruitless += 1
+        self.rejected[candidate.key] = reason
+        self._nothing_new(candidate)
         self.facts.learn(candidate, self.search)
         search.tell(candidate, None)
 
     def settle(self, built: Built, found: Mapping[str, Any]) -> None:
         """Write what came of a candidate, and of those with the same source."""
+        if self.known(built.candidate):  # it was begun twice, or came to its end without a question
+            self.repeated(built.candidate, built.search)
+            return
         self.facts.learn(built.candidate, self.search)
         machine, compiler = next(iter(self.facts.machines))
         fields = {"machine": machine, "compiler": compiler, **found}
@@ -188,6 +196,10 @@ class Judge:
             self.facts.by_source.setdefault(row.source, row)
             for follower in self.followers.pop(row.source, ()):
                 self._duplicate(follower, row)
+
+    def _nothing_new(self, candidate: Candidate) -> None:
+        # Of a template that asked for nothing there is one configuration.
+        self.fruitless = self.fruitless + 1 if candidate.config else GIVE_UP
 
     def _blank(self, candidate: Candidate, made: Made | None) -> Trial:
         row = replace(
@@ -232,7 +244,7 @@ class Judge:
         return {
             "failed": self.failed,
             "duplicates": self.duplicates,
-            "rejected": self.rejected,
+            "rejected": len(self.rejected),
             "saved": len(self.skipped),
         }
 

@@ -82,6 +82,8 @@ def serve(connection: Any, job: Job) -> None:
         connection.send(("failed", e.message))
     except Exception as e:
         connection.send(("broken", f"{type(e).__name__}: {e}"))
+    finally:
+        _limit_memory(None)  # the next job's kernel is loaded without this one's limit
 
 
 def measure(job: Job, phase: Any) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def measure(job: Job, phase: Any) -> dict[str, Any]:
     kernel = build_module(job.module)
     phase("reference")
     case = _case(job, kernel)
-    _limit_memory(job.memory)
+    _limit_memory(_most_of_the_machine() if job.memory is None else job.memory)
     inputs = case.inputs
     threads = min(job.threads or len(cores), len(cores)) if job.module.openmp else 1
     phase("kernel")
@@ -220,15 +222,22 @@ def _warnings_off() -> Any:
         yield
 
 
+def _most_of_the_machine() -> int | None:
+    try:
+        return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 0.8)
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
 def _limit_memory(limit: int | None) -> None:
-    """Let this process have no more memory than the machine can give, so that a kernel that wants more is told so."""
+    """Let this process have so many bytes more than it has, so that a kernel that wants more is told so; None: as many as it likes."""
     import resource
 
     if limit is None:
-        try:
-            limit = int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 0.8)
-        except (OSError, ValueError, AttributeError):
-            return
+        with contextlib.suppress(OSError, ValueError):
+            hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+            resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+        return
     try:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):

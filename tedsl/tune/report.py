@@ -18,11 +18,12 @@ class Result:
     best       the fastest trial: .config, .seconds, .apply() → (schedule, arguments), .schedule (its steps as Python)
     trials     every trial: .config, .seconds, .error and the rest of its row
     measured   how many were measured in this call; counts: failed, duplicates, rejected by the template, saved by the cost model
+    rejected   how many the template turned down, by its reason
     left_out   what the cost model left out
     """
 
     def __init__(self, trials: Sequence[Trial], measured: int = 0, counts: Mapping[str, int] | None = None, seconds: float = 0.0, interrupted: bool = False,
-                 left_out: Sequence[Trial] = (), where: Any = None, any_machine: bool = False) -> None:  # fmt: skip
+                 rejected: Mapping[str, int] | None = None, left_out: Sequence[Trial] = (), where: Any = None, any_machine: bool = False) -> None:  # fmt: skip
         self.all_trials = tuple(trials)
         self.trials = _latest(trials)
         self.measured, self.seconds, self.interrupted, self.where, self.any_machine = (
@@ -33,6 +34,7 @@ class Result:
             any_machine,
         )
         self.counts = dict(counts or {})
+        self.rejected = dict(rejected or {})
         self.left_out = tuple(left_out)
 
     @property
@@ -41,6 +43,8 @@ class Result:
         good = [t for t in self.trials if t.seconds is not None]
         if not good:
             reasons = "; ".join(sorted({(t.error or "")[:120] for t in self.trials})[:3])
+            if not self.trials and self.rejected:
+                reasons = f"the template turned every configuration down{_reasons(self.rejected)}"
             raise TuneError(
                 f"none of {len(self.trials)} trials was successful"
                 + (f": {reasons}" if reasons else "; run te.tune first"),
@@ -141,7 +145,7 @@ def lines(result: Result) -> list[str]:
     if counts.get("duplicates"):
         notes.append(f"{counts['duplicates']} with the source of another")
     if counts.get("rejected"):
-        notes.append(f"{counts['rejected']} turned down by the template")
+        notes.append(f"{counts['rejected']} turned down by the template{_reasons(result.rejected)}")
     if notes:
         found.append(", ".join(notes))
     failures: dict[str, int] = {}
@@ -160,16 +164,22 @@ def lines(result: Result) -> list[str]:
         best = result.best
     except TuneError:
         return found + [
-            f"{subject}: best {duration(t.seconds or 0.0)}, {_config(t)}"
+            f"{subject}: best {duration(t.seconds or 0.0)}" + _config(t, ", ")
             for subject, t in sorted(bests(trials).items())
         ]
     found += [
-        f"best: {duration(best.seconds or 0.0)} (spread {best.spread:.1%} of {best.samples} runs), {_config(best)}"
+        f"best: {duration(best.seconds or 0.0)} (spread {best.spread:.1%} of {best.samples} runs)" + _config(best, ", ")
     ]
     found += standing(best)
     if best.schedule:
         found += ["", *best.schedule.split("\n")]
     return found
+
+
+def _reasons(rejected: Mapping[str, int]) -> str:
+    """Why a template turned configurations down, where it said so."""
+    found = sorted((r for r in rejected if r), key=lambda r: -rejected[r])[:3]
+    return f" ({'; '.join(found)})" if found else ""
 
 
 def bests(trials: Sequence[Trial]) -> dict[str, Trial]:
@@ -197,8 +207,8 @@ def source_of(trial: Trial) -> str:
     return "\n".join(text) + "\n"
 
 
-def _config(trial: Trial) -> str:
-    return ", ".join(f"{k}={v!r}" for k, v in trial.config.items())
+def _config(trial: Trial, before: str) -> str:
+    return before * bool(trial.config) + ", ".join(f"{k}={v!r}" for k, v in trial.config.items())
 
 
 def standing(trial: Trial) -> list[str]:

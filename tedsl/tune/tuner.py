@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from multiprocessing.connection import wait
@@ -25,10 +26,10 @@ from .builders import Builder
 from .cores import available
 from .judge import Built, Judge
 from .measure import Job
+from .options import Options
 from .process import Died
 from .progress import Silent, make_progress
 from .report import Result
-from .search import KINDS, make_search
 from .sending import pickled, workers_of
 from .store import Store
 from .template import Template, as_template
@@ -52,28 +53,14 @@ def tune(template: Any, args: Any = (), *, trials: int = 100, store: Any = "tuni
     step is a row with its reason. Rows are written as they are finished: stopped, or killed, and run again, it goes on. Ctrl-C ends it with the
     results so far. Raises TuneError when the search cannot start: no template, no store, Optuna missing.
     """
-    run = _Run(
-        as_template(template),
-        args,
-        trials,
-        store,
-        search,
-        timeout,
-        seed,
-        executor,
-        threads,
-        rank,
-        data,
-        sizes,
-        memory,
-        make_progress(progress),
+    options = Options(
+        trials, search, timeout, seed, executor, threads, rank, data, {} if sizes is None else sizes, memory
     )
-    return run.go()
+    return _Run(as_template(template), args, store, options, make_progress(progress)).go()
 
 
 class _Run:
-    def __init__(self, template: Template, args: Any, trials: int, store: Any, search: str, timeout: float, seed: int | None, executor: Executor | None,
-                 threads: int | None, rank: bool, data: Any, sizes: Any, memory: int | None, progress: Silent) -> None:  # fmt: skip
+    def __init__(self, template: Template, args: Any, store: Any, options: Options, progress: Silent) -> None:
         self.template = template
         self.args = tuple(args) if isinstance(args, (tuple, list)) else (args,)
         try:
@@ -83,19 +70,10 @@ class _Run:
                 f"{template.name} is tuned with the arguments {self.args!r:.200}; they are kept in the store, so they are numbers, texts, booleans, None or lists of them",
                 here(),
             ) from None
-        if not isinstance(trials, int) or isinstance(trials, bool) or trials < 1:
-            raise TuneError(f"trials={trials!r}; a whole number of at least 1 is needed", here())
-        if search not in KINDS:
-            raise TuneError(f"search={search!r}; a search is one of {', '.join(KINDS)}", here())
-        if not timeout > 0:
-            raise TuneError(f"timeout={timeout!r}; a number of seconds is needed", here())
-        self.timeout, self.threads, self.memory = float(timeout), threads, memory
-        self.data = None if data is None else list(data)
-        self.sizes = dict(sizes or {})
+        self.options, self.progress, self.where = options, progress, store
         self.pickled = pickled(template)
-        self.executor, self.progress, self.where = executor, progress, store
-        kept = Store(store, template.reference, args_text, self.sizes)
-        self.judge = Judge(template, kept, make_search(search, seed, trials), trials, seed, threads, rank)
+        kept = Store(store, template.reference, args_text, options.sizes)
+        self.judge = Judge(template, kept, options)
         # What is going on
         self.builders: list[Builder] = []
         self.queue: list[Built] = []
@@ -106,11 +84,13 @@ class _Run:
     # The loop ----------------------------------------------------------------------------------------------------------------------------
 
     def go(self) -> Result:
-        local = self.executor is None
+        local = self.options.executor is None
         self.children = pool.Children()
         self.scratch = tempfile.mkdtemp(prefix="tedsl-tune-")
         self.pool: Executor = (
-            self.executor if self.executor is not None else ThreadPoolExecutor(1, thread_name_prefix="tedsl-tune")
+            self.options.executor
+            if self.options.executor is not None
+            else ThreadPoolExecutor(1, thread_name_prefix="tedsl-tune")
         )
         self.wake_read, self.wake_write = os.pipe()
         os.set_blocking(self.wake_write, False)
@@ -118,7 +98,7 @@ class _Run:
         try:
             self.judge.begin(self._who())
             if self.judge.missing > 0:
-                self.progress.begin(self.judge.done, self.judge.trials)
+                self.progress.begin(self.judge.done, self.options.trials)
                 showing = True
                 self._start_builders()
                 if local:
@@ -146,11 +126,11 @@ class _Run:
 
     def _who(self) -> set[tuple[str, str]]:
         """Which machines measure, with which compilers."""
-        if self.executor is None:
+        if self.options.executor is None:
             self.capacity = 1
             return {(m, c) for m, _, c in [pool.who()]}
-        self.capacity = workers_of(self.executor)
-        asked = [self.executor.submit(pool.who, n) for n in range(self.capacity)]
+        self.capacity = workers_of(self.options.executor)
+        asked = [self.options.executor.submit(pool.who, n) for n in range(self.capacity)]
         return {(m, c) for m, _, c in (f.result() for f in asked)}
 
     def _start_builders(self) -> None:
@@ -201,7 +181,7 @@ class _Run:
         if candidate is None:
             return
         try:
-            builder.begin(candidate, search, self.executor is None)
+            builder.begin(candidate, search, self.options.executor is None)
         except Died:
             search.forget(candidate)
             builder.start()
@@ -211,9 +191,12 @@ class _Run:
             built = self.queue.pop(0)
             made = built.made
             assert made is not None
-            scratch = self.scratch if self.executor is None else None
-            job = Job(made.module, made.workload, made.program, self.sizes, self.timeout, self.threads, self.memory, scratch, self.judge.facts.best, self.data)  # fmt: skip
-            if self.executor is None:
+            options = self.options
+            scratch = self.scratch if self.options.executor is None else None
+            job = Job(
+                made.module, made.workload, made.program, dict(options.sizes), options.timeout, options.threads, options.memory, scratch,
+                self.judge.facts.best, options.data)  # fmt: skip  # fmt: skip
+            if self.options.executor is None:
                 future = self.pool.submit(pool.measure_job, job, self.children)
             else:
                 future = self.pool.submit(pool.measure_job, job)
@@ -242,7 +225,7 @@ class _Run:
         if kind == "ready":
             if builder.phase == "start":
                 builder.phase = "import"
-                builder.child.send(("template", self.pickled, self.args, self.sizes))
+                builder.child.send(("template", self.pickled, self.args, dict(self.options.sizes)))
             else:
                 builder.phase = "idle"
             return
@@ -252,7 +235,7 @@ class _Run:
         if kind == "phase":
             builder.phase = message[1]
             if message[1] in builders.LIMITED:
-                builder.deadline.restart(self.timeout)
+                builder.deadline.restart(self.options.timeout)
         elif kind == "ask":
             value = search.answer(candidate, message[1])
             builder.child.send(("stop",) if self.judge.known(candidate) else ("answer", value))
@@ -270,7 +253,7 @@ class _Run:
             self.queue.append(builder.built)
             builder.free()
         elif kind == "rejected":
-            self.judge.turned_down(candidate, search)
+            self.judge.turned_down(candidate, search, message[1])
             builder.free()
         elif kind == "failed":
             self._settle(builder.built, {"error": message[1]})
@@ -315,6 +298,7 @@ class _Run:
             self.judge.rows(),
             measured=self.judge.measured,
             counts=self.judge.counts(),
+            rejected=Counter(self.judge.rejected.values()),
             seconds=time.monotonic() - self.started,
             interrupted=self.interrupted,
             left_out=self.judge.left_out(),

@@ -112,6 +112,19 @@ def test_an_intrinsic_that_lies_is_found_out(templates):
     assert [t.error for t in te.load_results("t.db").trials] == [t.error for t in result.trials]
 
 
+def test_templates_that_want_nothing_and_that_ask_nothing(templates):
+    for search in ("tpe", "grid"):
+        result = te.tune(templates.never, (16,), trials=4, store=None, search=search)
+        assert result.trials == () and result.rejected == {"n is no square": 2}
+        assert "2 turned down by the template (n is no square)" in str(result)
+        with pytest.raises(te.TuneError, match=r"turned every configuration down \(n is no square\)"):
+            result.best  # noqa: B018
+        result = te.tune(templates.fails_at_once, (16,), trials=4, store=None, search=search)
+        assert [t.error.partition("  at ")[0] for t in result.trials] == ["the knob v has nothing to choose from"]
+        result = te.tune(templates.plain, (16,), trials=4, store=None, search=search)
+        assert len(result.trials) == 1 and result.best.config == {}
+
+
 def test_a_hanging_template_is_a_row(templates):
     result = te.tune(templates.sleepy, (16,), trials=2, store=None, search="grid", timeout=3)
     assert result.best.config == {"seconds": 0}
@@ -186,12 +199,23 @@ def test_indices_are_drawn_within_range(templates):
 
 
 def test_what_cannot_be_tuned(templates):
-    with pytest.raises(te.TuneError, match="trials=0"):
-        te.tune(templates.same, (8,), trials=0)
-    with pytest.raises(te.TuneError, match="search='none'"):
-        te.tune(templates.same, (8,), search="none")
-    with pytest.raises(te.TuneError, match="timeout=0"):
-        te.tune(templates.same, (8,), timeout=0)
+    whole = "; a whole number of at least 1 is needed"
+    for options, message in [
+        ({"trials": 0}, f"trials=0{whole}"),
+        ({"trials": 2.5}, f"trials=2.5{whole}"),
+        ({"search": "none"}, "search='none'; a search is one of tpe, random, grid, cmaes, evolutionary"),
+        ({"timeout": 0}, "timeout=0; a finite number of seconds is needed"),
+        ({"timeout": float("inf")}, "timeout=inf; a finite number"),
+        ({"timeout": "5"}, "timeout='5'; a finite number"),
+        ({"seed": -1}, "seed=-1; a whole number from 0 to"),
+        ({"threads": 0}, f"threads=0{whole}, or None for all cores"),
+        ({"memory": -5}, f"memory=-5{whole} (bytes), or None for most"),
+        ({"executor": 3}, "executor=3; an executor of concurrent.futures is needed"),
+        ({"data": 3}, "data=3; a list of arrays is needed, one for each input"),
+        ({"sizes": {"n": "8"}}, "sizes={'n': '8'}; a dict from the names of symbolic sizes"),
+    ]:
+        with pytest.raises(te.TuneError, match=re.escape(message)):
+            te.tune(templates.same, (8,), **options)
     with pytest.raises(te.TuneError, match="kept in the store, so they are numbers"):
         te.tune(templates.same, (object(),))
     with pytest.raises(te.TuneError, match="none of 1 trials was successful: "):
@@ -334,6 +358,8 @@ def test_a_kernel_that_does_not_compile(children):
 def test_a_kernel_that_wants_too_much_memory(children):
     wanted = dataclasses.replace(job(60.0, begin_of_body("return -1;")), memory=2**30)
     assert "memory" in measure_job(wanted, children)["error"]
+    assert "out of memory" in measure_job(dataclasses.replace(job(), memory=1), children)["error"]
+    assert "seconds" in measure_job(job(), children)  # the limit is that job's alone
 
 
 # Interrupted --------------------------------------------------------------------------------------------------------

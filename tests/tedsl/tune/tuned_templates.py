@@ -54,6 +54,25 @@ def sleepy(cfg, n):
 
 
 @te.template
+def never(cfg, n):
+    cfg.boolean("b")
+    cfg.require(False, "n is no square")
+
+
+@te.template
+def fails_at_once(cfg, n):
+    cfg.choice("v", [])
+
+
+@te.template
+def plain(cfg, n):
+    """No knobs, and the arguments as they are read."""
+    A, B = te.tensor("A", (n,)), te.tensor("B")
+    B[i] = A[i] + 1
+    return te.create_schedule(B)
+
+
+@te.template
 def same(cfg, n):
     """Three configurations, two kernels."""
     A, B = te.tensor("A", (n,)), te.tensor("B")
