@@ -21,7 +21,7 @@ from tedsl.lang.program import Group, Program, Stage, program
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Part, Tensor
 
-from .arithmetic import both, const, convert, is_zero, opposite, total_of
+from .arithmetic import both, const, convert, guarded, is_zero, opposite, total_of
 from .derivatives import REUSED
 from .local import active_nodes, depends, differentiable, pull
 from .reductions import pull_reduction
@@ -304,16 +304,25 @@ class Reverse:
                 )  # fmt: skip
 
         depth = _steps(group)
+        # the steps of all tensors are counted back from one end, that of the longest, so that what was the same step still is
+        ends = [_longest([t.shape[d] for t in reached]) for d in range(group.depth)]
+
+        def length(tensor: Tensor, d: int) -> Any:
+            return ends[d] if d < group.depth else tensor.shape[d]
 
         def flipped(tensor: Tensor, indices: tuple[Expr, ...]) -> tuple[Expr, ...]:
-            return tuple(simplify(tensor.shape[d] - 1 - e) if d < depth else e for d, e in enumerate(indices))
+            return tuple(simplify(length(tensor, d) - 1 - e) if d < depth else e for d, e in enumerate(indices))
 
         backward = {
-            t: Tensor(f"d{t.name}.backward", (*(b.extent for b in self.batch), *t.shape), t.dtype, None, t.location)
+            t: Tensor(
+                f"d{t.name}.backward",
+                (*(b.extent for b in self.batch), *(length(t, d) for d in range(t.rank))),
+                t.dtype, None, t.location,
+            )
             for stage in reversed(group.stages)  # of equal steps, the last comes first
             for t in stage.tensors
             if t in reached
-        }
+        }  # fmt: skip
 
         def at(tensor: Tensor, indices: tuple[Expr, ...]) -> Expr:
             if tensor not in backward:
@@ -324,10 +333,22 @@ class Reverse:
             self._equations(stage, at, True)
         for tensor, flow in backward.items():
             axes = self.axes_of(tensor)
+            own = tuple(a if a.extent is length(tensor, d) else Axis(a.name, 0, length(tensor, d)) for d, a in enumerate(axes))
             value = total_of((convert(s, tensor.dtype) for s in self.summands.get(tensor, [])), tensor.dtype)
-            mapping = cast("dict[Expr, Expr]", dict(zip(axes, flipped(tensor, axes))))
-            complete(flow, self._lhs(tensor), _settled(substitute(value, mapping)), tensor.location)
+            mapping = cast("dict[Expr, Expr]", dict(zip(axes, flipped(tensor, own))))
+            beyond = [apply("greater_equal", o, o.extent - a.extent) for a, o in zip(axes, own) if a is not o]
+            value = guarded(beyond, substitute(value, mapping))  # a shorter tensor has no steps at the beginning
+            complete(flow, (*self.batch, *own), _settled(value), tensor.location)
             self.finished[tensor] = Access(flow, (*self.batch, *flipped(tensor, axes)))
+
+
+def _longest(extents: Sequence[Any]) -> Any:
+    """The largest of several extents."""
+    found: Any = extents[0]
+    for extent in extents[1:]:
+        found = simplify(apply("maximum", found, extent))
+        found = found.value if isinstance(found, Const) else found
+    return found
 
 
 def _steps(group: Group) -> int:
