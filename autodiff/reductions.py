@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from tedsl.lang import dtypes
 from tedsl.lang.errors import GradientError, Location
-from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, substitute
+from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, substitute
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import simplify
 from tedsl.lang.printing import text
@@ -82,7 +82,8 @@ def push_reduction(tensors: Sequence[Tensor], part: Part, n: int, tangent: Any, 
     if name in _EXTREMES:
         attained, ties = _extreme(tensors[n], part, node)
         moved = push(node.values[0], tangent, interesting, {}, part.location)
-        return divide(summed(guarded([attained], moved), node.where), ties)
+        # nothing attains the extreme of nothing (a condition on data left no point), nor one that is NaN
+        return divide(summed(guarded([attained], moved), node.where), Apply("maximum", (ties, const(1, ties.dtype))))
     if name in ("any", "all", "argmax", "argmin"):
         raise _not_real(node, part.location)
     moved_values = tuple(push(v, tangent, interesting, {}, part.location) for v in node.values)

@@ -44,12 +44,16 @@ def forward_program(outputs: Sequence[Tensor]) -> Program:
         roots = dict.fromkeys([*new, *roots])
 
 
-def dependents(forward: Program, wrt: Sequence[Tensor], loosely: bool = False) -> set[Tensor]:
+def dependents(
+    forward: Program, wrt: Sequence[Tensor], loosely: bool = False, inside: Rule | None = None
+) -> set[Tensor]:
     """The tensors of a program that depend, as real functions, on one of `wrt` (those included).
 
-    loosely: also where the derivative is 0: through the condition of a `where`, or a te.stop_gradient.
+    loosely: also where the derivative is 0: through the condition of a `where`, or a te.stop_gradient. inside: a rule whose results are taken as
+    they are computed, its arguments as constants.
     """
-    found = set(wrt)
+    constants = () if inside is None else inside.inputs
+    found = set(wrt) - set(constants)
     for group in forward.groups:
         changed = True
         while changed:
@@ -60,7 +64,7 @@ def dependents(forward: Program, wrt: Sequence[Tensor], loosely: bool = False) -
                 rule = stage.tensor.gradient
                 if isinstance(rule, Stop) and not loosely:
                     continue
-                if isinstance(rule, Rule):
+                if isinstance(rule, Rule) and rule is not inside:
                     new = stage.tensors if any(t in found for t in rule.inputs) else ()
                 else:
                     new = tuple(
@@ -70,12 +74,22 @@ def dependents(forward: Program, wrt: Sequence[Tensor], loosely: bool = False) -
                         or (loosely and any(_chooses(v, found) for p in stage.parts for v in _values(p.values[n])))
                     )
                 for t in new:
-                    if t not in found:
+                    if t not in found and t not in constants:
                         found.add(t)
                         changed = True
             if not group.depth:
                 break
     return found
+
+
+def check_arguments(rule: Rule, forward: Program, wrt: Sequence[Tensor]) -> None:
+    """Raises GradientError when what has a gradient of its own depends on a tensor of `wrt` beside its arguments: it would be left out."""
+    for tensor in wrt:
+        if any(t in dependents(forward, (tensor,), inside=rule) for t in rule.outputs):
+            raise GradientError(
+                f"{rule.name} has a gradient of its own (te.custom_gradient) for its arguments {', '.join(t.name for t in rule.inputs)}, but it also "
+                f"reads {tensor.name}, whose gradient is asked for: make {tensor.name} an argument as well", tensor.location
+            )  # fmt: skip
 
 
 def _values(value: Expr) -> tuple[Expr, ...]:
@@ -120,7 +134,7 @@ class Reverse:
     ) -> None:  # fmt: skip
         self.forward = forward_program(outputs)
         self.interesting = dependents(self.forward, wrt)
-        self.wrt = set(wrt)
+        self.wrt = tuple(wrt)
         self.batch = batch
         self.targets: dict[Tensor, tuple[Axis, ...]] = {}
         self.summands: dict[Tensor, list[Expr]] = {}
@@ -262,6 +276,7 @@ class Reverse:
                 f"{stage.tensor.name} has a gradient of its own (te.custom_gradient), for one adjoint at a time; te.jacobian needs many. "
                 "Use te.vjp, once for each row", stage.tensor.location
             )  # fmt: skip
+        check_arguments(rule, self.forward, self.wrt)
         given = tuple(self.result(t) for t in rule.outputs)
         for tensor, adjoint in zip(rule.inputs, rule(given)):
             if tensor in self.interesting:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import cast
 
+from tedsl.lang.errors import LoweringError
 from tedsl.lang.expr import Axis, Const, Expr, Reduce
 from tedsl.lang.functions import apply
-from tedsl.lang.integers import Known
+from tedsl.lang.integers import Known, prove
 from tedsl.lang.tensor import Dim, Part, Tensor
 
 from .faults import Checks, early_checks
@@ -133,31 +134,34 @@ class _Lowering(Storage):
         return go(0, {}, {}, stage.parts, scope)
 
     def along(self, actives: Actives, d: int, scope: Scope, inner: Callable[[Actives, Expr, Scope], Stmt]) -> Stmt:
-        """The steps along dimension d, one range after the other: between the integers that equations name, and at these."""
+        """The steps along dimension d, one range after the other: between the integers that equations name, and at these; first as far as all
+        stages go, then what is left of the longer ones.
+        """
         points = sorted({int(e.value) for _, parts in actives for p in parts if isinstance(e := p.lhs[d], Const)})
-        extent = actives[0][0].tensor.shape[d]
         stmts: list[Stmt | None] = []
-        start = 0
-        for point in [*points, None]:
-            end: Dim = extent if point is None else point
-            stmts.append(self.along_range(actives, d, scope, inner, start, end))
-            if point is not None and not (isinstance(extent, int) and point >= extent):
-                if isinstance(extent, int):
-                    chosen = [(s, tuple(p for p in parts if _covers(p.lhs[d], point))) for s, parts in actives]
-                    stmts.append(inner(chosen, Const(point), scope))
+        done: Dim = 0
+        for extent, members in _lengths(actives, d):
+            start = done
+            for point in [*points, None]:
+                end = extent if point is None else _sooner(extent, point)
+                stmts.append(self.along_range(members, d, scope, inner, start, end))
+                if point is None or (isinstance(extent, int) and point >= extent):
+                    continue
+                if isinstance(extent, int) and isinstance(start, int):
+                    if point >= start:
+                        chosen = [(s, tuple(p for p in parts if _covers(p.lhs[d], point))) for s, parts in members]
+                        stmts.append(inner(chosen, Const(point), scope))
                 else:  # the point may lie outside: a loop of one step or none
-                    stmts.append(
-                        self.along_range(
-                            actives, d, scope, inner, point, dim(apply("minimum", extent, point + 1)), point
-                        )
-                    )
-                start = point + 1
+                    first, end = _later(start, point), _sooner(extent, point + 1)
+                    stmts.append(self.along_range(members, d, scope, inner, first, end, point))
+                start = _later(start, point + 1)
+            done = extent
         return block(*stmts)
 
-    def along_range(self, actives: Actives, d: int, scope: Scope, inner: Callable[[Actives, Expr, Scope], Stmt], start: int, end: Dim,
+    def along_range(self, actives: Actives, d: int, scope: Scope, inner: Callable[[Actives, Expr, Scope], Stmt], start: Dim, end: Dim,
                     point: int | None = None) -> Stmt | None:  # fmt: skip
         """The steps start … end - 1 along dimension d."""
-        if isinstance(end, int) and end <= start:
+        if isinstance(start, int) and isinstance(end, int) and end <= start:
             return None
         chosen = [
             (s, tuple(p for p in parts if (isinstance(p.lhs[d], Axis) if point is None else _covers(p.lhs[d], point))))
@@ -168,11 +172,12 @@ class _Lowering(Storage):
         # lifted stages (their range begins later) say where the equations that they serve begin
         lows = [cast(Axis, p.lhs[d]).lo for _, parts in chosen for p in parts if isinstance(p.lhs[d], Axis)]
         if point is None and lows and all(isinstance(lo, int) for lo in lows):
-            start = max(start, min(cast("list[int]", lows)))
+            start = _later(start, min(cast("list[int]", lows)))
         leading = next(e if isinstance(e := p.lhs[d], Axis) else s.axes[0] for s, parts in chosen for p in parts)
         axis = scope.axis(leading.name)
-        extent = as_expr(dim(as_expr(end) - start) if isinstance(end, int) else dim(apply("maximum", end - start, 0)))
-        lo = Const(start)
+        whole = isinstance(start, int) and isinstance(end, int)
+        extent = as_expr(dim(as_expr(end) - start) if whole else dim(apply("maximum", end - as_expr(start), 0)))
+        lo = as_expr(start)
         stage = chosen[0][0]
         kind = stage.kind(leading.name) if stage.root(leading.name) is not None else "serial"
         return For(
@@ -198,6 +203,41 @@ class _Lowering(Storage):
         fixed = {e.name: values[d] for d, e in enumerate(part.lhs) if isinstance(e, Axis) and d in values}
         bounds = {a.name: (as_expr(a.lo), as_expr(a.extent)) for a in stage.roots if a.name not in fixed}
         return Nest(self, stage, part, fixed, bounds).build(scope, leaves)
+
+
+def _lengths(actives: Actives, d: int) -> list[tuple[Dim, Actives]]:
+    """The extents of stages along dimension d, in ascending order, each with the stages that go as far."""
+    extents: list[Dim] = []
+    for stage, _ in actives:
+        extent = stage.tensor.shape[d]
+        if any(_at_most(extent, e) and _at_most(e, extent) for e in extents):
+            continue
+        place = 0
+        while place < len(extents) and _at_most(extents[place], extent):
+            place += 1
+        if not all(_at_most(extent, e) for e in extents[place:]):
+            names = ", ".join(s.name for s, _ in actives)
+            raise LoweringError(
+                f"{names} step together, and which of the extents {', '.join(map(repr, [*extents, extent]))} is the largest is not known: give one of "
+                "the sizes in terms of the other, such as te.tensor(name, (n + 1,))", stage.parts[0].location
+            )  # fmt: skip
+        extents.insert(place, extent)
+    return [(e, [(s, parts) for s, parts in actives if _at_most(e, s.tensor.shape[d])]) for e in extents]
+
+
+def _at_most(a: Dim, b: Dim) -> bool:
+    """Whether ``a <= b`` is certain."""
+    return a is b or (a <= b if isinstance(a, int) and isinstance(b, int) else prove(apply("less_equal", a, b)))
+
+
+def _later(a: Dim, b: Dim) -> Dim:
+    """The larger of two."""
+    return b if _at_most(a, b) else a if _at_most(b, a) else dim(apply("maximum", a, b))
+
+
+def _sooner(a: Dim, b: Dim) -> Dim:
+    """The smaller of two."""
+    return a if _at_most(a, b) else b if _at_most(b, a) else dim(apply("minimum", a, b))
 
 
 def _covers(index: Expr, point: int) -> bool:
