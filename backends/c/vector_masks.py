@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from tedsl.lang import dtypes
-from tedsl.lang.expr import Access, Apply, Cast, Expr, walk
+from tedsl.lang.expr import Access, Apply, Cast, Const, Expr, walk
 from tedsl.lang.functions import FUNCTIONS
 from tedsl.lang.integers import constant_bounds
 
