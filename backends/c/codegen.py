@@ -70,6 +70,7 @@ class _Generator:
         self.openmp = any(isinstance(s, For) and s.kind == "parallel" for s in preorder(nest.stmt))
         self.locals: dict[Buffer, Any] = {}  # register buffers kept in named variables
         self.heap: list[list[str]] = [[]]  # pointers in use: of the function, and of each open loop
+        self.uses: dict[Stmt, Any] = {}  # of register buffers, by statement
         self.typedefs: set[tuple[str, int]] = set()
         self.vector_helpers: dict[str, str] = {}
         self.strides: dict[Buffer, tuple[int | Affine, ...]] = {}
