@@ -21,10 +21,10 @@ def comparison(e: Expr, known: Known | None) -> tuple[str, Affine] | None:
     if known is not None:
         return _compared(e, known)
     try:
-        return e._compared  # type: ignore[no-any-return]
+        return e._compared
     except AttributeError:
         e._compared = _compared(e, None)
-        return e._compared  # type: ignore[no-any-return]
+        return e._compared
 
 
 def _compared(e: Apply, known: Known | None) -> tuple[str, Affine] | None:
