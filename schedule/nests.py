@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, Var, substitute, walk
 from tedsl.lang.functions import apply, typed
@@ -13,12 +13,16 @@ from tedsl.lang.integers import conjuncts as conjuncts_of
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Dim, Part, Tensor
 
-from .calls import intrinsic_call, prefetches
+from .calls import intrinsic_call
 from .faults import assertion
 from .ir import Allocate, Buffer, For, If, Stmt, Store, block
-from .regions import Frame, Interval, as_expr, local_value, region
+from .prefetch import prefetches
+from .producers import computed
+from .regions import Box, Frame, Interval, as_expr, local_value, within
 from .state import Split, StageState, unique, whole_blocks
-from .storage import Storage
+
+if TYPE_CHECKING:
+    from .lower import Lowering
 
 
 @dataclass(slots=True)
@@ -43,12 +47,21 @@ Cell = Callable[[int, dict[str, Expr], Scope], "tuple[Buffer, tuple[Expr, ...]]"
 
 
 class Nest:
-    """One equation of a stage as a loop nest. `fixed`: axes whose value is given; `bounds`: first value and true extent of the others."""
+    """One equation of a stage as a loop nest. `fixed`: axes whose value is given; `bounds`: first value and true extent of the others; `box`: the
+    part of the tensor that is computed (None: all).
+    """
 
     def __init__(
-        self, lowering: Storage, stage: StageState, part: Part, fixed: dict[str, Expr], bounds: dict[str, Interval]
+        self,
+        lowering: Lowering,
+        stage: StageState,
+        part: Part,
+        fixed: dict[str, Expr],
+        bounds: dict[str, Interval],
+        box: Box | None = None,
     ) -> None:
         self.lowering, self.stage, self.part, self.fixed, self.bounds = lowering, stage, part, fixed, bounds
+        self.box = box
         self.leaves = tuple(leaf for leaf in stage.leaves if leaf not in fixed)
         self.reduction = part.values[0] if isinstance(part.values[0], Reduce) else None
         self.sizes: dict[str, Dim] = {}
@@ -138,7 +151,11 @@ class Nest:
             now,
             inner,
             lambda i: block(
-                *(prefetches(self, name, now, i, step) if attach and self.stage.prefetches else ()),
+                *(
+                    prefetches(self.lowering, self.frame(now), name, i, step)
+                    if attach and self.stage.prefetches
+                    else ()
+                ),
                 body(now, i, remaining),
             ),
         )
@@ -409,17 +426,16 @@ class Nest:
         """Zero the tensor, then add every point of the domain to the element that it names, in order."""
         stmts: list[Stmt] = []
         for tensor in self.stage.tensors:
+            box = self.box or tuple((cast(Expr, Const(0)), as_expr(d)) for d in tensor.shape)
             inner, index = scope, []
-            for d in range(tensor.rank):
+            for d, (lo, extent) in enumerate(box):
                 axis = inner.axis(f"d{d}")
                 index.append(axis)
-                inner = inner.opened(axis, Const(0), as_expr(tensor.shape[d]))
+                inner = inner.opened(axis, lo, extent)
             buffer, indices = self.lowering.place(tensor, tuple(index))
             clear: Stmt = Store(buffer, indices, typed(Const(0), tensor.dtype))
-            for d in reversed(range(tensor.rank)):
-                clear = For(
-                    index[d], Const(0), as_expr(tensor.shape[d]), "serial", clear, origin=f"{self.stage.name} = 0"
-                )
+            for d, (lo, extent) in reversed(list(enumerate(box))):
+                clear = For(index[d], lo, extent, "serial", clear, origin=f"{self.stage.name} = 0")
             stmts.append(clear)
         return block(*stmts, self.update(0, {}, scope, part.where, lambda now, _: self.add(part, now)))
 
@@ -435,41 +451,21 @@ class Nest:
 
     # Producers ---------------------------------------------------------------------------------------------------------------------------
 
+    def frame(self, leaves: dict[str, Expr]) -> Frame:
+        """The equation where the loops `leaves` are open."""
+        return Frame(self.stage, leaves, self.bounds, self.sizes, self.fixed, self.lowering.symbolic)
+
     def produce(
         self, producers: list[StageState], leaves: dict[str, Expr], scope: Scope, body: Callable[[Scope], Stmt]
     ) -> Stmt:
         """The nests of the stages attached here, then `body(scope)`, inside of their allocations."""
         if not producers:
             return body(scope)
-        lowering = self.lowering
-        inside = frozenset(self.within(producers[0].attach.axis))
-        frame = Frame(self.stage, {**leaves, **self.fixed}, self.bounds, self.sizes, lowering.symbolic)
-        buffers, nests = [], []
-        for producer in producers:
-            box = region(lowering.state, producer, frame, inside, scope.known)
-            for tensor in producer.tensors:
-                buffers.append(lowering.allocate(producer, tensor, box, scope.known))
-            bounds = {a.name: b for a, b in zip(producer.axes, box, strict=True)}
-            bounds |= {a.name: (as_expr(a.lo), as_expr(a.extent)) for a in producer.reduce_axes}
-            nests.append(Nest(lowering, producer, producer.general, {}, bounds).build(scope))
+        inner = self.leaves[self.leaves.index(producers[0].attach.axis) :]
+        inside = within(self.lowering.state, {(self.stage.name, leaf) for leaf in inner})
+        readers = [self.stage.name, *inside]
+        buffers, nests = computed(self.lowering, producers, readers, [self.frame(leaves)], inside, scope)
         made = block(*nests, body(scope))
         for buffer in reversed(buffers):
             made = Allocate(buffer, made)
         return made
-
-    def within(self, axis: str) -> set[str]:
-        """Stages computed at `axis` of this stage or further in, directly or through others."""
-        names: set[str] = set()
-        inner = set(self.leaves[self.leaves.index(axis) :])
-        changed = True
-        while changed:
-            changed = False
-            for s in self.lowering.state.stages:
-                if (
-                    s.name not in names
-                    and s.attach.kind == "at"
-                    and ((s.attach.stage == self.stage.name and s.attach.axis in inner) or s.attach.stage in names)
-                ):
-                    names.add(s.name)
-                    changed = True
-        return names
