@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
-from tedsl.lang.expr import READS, Access, Axis, Const, Expr, substitution, walk
+from tedsl.lang.expr import READS, Access, Axis, Const, Expr, accesses, substitution
 from tedsl.lang.integers import Known
 from tedsl.lang.tensor import Dim, Tensor
 
@@ -254,7 +254,9 @@ def inside(known: Known, loop: For) -> Known:
 
 def loads(*roots: Expr) -> Iterator[Access]:
     """The accesses in expressions of the IR."""
-    return (n for n in walk(*[e for e in roots if e.has & READS]) if isinstance(n, Access))
+    for e in roots:
+        if e.has & READS:
+            yield from accesses(e)
 
 
 def constant(e: Expr) -> int | None:

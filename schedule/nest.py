@@ -108,8 +108,19 @@ class Nest:
 
 
 def make_nest(state: State, args: Sequence[Tensor] | None, several: bool, check_indices: bool = True) -> Nest:
-    """The nest of a schedule's state, all passes run. `args`: the kernel's arguments in order (inputs; outputs last), or None."""
+    """The nest of a schedule's state, all passes run. `args`: the kernel's arguments in order (inputs; outputs last), or None.
+
+    A state keeps the nest that it was lowered to last: what `te.auto_schedule` lowers to see whether it can be is what is built.
+    """
     inputs = arguments(state.outputs, args)
+    key = (tuple(map(id, inputs)), several, check_indices)
+    if key not in state.nests:
+        state.nests.clear()
+        state.nests[key] = _made(state, inputs, several, check_indices)
+    return state.nests[key]
+
+
+def _made(state: State, inputs: tuple[Tensor, ...], several: bool, check_indices: bool) -> Nest:
     if state.factors:
         names = ", ".join(state.factors)
         raise ScheduleError(

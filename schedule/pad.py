@@ -184,9 +184,4 @@ def _with_loops(stmt: Stmt, path: tuple[For, ...]) -> list[tuple[For, tuple[For,
 def _rewritten(stmt: Stmt, widen: set[For], copies: set[For], wide: int) -> Stmt:
     if isinstance(stmt, For) and stmt in widen:
         return replace(stmt, extent=Const(wide))
-    if isinstance(stmt, For) and stmt in copies:
-        extent = cast(int, constant(stmt.extent))
-        whole = extent // LANES * LANES
-        rest = replace(stmt, lo=Const(whole), extent=Const(extent - whole), kind="unrolled")
-        return block(replace(stmt, extent=Const(whole)), rest) if whole else rest
     return with_bodies(stmt, tuple(_rewritten(b, widen, copies, wide) for b in stmt.body_parts))

@@ -11,9 +11,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import cast
 
-from tedsl.lang.expr import CHOICES, Apply, Axis, Expr, free_axes, reads_tensors, walk
+from tedsl.lang.expr import CHOICES, Apply, Axis, Const, Expr, free_axes, reads_tensors, walk
 from tedsl.lang.functions import apply
-from tedsl.lang.integers import Known, conjuncts, effort_left, prove, simplify, solve, upper
+from tedsl.lang.integers import Known, conjuncts, constant_bounds, effort_left, prove, simplify, solve, upper
 
 from .ir import Call, For, If, Stmt, block, constant, expressions, inside, preorder, substitute_axis, with_bodies
 from .passes import PROOFS, simplify_in
@@ -44,6 +44,10 @@ class _Partition:
         return with_bodies(stmt, tuple(self.visit(b, known) for b in stmt.body_parts))
 
     def loop(self, stmt: For, known: Known, depth: int = 0) -> Stmt:
+        if stmt.kind in ("vectorized", "unrolled") and constant(stmt.extent) is None:
+            least, most = constant_bounds(stmt.extent, known)  # of the last tile there may be one size only
+            if least is not None and least == most:
+                return self.visit(simplify_in(replace(stmt, extent=Const(least)), known) or block(), known)
         fixed = constant(stmt.lo) is not None and constant(stmt.extent) is not None
         worth = fixed or (depth < DEPTH and self.cuts > 0 and effort_left() > PROOFS // 2)
         pieces = self.cut(stmt, known) if worth else None
@@ -83,7 +87,7 @@ class _Partition:
         end = simplify(stmt.lo + stmt.extent, known)
         first, last = lo, end
         settled: list[Expr] = []  # what holds in the main part, by construction
-        for alternatives, below in _conditions(stmt.body, inner):
+        for alternatives, below in _conditions(stmt.body, stmt.axis, inner):
             span = next(
                 (found for c in alternatives if (found := _always(c, stmt.axis, below, inner)) is not None), None
             )
@@ -132,11 +136,15 @@ def _size(stmt: Stmt) -> int:
     return sum(1 for _ in preorder(stmt))
 
 
-def _conditions(body: Stmt, known: Known) -> list[tuple[tuple[Expr, ...], Known]]:
-    """Everything inside of a loop that would be simpler if it were settled, as conditions (any one of several), with what is known where it
+def _conditions(body: Stmt, axis: Axis, known: Known) -> list[tuple[tuple[Expr, ...], Known]]:
+    """Everything inside of the loop `axis` that would be simpler if it were settled, as conditions (any one of several), with what is known where it
     stands.
+
+    A loop of tiles may well run up to a min: it is no reason to write everything in it twice. What depends on such a loop is settled by cutting that
+    one, so that a block that is cut short has the same code as the others.
     """
     found: list[tuple[tuple[Expr, ...], Known]] = []
+    tied: set[Axis] = set()  # loops of tiles, of which as many run as `axis` leaves
 
     def collect(e: Expr, here: Known) -> None:
         if not e.has & CHOICES:
@@ -154,8 +162,13 @@ def _conditions(body: Stmt, known: Known) -> list[tuple[tuple[Expr, ...], Known]
                 found.extend(((c,), here) for c in _affine(node.operands[0]))
 
     def visit(stmt: Stmt, here: Known) -> None:
-        for e in expressions(stmt) if not isinstance(stmt, Call) else ():  # a prefetch is not worth a cut
-            collect(e, here)
+        if isinstance(stmt, For) and _of_tiles(stmt):
+            if any(a is axis or a in tied for a in free_axes(stmt.extent)):
+                tied.add(stmt.axis)
+            collect(stmt.lo, here)
+        elif not isinstance(stmt, Call):  # a prefetch is not worth a cut
+            for e in expressions(stmt):
+                collect(e, here)
         if isinstance(stmt, If):
             found.extend(((c,), here) for c in _affine(stmt.condition))
             here = here.with_(conditions=(stmt.condition,))
@@ -165,7 +178,13 @@ def _conditions(body: Stmt, known: Known) -> list[tuple[tuple[Expr, ...], Known]
             visit(b, here)
 
     visit(body, known)
-    return list({(c, id(k)): (c, k) for c, k in found}.values())
+    unique = {(c, id(k)): (c, k) for c, k in found}.values()
+    return [(c, k) for c, k in unique if not any(a in tied for e in c for a in free_axes(e))]
+
+
+def _of_tiles(loop: For) -> bool:
+    """Whether a loop is a plain one around others."""
+    return loop.kind in ("serial", "parallel") and any(isinstance(s, For) for s in preorder(loop.body))
 
 
 def _affine(condition: Expr) -> list[Expr]:

@@ -26,15 +26,15 @@ def _visit(stmt: Stmt, buffers: frozenset[Buffer], loops: tuple[For, ...]) -> No
     elif isinstance(stmt, For) and buffers and stmt.kind == "serial" and constant(stmt.extent) is not None:
         loops = (*loops, stmt)
     if loops:
-        used = [(cast(Buffer, a.tensor), a.indices) for a in loads(*expressions(stmt))]
-        if isinstance(stmt, Store):
-            used.append((stmt.buffer, stmt.indices))
-        for buffer, indices in used:
+        used = [(a.tensor.name, a.indices) for a in loads(*expressions(stmt)) if cast(Buffer, a.tensor) in buffers]
+        if isinstance(stmt, Store) and stmt.buffer in buffers:
+            used.append((stmt.buffer.name, stmt.indices))
+        for name, indices in used:
             for loop in loops:
-                if buffer in buffers and any(a is loop.axis for i in indices for a in free_axes(i)):
+                if any(a is loop.axis for i in indices for a in free_axes(i)):
                     stage, _, axis = loop.origin.rpartition(".")
                     raise ScheduleError(
-                        f"{buffer.name} is kept in registers, which are named and have no addresses, but the loop {axis or loop.axis!r} of {stage or 'the nest'} (extent "
-                        f"{loop.extent!r}) runs over it. Unroll or vectorize that loop (s[{stage!r}].unroll({axis!r})), or keep {buffer.name} in the scope 'cache'", here())  # fmt: skip
+                        f"{name} is kept in registers, which are named and have no addresses, but the loop {axis or loop.axis!r} of {stage or 'the nest'} (extent "
+                        f"{loop.extent!r}) runs over it. Unroll or vectorize that loop (s[{stage!r}].unroll({axis!r})), or keep {name} in the scope 'cache'", here())  # fmt: skip
     for body in stmt.body_parts:
         _visit(body, buffers, loops)

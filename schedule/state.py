@@ -225,6 +225,7 @@ class State:
     inputs: tuple[tuple[str, Tensor], ...] = ()
     given: tuple[StageState, ...] = ()
     factors: tuple[str, ...] = ()
+    nests: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)  # what it was lowered to, by how
 
     def stage(self, name: str) -> StageState:
         for s in self.stages:

@@ -108,7 +108,7 @@ def scheduled(what: Any, tuned: Any, sizes: dict[str, int]) -> Schedule:
 
         s = best_schedule(what, tuned, sizes=sizes) or auto_schedule(what)
     else:
-        with debug.step("te.build", "schedule"):
+        with debug.step("te.build", "schedule"), uncollected():
             s = auto_schedule(what)
     return s.fixed(**sizes) if sizes else s
 

@@ -71,6 +71,7 @@ class _Generator:
         self.locals: dict[Buffer, Any] = {}  # register buffers kept in named variables
         self.heap: list[list[str]] = [[]]  # how memory in use is given back: of the function, and of each open loop
         self.slots = 0  # places that keep memory from call to call
+        self.uses: dict[Stmt, Any] = {}  # of register buffers, by statement
         self.typedefs: set[tuple[str, int]] = set()
         self.vector_helpers: dict[str, str] = {}
         self.strides: dict[Buffer, tuple[int | Affine, ...]] = {}

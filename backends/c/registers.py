@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from tedsl.lang.expr import Expr
 from tedsl.lang.integers import Affine
 from tedsl.schedule.ir import Allocate, Buffer, For, Stmt, Store, expressions, loads
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from .codegen import _Generator
 
 LIMIT = 512  # variables
+Uses = Mapping[Buffer, Mapping["tuple[tuple[Expr, ...], For | None]", None]]
 
 
 class NotPromoted(Exception):
@@ -62,7 +65,7 @@ def promoted(stmt: Allocate, generator: _Generator) -> Locals | None:
 
     buffer = stmt.buffer
     places: set[tuple[int, int]] = set()
-    if not _collect(stmt.body, buffer, None, generator, places) or len(places) > LIMIT:
+    if not _collect(stmt.body, buffer, generator, places) or len(places) > LIMIT:
         return None
     if any(lanes > 1 for _, lanes in places) and not generator.vectors.has(buffer.dtype):
         return None
@@ -88,16 +91,32 @@ def promoted(stmt: Allocate, generator: _Generator) -> Locals | None:
     return Locals(buffer, CTYPES[buffer.dtype], names, types, wide)
 
 
-def _collect(stmt: Stmt, buffer: Buffer, lane: For | None, generator: _Generator, places: set[tuple[int, int]]) -> bool:
+def _collect(stmt: Stmt, buffer: Buffer, generator: _Generator, places: set[tuple[int, int]]) -> bool:
     """Note the place of every access to `buffer` below `stmt`; False when one has none."""
-    if isinstance(stmt, For) and stmt.kind == "vectorized" and generator.vectors.regular(stmt):
-        lane = stmt
-    found = [a.indices for a in loads(*expressions(stmt)) if cast(object, a.tensor) is buffer]
-    if isinstance(stmt, Store) and stmt.buffer is buffer:
-        found.append(stmt.indices)
-    for indices in found:
-        found_places = generator.vectors.place(buffer, indices, lane)
-        if found_places is None:
+    for indices, lane in _uses(stmt, generator).get(buffer, ()):
+        found = generator.vectors.place(buffer, indices, lane)
+        if found is None:
             return False
-        places.update(found_places)
-    return all(_collect(s, buffer, lane, generator, places) for s in stmt.body_parts)
+        places.update(found)
+    return True
+
+
+def _uses(stmt: Stmt, generator: _Generator) -> Uses:
+    """The accesses to buffers in registers below `stmt`: their indices, and the loop over lanes that they stand in. Found once for each statement."""
+    found = generator.uses.get(stmt)
+    if found is not None:
+        return found
+    made: dict[Buffer, dict[tuple[tuple[Expr, ...], For | None], None]] = {}
+    accesses = [(cast(Buffer, a.tensor), a.indices) for a in loads(*expressions(stmt))]
+    if isinstance(stmt, Store):
+        accesses.append((stmt.buffer, stmt.indices))
+    for buffer, indices in accesses:
+        if buffer.scope == "register":
+            made.setdefault(buffer, {})[indices, None] = None
+    lanes = stmt if isinstance(stmt, For) and stmt.kind == "vectorized" and generator.vectors.regular(stmt) else None
+    for inner in stmt.body_parts:
+        for buffer, uses in _uses(inner, generator).items():
+            here = made.setdefault(buffer, {})
+            here.update(uses if lanes is None else {(at, lane or lanes): None for at, lane in uses})
+    generator.uses[stmt] = made
+    return made

@@ -78,11 +78,13 @@ else:
 class Expr(Operators):
     """Base of all nodes. `args` rebuilds the node; `children` are its operands; `dtype` is its (perhaps weak) type."""
 
-    __slots__ = ("__weakref__", "_free", "args", "children", "dtype", "has")
+    __slots__ = ("__weakref__", "_compared", "_free", "_reads", "args", "children", "dtype", "has")
     args: tuple[Any, ...]
     children: tuple[Expr, ...]
     dtype: str
+    _compared: Any  # see simplify.comparison
     _free: tuple[Axis, ...]  # see free_axes
+    _reads: tuple[Access, ...]  # see accesses
     has: int  # what is in it: READS | SIZES | CHOICES
 
     def __new__(cls: type[_E], *args: Any) -> _E:
@@ -440,6 +442,23 @@ def free_axes(root: Expr) -> tuple[Axis, ...]:
                 found.pop(axis, None)
         node._free = tuple(found)
     return root._free
+
+
+def accesses(root: Expr) -> tuple[Access, ...]:
+    """The distinct accesses in `root`, those in the indices of another one before it."""
+    if not root.has & READS:
+        return ()
+    if isinstance(root, Access):  # not kept: it would keep itself
+        return (*dict.fromkeys(a for index in root.indices for a in accesses(index)), root)
+    try:
+        return root._reads
+    except AttributeError:
+        pass
+    for node in walk(root):
+        if node.has & READS and not isinstance(node, Access) and not hasattr(node, "_reads"):
+            some = [accesses(child) for child in node.children if child.has & READS]
+            node._reads = some[0] if len(some) == 1 else tuple(dict.fromkeys(a for found in some for a in found))
+    return root._reads
 
 
 def reads_tensors(root: Expr) -> bool:

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from .affine import FALSE, Affine
 from .elimination import Contradiction, Effort, effort_left, eliminate
-from .expr import Apply, Axis, Cast, Const, Expr, walk
+from .expr import READS, Access, Apply, Axis, Cast, Const, Expr, accesses, walk
 from .known import Bounds, Known
 from .samples import disproved, exhausted, falsified, samples, vanishes
 from .simplify import comparison
@@ -148,16 +148,35 @@ def decide(kind: str, x: Affine, known: Known) -> bool | None:
             return True
         if high is not None and high < 0:
             return False
+        if data := _data(x, known):
+            # elements take any value of their type, whatever the axes do
+            rest = Affine({a: c for a, c in x.terms.items() if a not in data.terms}, x.constant)
+            least, most = interval(data, known)
+            if least is not None and decide("ge", rest + least, known):
+                return True
+            return False if most is not None and decide("ge", -rest - most - 1, known) else None
         if always_at_least(x, known):
             return True
         return False if always_at_least(-x - 1, known) else None
     if (low is not None and low > 0) or (high is not None and high < 0):
         return False
+    if _data(x, known):
+        return None
     if always_at_least(x, known) and always_at_least(-x, known):
         return True
     if vanishes(x, known):
         return None
     return False if _impossible(Formula("eq", x), known) else None
+
+
+def _data(x: Affine, known: Known) -> Affine | None:
+    """The elements of tensors in `x`, where nothing is known of them but their types; None when there are none, or more is known."""
+    data = {a: c for a, c in x.terms.items() if a.has & READS}
+    if not data or any(c.has & READS for c in known.conditions):
+        return None
+    plain = all(isinstance(a.operand if isinstance(a, Cast) else a, Access) for a in data)
+    nested = plain and any(isinstance(n, Access) for a in data for n in accesses(a)[:-1])
+    return Affine(data) if plain and not nested else None
 
 
 def contradictory(known: Known) -> bool:

@@ -18,6 +18,16 @@ def comparison(e: Expr, known: Known | None) -> tuple[str, Affine] | None:
     """A comparison of integers as ("ge", x) for ``x >= 0``, ("eq", x) for ``x == 0`` or ("ne", x); None when it is none."""
     if not (isinstance(e, Apply) and e.args[0] in _COMPARISONS):
         return None
+    if known is not None:
+        return _compared(e, known)
+    try:
+        return e._compared
+    except AttributeError:
+        e._compared = _compared(e, None)
+        return e._compared
+
+
+def _compared(e: Apply, known: Known | None) -> tuple[str, Affine] | None:
     name, (a, b) = e.args
     if not (dtypes.is_integer(a.dtype) and dtypes.is_integer(b.dtype)):
         return None
@@ -193,10 +203,23 @@ def _connected(e: Expr, name: str, known: Known | None) -> Expr:
             return absorbing
         if part is not neutral:
             parts.update(dict.fromkeys(conjuncts(part, name)))
-    if any(negated(part) in parts for part in parts):
+    if len(parts) < 2:
+        return joined(list(parts), name)
+    if _opposite(parts):
         return absorbing
     kept = _without_implied(list(parts), name)
     return absorbing if kept is None else joined(sorted(kept, key=order), name)
+
+
+def _opposite(parts: dict[Expr, None]) -> bool:
+    """Whether one of `parts` is the negation of another. (That of what `|` joins is joined by `&`, and would stand in `parts` piece by piece.)"""
+    for part in parts:
+        if is_apply(part, "invert"):
+            if part.args[1][0] in parts:
+                return True
+        elif comparison(part, None) is not None and negated(part) in parts:
+            return True
+    return False
 
 
 # The public faces ----------------------------------------------------------------------------------------------------------------------------

@@ -6,10 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+typedef float f32x4 __attribute__((vector_size(16)));
+typedef float f32x4_u __attribute__((vector_size(16), aligned(4), may_alias));
+typedef float f32x4_a __attribute__((vector_size(16), may_alias));
+
 typedef float f32x8 __attribute__((vector_size(32)));
 typedef float f32x8_u __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float f32x8_a __attribute__((vector_size(32), may_alias));
 
+static inline int64_t te_min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline f32x4 te_part0_f32x8to4(f32x8 x) { union { f32x8 w; f32x4 n[2]; } u = {x}; return u.n[0]; }
 
 int64_t C(const float *restrict A,
           const float *restrict B,
@@ -24,14 +30,11 @@ int64_t C(const float *restrict A,
             B_global[16 * k + j + 368] = 0.0f;
         }
     }
-    for (int64_t j_i = 0; j_i < 16; j_i++) {  /* B.global.j_i: split("j", factor=16) */
-        for (int64_t k = 0; k < 23; k++) {  /* B.global.k */
-            B_global[16 * k + j_i] = B[23 * j_i + k];
-        }
-    }
-    for (int64_t j_i = 0; j_i < 13; j_i++) {  /* B.global.j_i: split("j", factor=16) */
-        for (int64_t k = 0; k < 23; k++) {  /* B.global.k */
-            B_global[16 * k + j_i + 368] = B[23 * j_i + k + 368];
+    for (int64_t j_o = 0; j_o < 2; j_o++) {  /* B.global.j_o: split("j", factor=16) */
+        for (int64_t j_i = 0; j_i < te_min_i64(16, 29 - 16 * j_o); j_i++) {  /* B.global.j_i: split("j", factor=16) */
+            for (int64_t k = 0; k < 23; k++) {  /* B.global.k */
+                B_global[368 * j_o + 16 * k + j_i] = B[368 * j_o + 23 * j_i + k];
+            }
         }
     }
     #pragma omp parallel for num_threads(threads) schedule(static)
@@ -84,57 +87,17 @@ int64_t C(const float *restrict A,
                     C_register_48 = (C_register_48 + (A[92 * i_o + k + 69] * *(const f32x8_a *)&B_global[16 * k + 368]));
                     C_register_56 = (C_register_56 + (A[92 * i_o + k + 69] * *(const f32x8_a *)&B_global[16 * k + 376]));
                 }
-                C[116 * i_o + 16] = C_register_0[0];
-                C[116 * i_o + 17] = C_register_0[1];
-                C[116 * i_o + 18] = C_register_0[2];
-                C[116 * i_o + 19] = C_register_0[3];
-                C[116 * i_o + 20] = C_register_0[4];
-                C[116 * i_o + 21] = C_register_0[5];
-                C[116 * i_o + 22] = C_register_0[6];
-                C[116 * i_o + 23] = C_register_0[7];
-                C[116 * i_o + 24] = C_register_8[0];
-                C[116 * i_o + 25] = C_register_8[1];
-                C[116 * i_o + 26] = C_register_8[2];
-                C[116 * i_o + 27] = C_register_8[3];
+                *(f32x8_u *)&C[116 * i_o + 16] = C_register_0;
+                *(f32x4_u *)&C[116 * i_o + 24] = te_part0_f32x8to4(C_register_8);
                 C[116 * i_o + 28] = C_register_8[4];
-                C[116 * i_o + 45] = C_register_16[0];
-                C[116 * i_o + 46] = C_register_16[1];
-                C[116 * i_o + 47] = C_register_16[2];
-                C[116 * i_o + 48] = C_register_16[3];
-                C[116 * i_o + 49] = C_register_16[4];
-                C[116 * i_o + 50] = C_register_16[5];
-                C[116 * i_o + 51] = C_register_16[6];
-                C[116 * i_o + 52] = C_register_16[7];
-                C[116 * i_o + 53] = C_register_24[0];
-                C[116 * i_o + 54] = C_register_24[1];
-                C[116 * i_o + 55] = C_register_24[2];
-                C[116 * i_o + 56] = C_register_24[3];
+                *(f32x8_u *)&C[116 * i_o + 45] = C_register_16;
+                *(f32x4_u *)&C[116 * i_o + 53] = te_part0_f32x8to4(C_register_24);
                 C[116 * i_o + 57] = C_register_24[4];
-                C[116 * i_o + 74] = C_register_32[0];
-                C[116 * i_o + 75] = C_register_32[1];
-                C[116 * i_o + 76] = C_register_32[2];
-                C[116 * i_o + 77] = C_register_32[3];
-                C[116 * i_o + 78] = C_register_32[4];
-                C[116 * i_o + 79] = C_register_32[5];
-                C[116 * i_o + 80] = C_register_32[6];
-                C[116 * i_o + 81] = C_register_32[7];
-                C[116 * i_o + 82] = C_register_40[0];
-                C[116 * i_o + 83] = C_register_40[1];
-                C[116 * i_o + 84] = C_register_40[2];
-                C[116 * i_o + 85] = C_register_40[3];
+                *(f32x8_u *)&C[116 * i_o + 74] = C_register_32;
+                *(f32x4_u *)&C[116 * i_o + 82] = te_part0_f32x8to4(C_register_40);
                 C[116 * i_o + 86] = C_register_40[4];
-                C[116 * i_o + 103] = C_register_48[0];
-                C[116 * i_o + 104] = C_register_48[1];
-                C[116 * i_o + 105] = C_register_48[2];
-                C[116 * i_o + 106] = C_register_48[3];
-                C[116 * i_o + 107] = C_register_48[4];
-                C[116 * i_o + 108] = C_register_48[5];
-                C[116 * i_o + 109] = C_register_48[6];
-                C[116 * i_o + 110] = C_register_48[7];
-                C[116 * i_o + 111] = C_register_56[0];
-                C[116 * i_o + 112] = C_register_56[1];
-                C[116 * i_o + 113] = C_register_56[2];
-                C[116 * i_o + 114] = C_register_56[3];
+                *(f32x8_u *)&C[116 * i_o + 103] = C_register_48;
+                *(f32x4_u *)&C[116 * i_o + 111] = te_part0_f32x8to4(C_register_56);
                 C[116 * i_o + 115] = C_register_56[4];
             }
         }
@@ -156,18 +119,8 @@ int64_t C(const float *restrict A,
                     C_register_0 = (C_register_0 + (A[k + 828] * *(const f32x8_a *)&B_global[16 * k + 368]));
                     C_register_8 = (C_register_8 + (A[k + 828] * *(const f32x8_a *)&B_global[16 * k + 376]));
                 }
-                C[1060] = C_register_0[0];
-                C[1061] = C_register_0[1];
-                C[1062] = C_register_0[2];
-                C[1063] = C_register_0[3];
-                C[1064] = C_register_0[4];
-                C[1065] = C_register_0[5];
-                C[1066] = C_register_0[6];
-                C[1067] = C_register_0[7];
-                C[1068] = C_register_8[0];
-                C[1069] = C_register_8[1];
-                C[1070] = C_register_8[2];
-                C[1071] = C_register_8[3];
+                *(f32x8_u *)&C[1060] = C_register_0;
+                *(f32x4_u *)&C[1068] = te_part0_f32x8to4(C_register_8);
                 C[1072] = C_register_8[4];
             }
         }

@@ -9,6 +9,7 @@ typedef float f32x8 __attribute__((vector_size(32)));
 typedef float f32x8_u __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float f32x8_a __attribute__((vector_size(32), may_alias));
 
+static inline int64_t te_min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 int64_t V(const float *restrict X,
           float *restrict V,
@@ -16,28 +17,17 @@ int64_t V(const float *restrict X,
           int32_t threads)
 {
     (void)fault; (void)threads;
-    for (int64_t i_o = 0; i_o < 2; i_o++) {  /* V.i_o: tile("i", "j", 8, 16) */
+    for (int64_t i_o = 0; i_o < 3; i_o++) {  /* V.i_o: tile("i", "j", 8, 16) */
         for (int64_t j_o = 0; j_o < 2; j_o++) {  /* V.j_o: tile("i", "j", 8, 16) */
             float H[160] __attribute__((aligned(64)));
-            for (int64_t i = 0; i < 10; i++) {  /* H.i */
+            for (int64_t i = 0; i < te_min_i64(8, 18 - 8 * i_o) + 2; i++) {  /* H.i */
                 *(f32x8_a *)&H[16 * i] = ((*(const f32x8_u *)&X[272 * i_o + 34 * i + 16 * j_o] + *(const f32x8_u *)&X[272 * i_o + 34 * i + 16 * j_o + 1]) + *(const f32x8_u *)&X[272 * i_o + 34 * i + 16 * j_o + 2]);
                 *(f32x8_a *)&H[16 * i + 8] = ((*(const f32x8_u *)&X[272 * i_o + 34 * i + 16 * j_o + 8] + *(const f32x8_u *)&X[272 * i_o + 34 * i + 16 * j_o + 9]) + *(const f32x8_u *)&X[272 * i_o + 34 * i + 16 * j_o + 10]);
             }
-            for (int64_t i_i = 0; i_i < 8; i_i++) {  /* V.i_i: tile("i", "j", 8, 16) */
+            for (int64_t i_i = 0; i_i < te_min_i64(8, 18 - 8 * i_o); i_i++) {  /* V.i_i: tile("i", "j", 8, 16) */
                 *(f32x8_u *)&V[256 * i_o + 32 * i_i + 16 * j_o] = ((*(const f32x8_a *)&H[16 * i_i] + *(const f32x8_a *)&H[16 * i_i + 16]) + *(const f32x8_a *)&H[16 * i_i + 32]);
                 *(f32x8_u *)&V[256 * i_o + 32 * i_i + 16 * j_o + 8] = ((*(const f32x8_a *)&H[16 * i_i + 8] + *(const f32x8_a *)&H[16 * i_i + 24]) + *(const f32x8_a *)&H[16 * i_i + 40]);
             }
-        }
-    }
-    for (int64_t j_o = 0; j_o < 2; j_o++) {  /* V.j_o: tile("i", "j", 8, 16) */
-        float H[160] __attribute__((aligned(64)));
-        for (int64_t i = 0; i < 4; i++) {  /* H.i */
-            *(f32x8_a *)&H[16 * i] = ((*(const f32x8_u *)&X[34 * i + 16 * j_o + 544] + *(const f32x8_u *)&X[34 * i + 16 * j_o + 545]) + *(const f32x8_u *)&X[34 * i + 16 * j_o + 546]);
-            *(f32x8_a *)&H[16 * i + 8] = ((*(const f32x8_u *)&X[34 * i + 16 * j_o + 552] + *(const f32x8_u *)&X[34 * i + 16 * j_o + 553]) + *(const f32x8_u *)&X[34 * i + 16 * j_o + 554]);
-        }
-        for (int64_t i_i = 0; i_i < 2; i_i++) {  /* V.i_i: tile("i", "j", 8, 16) */
-            *(f32x8_u *)&V[32 * i_i + 16 * j_o + 512] = ((*(const f32x8_a *)&H[16 * i_i] + *(const f32x8_a *)&H[16 * i_i + 16]) + *(const f32x8_a *)&H[16 * i_i + 32]);
-            *(f32x8_u *)&V[32 * i_i + 16 * j_o + 520] = ((*(const f32x8_a *)&H[16 * i_i + 8] + *(const f32x8_a *)&H[16 * i_i + 24]) + *(const f32x8_a *)&H[16 * i_i + 40]);
         }
     }
     return 0;

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from points import ap
 
-from tedsl.lang.expr import Axis, Const, Expr, Var
+from tedsl.lang.expr import Axis, Const, Expr, Var, substitute
 from tedsl.lang.functions import cast, maximum, minimum, where
 from tedsl.lang.integers import (
     Affine,
@@ -280,3 +282,28 @@ def test_large_values_in_conditions() -> None:
     condition = (value > 0.5) & (j < 4) & (value < 2.0)
     assert len(conjuncts(simplify(condition & (j < 8), BOX))) == 3
     assert prove(j < 5, BOX.with_(conditions=[condition]))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("shape", ["scaled", "divided"])
+def test_solve_for_an_axis_in_blocks_of_a_size(shape: str, sign: int) -> None:
+    """Blocks of a size that is positive where anything runs: the solution against all points."""
+    block = n + 1
+    x = block * i if shape == "scaled" else (i + j) // block
+    condition = sign * x <= 7 - j
+    found = solve(condition, i, Known({i: (0, 9), j: (0, 4)}))
+    assert found is not None and found.rest is None and found.step == 1
+    for at_j, size in itertools.product(range(4), range(6)):
+        at = {j: Const(at_j), n: Const(size)}
+        lo, hi = (int(simplify(substitute(e, at)).value) for e in (found.lo, found.hi))
+        want = [v for v in range(9) if simplify(substitute(condition, {**at, i: Const(v)})).value]
+        assert list(range(lo, hi)) == want, (at_j, size)
+
+
+def test_a_size_is_positive_where_a_loop_over_it_runs() -> None:
+    assert not prove(n >= 1, Known({i: (0, 4)}))
+    for extent in (n, 3 * n, (n + 7) // 8, n * m):
+        assert prove(n >= 1, Known({i: (0, extent)})), extent
+    assert not prove(n >= 1, Known({i: (0, n + 1)}))
+    assert repr(simplify((n * j + i) // n, Known({i: (0, n), j: (0, 4)}))) == "j"
+    assert repr(simplify((6 * n - 1) // n, Known({i: (0, n)}))) == "5"

@@ -380,3 +380,19 @@ def test_rows_that_are_not_read_often_enough_are_not_copied() -> None:
     A, B = inputs((132, 1024), (32, 1024))
     s = agrees(defined("Y", (i, j), te.sum(A[i, k] * B[j, k])), "avx512", tolerance=2e-3)
     assert "A.global" not in [stage.name for stage in s.stages]
+
+
+def test_what_was_checked_is_what_is_built() -> None:
+    """A state is lowered once: the check of the automatic schedule and the build share the nest; another state has another."""
+    i, j = te.axes("i j")
+    A, B = te.tensor("A", (33, 70)), te.tensor("B")
+    B[i, j] = A[i, j] * 2
+    s = te.create_schedule(B)
+    first = te.lower(s)
+    assert te.lower(s) is first
+    s["B"].split("j", factor=8)
+    split = te.lower(s)
+    assert split is not first and len(split.loops) > len(first.loops)
+    s.undo()
+    assert te.lower(s) is first
+    assert te.lower(s, [A, te.tensor("C", (3,))]) is not first
