@@ -581,7 +581,8 @@ static inline {w} {name}({x} x)
     def where(self, e: Apply) -> str:
         c, a, b = e.operands
         if not self.varies(c):
-            return f"({self.g.scalar(self.fixed(c))} ? {self.whole(a)} : {self.whole(b)})"
+            t = self.of(dtypes.strong(e.dtype))  # what is read from memory has types of its own
+            return f"({self.g.scalar(self.fixed(c))} ? ({t}){self.whole(a)} : ({t}){self.whole(b)})"
         for branch in (a, b):
             for node in walk(branch):
                 if isinstance(node, Access) and not self.in_bounds(node):
