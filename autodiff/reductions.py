@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from tedsl.lang.errors import GradientError, Location
-from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, substitute
+from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, free_axes, substitute, walk
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import simplify
 from tedsl.lang.printing import text
@@ -35,6 +35,7 @@ class Reduced:
     axes: tuple[Axis, ...]
     where: tuple[Expr, ...]
     reading: Reading
+    root: Expr | None = None  # what the adjoint is a multiple of
 
 
 def pull_reduction(
@@ -49,11 +50,14 @@ def pull_reduction(
     name = node.reducer.name if node.reducer.builtin else ""
     if name == "sum":
         for reading in pull(node.values[0], adjoints[0], interesting, {}, part.location):
-            yield Reduced(axes, where, reading)
+            yield Reduced(axes, where, reading, adjoints[0])
     elif name in _EXTREMES:
         attained, ties = _extreme(tensors[0], part, node)
-        for reading in pull(node.values[0], divide(adjoints[0], ties), interesting, {}, part.location):
-            yield Reduced(axes, (*where, attained), reading)
+        share = divide(adjoints[0], ties)
+        if not stepwise and _windowed(node) and set(free_axes(share)) <= set(part.axes):
+            (share,) = held(f"d{tensors[0].name}.share", part.axes, (share,), part.location)
+        for reading in pull(node.values[0], share, interesting, {}, part.location):
+            yield Reduced(axes, (*where, attained), reading, share)
     elif name in ("any", "all", "argmax", "argmin"):
         raise _not_real(node, part.location)
     else:
@@ -108,6 +112,17 @@ def _extreme(tensor: Tensor, part: Part, node: Reduce) -> tuple[Expr, Expr]:
     one = select(attained, const(1, tensor.dtype), const(0, tensor.dtype))
     count = Reduce(SUM, (one,), node.axes, node.where, None, 0)
     return attained, held(f"{tensor.name}.ties", part.axes, (count,), part.location)[0]
+
+
+def _windowed(node: Reduce) -> bool:
+    """Whether neighbouring results read elements in common, so that what they share out is better divided once."""
+    return any(
+        not isinstance(i, (Axis, Const))
+        for v in node.values
+        for n in walk(v)
+        if isinstance(n, Access)
+        for i in n.indices
+    )
 
 
 def _own(axes: Sequence[Axis]) -> tuple[tuple[Axis, ...], dict[Expr, Expr], tuple[Expr, ...]]:

@@ -218,9 +218,9 @@ class Reverse:
                 continue
             adjoints = [at(t, part.lhs) if t in self.interesting else const(0, t.dtype) for t in stage.tensors]
             if isinstance(part.values[0], Reduce):
-                root = adjoints[0] if len(adjoints) == 1 and not stepwise else None
                 for found in pull_reduction(stage.tensors, part, adjoints, self._follows, stepwise):
                     r = found.reading
+                    root = found.root if len(adjoints) == 1 and not stepwise else None
                     domain = (*part.axes, *found.axes)
                     self._add(r.access, domain, (*guards, *found.where, *r.guards), r.adjoint, part.location, root)
                 continue

@@ -16,6 +16,7 @@ from tedsl.lang.scatter import ScatterPart
 from .recurrences import (
     kind_text,
     recurrences_run_forward,
+    stages_step_forward,
     step_loop,
     stepped,
     steps_are_taken_before_they_are_read,
@@ -27,6 +28,7 @@ from .state import Fuse, Split, StageState, State, alone, plain_axes, reads
 def check(state: State, what: str) -> None:
     """Every rule that a state as a whole keeps. `what`: the step that led to it, for the message."""
     attachments_have_no_cycle(state, what)
+    stages_step_forward(state, what)
     for stage in state.stages:
         reduced_loops_run_in_order(stage, what)
         steps_of_a_recurrence_stay_whole(state, stage, what)
@@ -233,12 +235,12 @@ def readers(state: State, producer: StageState) -> list[StageState]:
     """The stages in whose loops a stage's elements are read: inlined stages are read where their own readers are."""
     found: dict[str, StageState] = {}
     wanted = set(producer.tensors)
-    for stage in state.stages:  # dependency order: an inlined stage comes before its readers
-        if stage.name != producer.name and not wanted.isdisjoint(reads(stage)):
-            if stage.attach.kind == "inline":
-                wanted |= set(stage.tensors)
-            else:
-                found[stage.name] = stage
+    inlined = [s for s in state.stages if s.attach.kind == "inline" and s.name != producer.name]
+    for _ in inlined:  # those of a recurrence may be read by stages before them
+        wanted |= {t for s in inlined if not wanted.isdisjoint(reads(s)) for t in s.tensors}
+    for stage in state.stages:
+        if stage.attach.kind != "inline" and stage.name != producer.name and not wanted.isdisjoint(reads(stage)):
+            found[stage.name] = stage
     return list(found.values())
 
 
@@ -327,7 +329,9 @@ def every_reading_equation_has_the_loop(state: State, stage: StageState, parent:
 
 
 def is_one_equation(state: State, stage: StageState, what: str, instead: str) -> None:
-    """Only a stage of one equation that does not read itself can be moved about as one block of elements."""
+    """Only a stage of one equation that does not read itself can be moved about as one block of elements. (A stage that takes turns with others may be
+    one: an element of it is the same wherever in its step it is computed.)
+    """
     if any(isinstance(p, ScatterPart) for p in stage.parts):
         raise ScheduleError(
             f"{what}: {stage.name} adds to elements that depend on data, and is computed as a whole. {instead}", here()

@@ -117,6 +117,7 @@ Pass = Callable[[Stmt], Stmt]
 def passes() -> list[tuple[str, Pass]]:
     """Every pass with its name, in order."""
     from .double import double_buffer_pass
+    from .invariants import invariants_pass
     from .pad import pad_pass
     from .partition import partition_pass
 
@@ -127,4 +128,5 @@ def passes() -> list[tuple[str, Pass]]:
         ("pad", pad_pass),  # remainders are known now; the loops that it writes out are unrolled
         ("unroll", unroll_pass),
         ("simplify again", simplify_pass),  # what unrolling made constant
+        ("invariants", invariants_pass),  # last: it makes variables, through which nothing else looks
     ]

@@ -581,9 +581,8 @@ static inline {w} {name}({x} x)
     def where(self, e: Apply) -> str:
         c, a, b = e.operands
         if not self.varies(c):
-            # an expression of what was loaded from any address has a type of its own, which `?:` tells from the plain one
-            kind = "" if e.dtype == "bool" else f"({self.of(e.dtype)})"
-            return f"({self.g.scalar(self.fixed(c))} ? {kind}{self.whole(a)} : {kind}{self.whole(b)})"
+            t = self.of(dtypes.strong(e.dtype))  # what is read from memory has types of its own
+            return f"({self.g.scalar(self.fixed(c))} ? ({t}){self.whole(a)} : ({t}){self.whole(b)})"
         for branch in (a, b):
             for node in walk(branch):
                 if isinstance(node, Access) and not self.in_bounds(node):
@@ -654,7 +653,7 @@ static inline {w} {name}({x} x)
                 and (node.function in _COMPARE or FUNCTIONS[node.function].kind == "test")
                 and self.varies(node)
             ):
-                if None not in map(self.narrow, node.operands):
+                if self.narrowed(node) is not None:
                     return 4
                 kind = dtypes.strong(dtypes.promote(*(x.dtype for x in node.operands)))
                 return dtypes.itemsize(kind)
@@ -697,10 +696,7 @@ static inline {w} {name}({x} x)
         raise _Unfit
 
     def compare(self, e: Apply, width: int) -> str:
-        a, b = e.operands
-        narrow = self.narrow(a), self.narrow(b)
-        if None not in narrow:
-            a, b = cast("tuple[Expr, Expr]", narrow)
+        a, b = self.narrowed(e) or e.operands
         kind = dtypes.strong(dtypes.promote(a.dtype, b.dtype))
         if kind == "bool":
             text = f"({self.mask(a, width)} ^ {self.mask(b, width)})"
@@ -708,13 +704,24 @@ static inline {w} {name}({x} x)
         left, right = self.operand(a), self.operand(b)
         return self.resized(f"({left} {_COMPARE[e.function]} {right})", dtypes.itemsize(kind), width)
 
+    def narrowed(self, e: Apply) -> tuple[Expr, Expr] | None:
+        """What a comparison compares, in 32 bits where that is the same. A number for all lanes beside an index may be cut off at the ends of 32 bits."""
+        if len(e.operands) != 2:
+            return None
+        found = [self.narrow(x) for x in e.operands]
+        for n, x in enumerate(e.operands):
+            if found[n] is None and x.dtype == "int64" and e.operands[1 - n].dtype == "int" and not self.varies(x):
+                low, high = Const(-(2**31), "int64"), Const(2**31 - 1, "int64")
+                found[n] = cast(Expr, Cast("int32", Apply("maximum", (Apply("minimum", (x, high)), low))))
+        return None if None in found else cast("tuple[Expr, Expr]", tuple(found))
+
     def narrow(self, e: Expr) -> Expr | None:
         """An integer of 64 bits as one of 32 where its value is the same: it has twice the lanes."""
         if isinstance(e, Cast) and e.dtype == "int64" and e.operand.dtype == "int32":
             return e.operand
         if e.dtype == "int":
             low, high = constant_bounds(e, self.g.known)
-            if low is not None and high is not None and -(2**31) <= low and high < 2**31:
+            if low is not None and high is not None and -(2**31) < low and high < 2**31 - 1:
                 return cast(Expr, Cast("int32", e))
         return None
 

@@ -2,20 +2,23 @@
 
 A tile of the result is kept in registers: its columns are vectors along the last axis of the result, its rows an axis on which the operand that
 moves with the columns does not depend, so that a loaded vector serves all rows and a loaded scalar all columns. An operand that is not
-contiguous along the columns is packed into panels. Rows are blocked so that what is read again stays in the L2 cache; the outermost loop is parallel.
+contiguous along the columns is packed into panels; one whose rows would drive each other out of the L1 cache is copied to rows that do not. Rows are
+blocked so that what is read again stays in the L2 cache; the outermost loop is parallel.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
+from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Expr, free_axes, walk
 from tedsl.lang.integers import conjuncts
 from tedsl.lang.tensor import Tensor
 
 from ..handles import StageHandle
 from ..schedule import Schedule
-from .facts import LARGE, Facts, View, count, seen
+from .facts import Facts, View, count, look
 from .fusion import into_reader
 
 ENOUGH = 8  # steps of a parallel loop
@@ -24,20 +27,24 @@ UNROLL = 4  # steps of the reduction written out
 SCATTERED = (
     1 << 15
 )  # elements of an operand from which its rows, however contiguous, are better copied next to one another
+LINE_BYTES = 64
+SET_SPAN = 4096  # bytes after which addresses fall upon the same set of the L1 cache: a page, where it is indexed by addresses before translation
+WAYS = 8  # lines in a set of the L1 cache, at least
 BLOCK_BYTES = 384 * 1024  # of rows that stay in the L2 cache while the panels go by
+FEWEST = 8  # tiles of a block: a panel comes from beyond the L2 cache once for each block
 
 
 def contraction(s: Schedule, name: str, facts: Facts) -> bool:
     """A reduction in which at least one operand does not move with the columns, and another not with the rows."""
-    stage = seen(s).stage(name)
-    view = View(stage)
+    view = look(s, name)
+    stage = view.stage
     reduction = view.reduction
     if (
         reduction is None
         or not view.simple
         or len(stage.tensors) > 1
         or reduction.reducer.components > 1
-        or len(view.axes) < 2
+        or len(view.free) < 2
     ):
         return False
     depth = 1
@@ -47,8 +54,8 @@ def contraction(s: Schedule, name: str, facts: Facts) -> bool:
         return False
     plans = [
         p
-        for column in reversed(view.axes)
-        for row in reversed(view.axes)
+        for column in reversed(view.free)
+        for row in reversed(view.free)
         if row is not column and (p := plan(view, facts, row, column, depth)) is not None
     ]
     if not plans:
@@ -60,8 +67,8 @@ def contraction(s: Schedule, name: str, facts: Facts) -> bool:
 
 @dataclass(frozen=True)
 class Plan:
-    """A register tile: `height` elements of the axis `row` by `vectors` vectors along `column`; operands that move with the column, those of them
-    to pack into panels, and how many cycles it may take.
+    """A register tile: `height` elements of the axis `row` by `vectors` vectors along `column`; of the operands that move with the column those to pack
+    into panels, of those that move with the row those to copy; and how many cycles it may take.
     """
 
     row: Axis
@@ -70,6 +77,7 @@ class Plan:
     vectors: int
     width: int
     packed: tuple[Tensor, ...]
+    copied: tuple[Tensor, ...]
     cycles: float
 
 
@@ -95,12 +103,12 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
     last = column is view.axes[-1]
     for access in moving:
         contiguous = view.stride(access, column) == 1
-        elements = _elements(access.tensor)
+        elements = elements_of(access.tensor)
         if contiguous and not (
-            elements >= SCATTERED and results * depth >= 64 * elements and _can_be_packed(view, access, column)
+            elements >= SCATTERED and results * depth >= 64 * elements and can_be_packed(view, access, column)
         ):
             continue
-        if _can_be_packed(view, access, column) and results * depth >= 16 * elements:
+        if can_be_packed(view, access, column) and results * depth >= 16 * elements:
             packed[access.tensor] = None
             cycles += (0.5 if contiguous else 2.0) * elements
         elif not last:
@@ -122,7 +130,10 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
         * (pieces * lanes / extent)
         / efficiency(count(row.extent), height, vectors, len(packed) == len({x.tensor for x in moving}))
     )
-    return Plan(row, column, height, vectors, vectors * lanes, tuple(packed), cycles)
+    copied = [
+        x.tensor for x in still if results * depth >= 64 * elements_of(x.tensor) and _crowded(view, x, row, height)
+    ]
+    return Plan(row, column, height, vectors, vectors * lanes, tuple(packed), tuple(copied), cycles)
 
 
 def _bounds_of_rows(view: View, where: Expr, row: Axis, column: Axis) -> bool:
@@ -139,20 +150,34 @@ def _bounds_of_rows(view: View, where: Expr, row: Axis, column: Axis) -> bool:
     return True
 
 
-def _elements(tensor: Tensor) -> int:
+def elements_of(tensor: Tensor) -> int:
     total = 1
     for d in tensor.shape:
         total *= count(d)
     return total
 
 
-def _can_be_packed(view: View, access: Access, column: Axis) -> bool:
-    """Whether the column is a dimension of its own in an operand that is read once."""
+def can_be_packed(view: View, access: Access, column: Axis) -> bool:
+    """Whether the column is a dimension of its own in an operand that is read once, and that is there before the first step."""
+    if access.tensor in view.own:
+        return False
     alone = (
         sum(i is column for i in access.indices) == 1
         and sum(any(a is column for a in free_axes(i)) for i in access.indices) == 1
     )
     return alone and sum(x.tensor is access.tensor for x in view.accesses) == 1
+
+
+def _crowded(view: View, access: Access, row: Axis, height: int) -> bool:
+    """Whether the rows of a tile, read side by side along the last axis of the reduction, fall upon so few sets of the L1 cache that they take more than
+    half of one and drive each other out.
+    """
+    stride = view.stride(access, row)
+    if stride is None or view.stride(access, view.reduce_axes[-1]) != 1 or not can_be_packed(view, access, row):
+        return False
+    step = stride * dtypes.itemsize(access.tensor.dtype)
+    sets = Counter(n * step % SET_SPAN // LINE_BYTES for n in range(height))
+    return max(sets.values()) > WAYS // 2
 
 
 def efficiency(rows: int, height: int, vectors: int, aligned: bool = True) -> float:
@@ -188,7 +213,7 @@ def _schedule(s: Schedule, name: str, view: View, facts: Facts, plan: Plan) -> N
     bytes_of_row = 4
     for a in view.reduce_axes:
         bytes_of_row *= count(a.extent)
-    tiles = max(BLOCK_BYTES // max(bytes_of_row * height, 1), 1)
+    tiles = max(BLOCK_BYTES // max(bytes_of_row * height, 1), FEWEST)
     if count(row.extent) > 2 * tiles * height:
         block, row_outer = result.split(row_outer, factor=tiles)
         result.reorder(*outside, block, column_outer, row_outer, row_inner, column_inner)
@@ -214,13 +239,16 @@ def _schedule(s: Schedule, name: str, view: View, facts: Facts, plan: Plan) -> N
     local.reorder(*[a.name for a in others], *steps, row.name, column.name)
     local.vectorize(column.name)
     local.unroll(row.name)
-    if view.work >= LARGE and view.stage.attach.kind == "root":
+    if view.large and view.stage.attach.kind == "root":
         even = isinstance(column.extent, int) and column.extent % width == 0
-        _parallel(result, outside, [count(a.extent) for a in others], block, column_outer, even)
+        shared = [a for a in others if a in view.free]
+        _parallel(result, [names[a.name] for a in shared], [count(a.extent) for a in shared], block, column_outer, even)
     if column is not view.axes[-1]:
         local.layout(*[a.name for a in others], row.name, column.name)
     for tensor in plan.packed:
-        _pack(s, tensor, local.name, view, column, width)
+        pack(s, tensor, local.name, view, column, width)
+    for tensor in plan.copied:
+        _copy_rows(s, tensor, local.name, view, row, facts)
 
 
 def _parallel(
@@ -246,7 +274,7 @@ def _parallel(
         result.parallel(block)
 
 
-def _pack(s: Schedule, tensor: Tensor, reader: str, view: View, column: Axis, width: int) -> None:
+def pack(s: Schedule, tensor: Tensor, reader: str, view: View, column: Axis, width: int) -> None:
     access = next(x for x in view.accesses if x.tensor is tensor)
     place = next(d for d, i in enumerate(access.indices) if i is column)
     panel = s[s.cache_read(tensor, "global", s[reader])]
@@ -259,5 +287,18 @@ def _pack(s: Schedule, tensor: Tensor, reader: str, view: View, column: Axis, wi
     panel.layout(outer, *rest, inner)
     panel.reorder(outer, *rest, inner)
     panel.vectorize(inner)
-    if view.work >= LARGE:
+    if view.large:
         panel.parallel(outer)
+
+
+def _copy_rows(s: Schedule, tensor: Tensor, reader: str, view: View, row: Axis, facts: Facts) -> None:
+    """Rows of an odd number of cache lines: one after the other, they begin in every set of the L1 cache."""
+    access = next(x for x in view.accesses if x.tensor is tensor)
+    place = next(d for d, i in enumerate(access.indices) if i is row)
+    copy = s[s.cache_read(tensor, "global", s[reader])]
+    axes = list(copy.axis)
+    line = LINE_BYTES // dtypes.itemsize(tensor.dtype)
+    copy.storage_align(axes[place], 2 * line, line)
+    copy.vectorize(copy.split(axes[-1], factor=facts.lanes(tensor.dtype))[1])
+    if view.large:
+        copy.parallel(axes[0])
