@@ -11,7 +11,7 @@ from tedsl.lang.integers import Affine
 from tedsl.lang.tensor import Dim, Tensor
 
 from ..inline import inlined
-from ..legality import stepped
+from ..recurrences import stepped
 from ..schedule import Schedule
 from ..state import StageState, State
 
