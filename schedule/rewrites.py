@@ -231,7 +231,8 @@ def _reduction_is_untouched(state: State, stage: StageState, what: str) -> None:
     marked = [
         leaf for leaf, kind in stage.kinds if leaf in stage.leaves and kind != "serial" and stage.origin(leaf) & reduced
     ]
-    marked += [leaf for leaf, _ in (*stage.pragmas, *stage.tensorized) if stage.origin(leaf) & reduced]
+    others = [leaf for leaf, _ in (*stage.pragmas, *stage.tensorized)] + [leaf for _, leaf, _ in stage.prefetches]
+    marked += [leaf for leaf in others if stage.origin(leaf) & reduced]
     if cut or marked:
         raise ScheduleError(
             f"{what}: the loop {(cut or marked)[0]}{'' if scattered(stage) else ', which is reduced over,'} was scheduled already, and goes to the new stage as it was defined. Call cache_write first, and schedule the reduction there",
@@ -343,7 +344,8 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
     factored = Part(part.lhs, combined, part.location)
     old = replace(
         stage, parts=tuple(factored if p is part else p for p in stage.parts), leaves=leaves, relations=relations,
-        kinds=tuple((n, k) for n, k in stage.kinds if n in leaves), pragmas=tuple((n, p) for n, p in stage.pragmas if n in leaves))  # fmt: skip
+        kinds=tuple((n, k) for n, k in stage.kinds if n in leaves), pragmas=tuple((n, p) for n, p in stage.pragmas if n in leaves),
+        prefetches=tuple(p for p in stage.prefetches if p[1] in leaves))  # fmt: skip
     at = [s.name for s in state.stages].index(name)
     made = replace(state, stages=(*state.stages[:at], new, old, *state.stages[at + 1 :]))
     return (_joined(made, group[0], new.name, what) if group else made), (new.name,)

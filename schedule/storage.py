@@ -72,6 +72,13 @@ class Storage:
         self.temporaries.append(buffer)
         return buffer
 
+    def release(self, buffer: Buffer) -> None:
+        """Forget a buffer whose tensor is stored nowhere from here on."""
+        assert buffer.tensor is not None
+        del self.buffers[buffer.tensor]
+        self.origin.pop(buffer.tensor)
+        self.storage.pop(buffer.tensor, None)
+
     def size(self, extent: Expr, known: Known) -> Dim:
         """A bound of an extent that needs no loop's axis: a constant if there is one."""
         high = None if self.symbolic else constant_bounds(extent, known)[1]
