@@ -202,8 +202,11 @@ def _written(state: State, stage: StageState, scope: str) -> tuple[State, str]:
     kept = tuple(leaf for leaf in stage.leaves if not (stage.is_reduction_loop(leaf) or scattered(stage)))
     places = [part.lhs for part in stage.parts]
     if scattered(stage):  # its loops are those of what is added
-        places = [tuple(Axis(f"d{d}", 0, extent) for d, extent in enumerate(stage.tensor.shape))]
-        kept = tuple(axis.name for axis in cast("tuple[Axis, ...]", places[0]))
+        plain = {d: name for name, d in stage.dimensions.items()}
+        used = set(plain.values())
+        names = [plain[d] if d in plain else unique(f"d{d}", used) for d in range(stage.tensor.rank)]
+        places = [tuple(Axis(name, 0, extent) for name, extent in zip(names, stage.tensor.shape, strict=True))]
+        kept = tuple(names)
     parts = tuple(
         Part(lhs, tuple(cast(Expr, Access(c, lhs)) for c in copies), part.location)
         for lhs, part in zip(places, stage.parts, strict=True)

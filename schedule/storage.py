@@ -55,7 +55,7 @@ class Storage:
         align = None
         if stage.align is not None:
             name, factor, offset = stage.align
-            align = ([a.name for a in stage.axes].index(name), factor, offset)
+            align = (stage.dimensions[name], factor, offset)
         buffer = Buffer(
             unique(tensor.name, self.used),
             tuple(sizes),

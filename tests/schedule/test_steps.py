@@ -341,6 +341,9 @@ def test_loops_of_a_scatter_that_lead_to_elements_of_their_own() -> None:
 
 def test_a_scatter_is_computed_in_a_copy() -> None:
     H, _, s = histogram()
+    refused(s, lambda: s[H].storage_align(i, 8), "i is no axis of it; its axes are b")
+    s[H].storage_align(b, 8)
+    check(s)
     made = s.cache_write(H, "cache")
     s[made].compute_at(s[H], s[H].loops[0])
     assert sizes(s)[made.name] == (1, 7)
