@@ -16,7 +16,6 @@ from tedsl.lang.scatter import ScatterPart
 from .recurrences import (
     kind_text,
     recurrences_run_forward,
-    stages_step_forward,
     step_loop,
     stepped,
     steps_are_taken_before_they_are_read,
@@ -28,7 +27,6 @@ from .state import Fuse, Split, StageState, State, alone, plain_axes, reads
 def check(state: State, what: str) -> None:
     """Every rule that a state as a whole keeps. `what`: the step that led to it, for the message."""
     attachments_have_no_cycle(state, what)
-    stages_step_forward(state, what)
     for stage in state.stages:
         reduced_loops_run_in_order(stage, what)
         steps_of_a_recurrence_stay_whole(state, stage, what)
@@ -329,9 +327,7 @@ def every_reading_equation_has_the_loop(state: State, stage: StageState, parent:
 
 
 def is_one_equation(state: State, stage: StageState, what: str, instead: str) -> None:
-    """Only a stage of one equation that does not read itself can be moved about as one block of elements. (A stage that takes turns with others may be
-    one: an element of it is the same wherever in its step it is computed.)
-    """
+    """Only a stage of one equation that does not read itself can be moved about as one block of elements."""
     if any(isinstance(p, ScatterPart) for p in stage.parts):
         raise ScheduleError(
             f"{what}: {stage.name} adds to elements that depend on data, and is computed as a whole. {instead}", here()

@@ -175,23 +175,30 @@ class Nest:
         )
 
     def constraints(self, leaves: dict[str, Expr], rest: tuple[str, ...], name: str) -> list[Expr]:
-        """What must hold from loop `name` on so that every axis stays in its range: those conditions whose innermost loop it is."""
+        """What must hold from loop `name` on so that every axis stays in its range: those conditions whose innermost loop it is.
+
+        Only a split lays out more than there is. The axes of a fused loop are in range where it is, by the extents that it was made of.
+        """
         stage, found = self.stage, []
-        for root in stage.roots:
-            if root.name in self.fixed or root.name in stage.leaves:
-                continue
-            involved = self.involved(root.name)
-            if name in involved and not involved & set(rest):
-                found.append(local_value(stage, root.name, leaves, self.sizes) < self.bounds[root.name][1])
+        laid_out: list[str] = []
         for r in stage.relations:
-            if isinstance(r, Split) and stage.root(r.parent) is None:
-                involved = self.involved(r.parent)
-                if name in involved and not involved & set(rest) and r.parent not in leaves:
-                    found.append(
-                        local_value(stage, r.parent, leaves, self.sizes) < as_expr(stage.extent(r.parent, self.sizes))
-                    )
+            if isinstance(r, Split):
+                laid_out.append(r.parent)
+            else:  # axes of the stage itself may be laid out for more than they have
+                laid_out += [a for a in (r.outer, r.inner) if stage.root(a) is not None and not self.exact(a)]
+        for parent in laid_out:
+            involved = self.involved(parent)
+            if parent in leaves or name not in involved or involved & set(rest):
+                continue
+            own = stage.root(parent) is not None
+            extent = self.bounds[parent][1] if own else as_expr(stage.extent(parent, self.sizes))
+            found.append(local_value(stage, parent, leaves, self.sizes) < extent)
         symbolic = self.lowering.symbolic  # blocks of symbolic sizes, or in a symbolic number, are taken to fit
         return [c for c in found if isinstance(c, Expr) and not (symbolic and any(isinstance(n, Var) for n in walk(c)))]
+
+    def exact(self, root: str) -> bool:
+        """Whether the loops of an axis are laid out for the extent that it has."""
+        return as_expr(self.sizes[root]) is self.bounds[root][1]
 
     def involved(self, name: str) -> set[str]:
         """The leaves that an axis or loop is made of."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
+from tedsl.lang.errors import LoweringError
 from tedsl.lang.expr import Axis, Const, Expr
 from tedsl.lang.functions import apply
-from tedsl.lang.integers import prove, simplify
+from tedsl.lang.integers import Known, prove, simplify
 from tedsl.lang.tensor import Part
 
 from .ir import Buffer, For, Stmt, block
@@ -138,21 +139,47 @@ class Steps:
     # Loops -------------------------------------------------------------------------------------------------------------------------------
 
     def along(self, actives: Actives, d: int, scope: Scope, inner: Callable[[Actives, Expr, Scope], Stmt]) -> Stmt:
-        """The steps along dimension d, one range after the other: between the integers that equations name, and at these."""
+        """The steps along dimension d, one range after the other: between the integers that equations name, and at these; first as far as all stages
+        go, then what is left of the longer ones.
+        """
+        known = scope.known
         points = sorted({int(e.value) for _, parts in actives for p in parts if isinstance(e := p.lhs[d], Const)})
-        first, extent = self.span(actives[0][0], d)
-        stop = simplify(first + extent, scope.known)
-        start = 0
+        done: Expr = Const(0)
         stmts: list[Stmt | None] = []
-        for point in [*points, None]:
-            end = stop if point is None else Const(point)
-            stmts.append(self.along_range(actives, d, scope, inner, start, end))
-            if point is not None:
-                stmts.append(self.along_range(actives, d, scope, inner, point, Const(point + 1), point))
-                start = point + 1
+        for stop, members in self.lengths(actives, d, known):
+            start = done
+            for point in points:
+                stmts.append(self.along_range(members, d, scope, inner, start, _sooner(Const(point), stop, known)))
+                at = _later(Const(point), start, known)
+                after = _sooner(Const(point + 1), stop, known)
+                stmts.append(self.along_range(members, d, scope, inner, at, after, point))
+                start = _later(Const(point + 1), start, known)
+            stmts.append(self.along_range(members, d, scope, inner, start, stop))
+            done = stop
         return block(*stmts)
 
-    def along_range(self, actives: Actives, d: int, scope: Scope, inner: Callable[[Actives, Expr, Scope], Stmt], start: int, end: Expr,
+    def lengths(self, actives: Actives, d: int, known: Known) -> list[tuple[Expr, Actives]]:
+        """Where stages end along dimension d, in ascending order, each with the stages that go as far."""
+        ends: list[Expr] = []
+        stops: list[Expr] = []
+        for stage, _ in actives:
+            first, extent = self.span(stage, d)
+            stop = simplify(first + extent, known)
+            stops.append(stop)
+            if any(prove(stop <= e, known) and prove(e <= stop, known) for e in ends):
+                continue
+            place = 0
+            while place < len(ends) and prove(ends[place] <= stop, known):
+                place += 1
+            if not all(prove(stop <= e, known) for e in ends[place:]):
+                names = ", ".join(s.name for s, _ in actives)
+                raise LoweringError(
+                    f"{names} step together, and which of the extents {', '.join(map(repr, [*ends, stop]))} is the largest is not known: give one of "
+                    "the sizes in terms of the other, such as te.tensor(name, (n + 1,))", stage.parts[0].location)  # fmt: skip
+            ends.insert(place, stop)
+        return [(e, [a for a, stop in zip(actives, stops, strict=True) if prove(e <= stop, known)]) for e in ends]
+
+    def along_range(self, actives: Actives, d: int, scope: Scope, inner: Callable[[Actives, Expr, Scope], Stmt], start: Expr, end: Expr,
                     point: int | None = None) -> Stmt | None:  # fmt: skip
         """The steps start … end - 1 along dimension d, as far as they are wanted."""
         known = scope.known
@@ -165,11 +192,8 @@ class Steps:
         # lifted stages (their range begins later) say where the equations that they serve begin
         lows = [cast(Axis, p.lhs[d]).lo for _, parts in chosen for p in parts if isinstance(p.lhs[d], Axis)]
         if point is None and lows and all(isinstance(lo, int) for lo in lows):
-            start = max(start, min(cast("list[int]", lows)))
-        first, extent = self.span(actives[0][0], d)
-        stop = simplify(first + extent, known)
-        lo: Expr = Const(start) if prove(first <= start, known) else simplify(apply("maximum", first, start), known)
-        end = end if prove(end <= stop, known) else simplify(apply("minimum", end, stop), known)
+            start = _later(start, Const(min(cast("list[int]", lows))), known)
+        lo = _later(start, self.span(actives[0][0], d)[0], known)
         extent = simplify(end - lo, known)
         if prove(extent <= 0, known):
             return None
@@ -198,7 +222,11 @@ class Steps:
     def span(self, stage: StageState, d: int) -> Interval:
         """First value and extent of the steps along dimension d."""
         box = self.boxes.get(stage.name)
-        return (Const(0), as_expr(stage.tensor.shape[d])) if box is None else box[d]
+        whole = as_expr(stage.tensor.shape[d])
+        if box is None:
+            return Const(0), whole
+        first, extent = box[d]
+        return first, simplify(_sooner(first + extent, whole, Known()) - first)
 
     # Equations ---------------------------------------------------------------------------------------------------------------------------
 
@@ -266,6 +294,16 @@ class Steps:
         readers = {*(f.stage.name for f in frames), *inside}
         buffers, nests = computed(self.lowering, producers, readers, frames, inside, scope)
         return allocated(self.lowering, buffers, block(*asked, *nests, body(scope)))
+
+
+def _later(a: Expr, b: Expr, known: Known) -> Expr:
+    """The larger of two."""
+    return a if prove(b <= a, known) else b if prove(a <= b, known) else simplify(apply("maximum", a, b), known)
+
+
+def _sooner(a: Expr, b: Expr, known: Known) -> Expr:
+    """The smaller of two."""
+    return a if prove(a <= b, known) else b if prove(b <= a, known) else simplify(apply("minimum", a, b), known)
 
 
 def _covers(index: Expr, point: int) -> bool:

@@ -94,6 +94,20 @@ def test_only_the_steps_that_are_needed_are_taken() -> None:
     check(s)
 
 
+@pytest.mark.parametrize("taken", [3, 6])
+def test_stages_of_different_lengths_at_a_loop_of_their_reader(taken: int) -> None:
+    X, C, H, V = te.tensor("X", (4, 6)), te.tensor("C", (4, 6)), te.tensor("H", (4, 7)), te.tensor("V")
+    H[b, 0] = X[b, 0]
+    H[b, t] = C[b, t - 1] + 1
+    C[b, t] = H[b, t] * 0.5 + X[b, t]
+    V[b] = H[b, taken] + C[b, 2]
+    s = te.create_schedule(V)
+    s[H].compute_at(s[V], b)
+    s[V].parallel(b)
+    check(s)
+    assert sizes(s) == {"C": (1, min(taken + 1, 6)), "H": (1, taken + 1)}
+
+
 def test_stages_that_step_together_go_and_return_together() -> None:
     T, s = network()
     s["S.sum"].compute_at(s[T["V"]], b)
