@@ -11,11 +11,11 @@ SOURCES := setup.py pyproject.toml tedsl/version.py $(shell find tedsl schedule 
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types fuzz bench clean
+.PHONY: help demo test lint types fuzz exhaustive bench clean
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.ready ## classify handwritten digits with compiled index expressions, then the lecture's matrix product
 	@$(BIN)/python -m tedsl.demo
@@ -37,6 +37,9 @@ types: $(VENV)/.ready-lint ## check types, in the layout that is installed
 fuzz: $(VENV)/.ready-test ## the property tests with many more examples (EXAMPLES=1000 SEED=0)
 	TEDSL_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -p no:cacheprovider -m fuzz --hypothesis-profile=fuzz \
 	  --hypothesis-seed=$(SEED) --hypothesis-show-statistics $(PYTEST_ARGS)
+
+exhaustive: $(VENV)/.ready-test ## the vector functions at every float32 there is (2^32 for each of them; hours)
+	TEDSL_VECTOR_MATH_STRIDE=1 $(BIN)/pytest -p no:cacheprovider tests/backends/test_vector_math.py -k float32_range $(PYTEST_ARGS)
 
 bench: $(VENV)/.ready-bench ## measure against NumPy and others
 	@for file in benchmarks/[!_]*.py; do \

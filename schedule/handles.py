@@ -206,12 +206,35 @@ class StageHandle:
         self._do("vectorize", self._axis(axis, "vectorize"))
 
     def unroll(self, axis: Any) -> None:
-        """The loop's steps are written out one after the other."""
+        """The loop's steps are written out one after the other; a loop whose extent is known at the call alone stays one.
+
+        >>> import tedsl as te
+        >>> i, j = te.axes("i j")
+        >>> A, B = te.tensor("A", (8, 12)), te.tensor("B"); B[i, j] = 2 * A[i, j]
+        >>> s = te.create_schedule(B)
+        >>> j_o, j_i = s[B].split(j, factor=2)
+        >>> s[B].unroll(j_i)
+        >>> print(te.lower(s))
+        for i in 0..8:
+          for j_o in 0..6:
+            B[i, 2 * j_o] = 2.0 * A[i, 2 * j_o]
+            B[i, 2 * j_o + 1] = 2.0 * A[i, 2 * j_o + 1]
+        """
         self._do("unroll", self._axis(axis, "unroll"))
 
     def parallel(self, axis: Any) -> None:
         """The loop's steps are shared among threads. Raises ScheduleError for a loop that is reduced over (see `rfactor`), whose steps depend on each
         other, or that stands in a parallel loop.
+
+        >>> import tedsl as te
+        >>> i, j = te.axes("i j")
+        >>> A, B = te.tensor("A", (8, 12)), te.tensor("B"); B[i, j] = 2 * A[i, j]
+        >>> s = te.create_schedule(B)
+        >>> s[B].parallel(i)
+        >>> print(s)
+        for i in 0..8 parallel:
+          for j in 0..12:
+            B[i, j] = 2.0 * A[i, j]
         """
         self._do("parallel", self._axis(axis, "parallel"))
 
@@ -220,7 +243,19 @@ class StageHandle:
         self._do("bind", self._axis(axis, "bind"), thread)
 
     def pragma(self, axis: Any, text: str) -> None:
-        """`#pragma text` before the loop in the C source."""
+        """`#pragma text` before the loop in the C source. The text is taken as it is. Raises ScheduleError for text of no or several lines, and for a
+        loop that runs in parallel, as lanes or written out.
+
+        >>> import tedsl as te
+        >>> i = te.axes("i")
+        >>> A, B = te.tensor("A", (800,)), te.tensor("B"); B[i] = 2 * A[i]
+        >>> s = te.create_schedule(B)
+        >>> s[B].pragma(i, "GCC unroll 4")
+        >>> print(s)
+        #pragma GCC unroll 4
+        for i in 0..800:
+          B[i] = 2.0 * A[i]
+        """
         self._do("pragma", self._axis(axis, "pragma"), text)
 
     def tensorize(self, axis: Any, intrinsic: Any) -> None:
@@ -249,7 +284,8 @@ class StageHandle:
 
     def compute_at(self, parent: Any, axis: Any) -> None:
         """Compute the stage inside of the loop `axis` of `parent`, just what is read there. Raises ScheduleError when something outside of that loop
-        reads it, or it is a result or a recurrence.
+        reads it, it is a result, or it is a stage of a recurrence that would read there what is not computed yet. Stages that step together go together
+        to a loop of a stage that is none of them. (Halide: compute_at.)
 
         for all of H: H = …                  for i_o in V:
         for i_o in V: V = f(H)    →            for the part of H read in this step: H = …
@@ -289,11 +325,39 @@ class StageHandle:
         self._do("compute_inline")
 
     def compute_root(self) -> None:
-        """Compute the stage in loops of its own (the default)."""
+        """Compute the stage in loops of its own (the default): undoes compute_at and compute_inline. Stages that step together go together.
+
+        >>> import tedsl as te
+        >>> i = te.axes("i")
+        >>> X, H, V = te.tensor("X", (32,)), te.tensor("H"), te.tensor("V")
+        >>> H[i] = 2 * X[i]; V[i] = H[i] + 1
+        >>> s = te.create_schedule(V)
+        >>> s[H].compute_inline(); s[H].compute_root()
+        >>> print(s)
+        H: float32[32] in global
+        for i in 0..32:
+          H[i] = 2.0 * X[i]
+        for i in 0..32:
+          V[i] = H[i] + 1.0
+        """
         self._do("compute_root")
 
     def set_scope(self, scope: str) -> None:
-        """Store the stage in "global", "cache", "register" or "shared" memory."""
+        """Store the stage in "global", "cache" (a thread's scratch), "register" (named variables) or, on a GPU, "shared" memory. Raises ScheduleError
+        for a result, which its caller stores. What is in registers needs constant indices once loops are written out: `te.lower` says so.
+
+        >>> import tedsl as te
+        >>> i = te.axes("i")
+        >>> X, H, V = te.tensor("X", (32,)), te.tensor("H"), te.tensor("V")
+        >>> H[i] = 2 * X[i]; V[i] = H[i] + 1
+        >>> s = te.create_schedule(V)
+        >>> s[H].compute_at(s[V], i); s[H].set_scope("register")
+        >>> print(s)
+        for i in 0..32:
+          H: float32[1] in register
+          H[0] = 2.0 * X[i]
+          V[i] = H[0] + 1.0
+        """
         self._do("set_scope", scope)
 
     def layout(self, *axes: Any) -> None:
@@ -320,11 +384,49 @@ class StageHandle:
         self._do("layout", *(self._axis(a, "layout") for a in axes))
 
     def storage_align(self, axis: Any, factor: int, offset: int = 0) -> None:
-        """Begin rows along `axis` at multiples of `factor` elements, plus `offset`."""
+        """Begin rows along `axis` at multiples of `factor` elements, plus `offset` for each row: aligned, or apart in the cache. Raises ScheduleError
+        for a result, and for a stage with a layout of its own.
+
+        >>> import tedsl as te
+        >>> i, j = te.axes("i j")
+        >>> A, B = te.tensor("A", (8, 13)), te.tensor("B"); B[i, j] = 2 * A[i, j]
+        >>> s = te.create_schedule(B)
+        >>> P = s.cache_read(A, "global", B)
+        >>> s[P].storage_align(i, 16)
+        >>> print(s)
+        A.global: float32[8, 13] in global, rows aligned to 16
+        for i in 0..8:
+          for j in 0..13:
+            A.global[i, j] = A[i, j]
+        for i in 0..8:
+          for j in 0..13:
+            B[i, j] = 2.0 * A.global[i, j]
+        """
         self._do("storage_align", self._axis(axis, "storage_align"), factor, offset)
 
     def double_buffer(self) -> None:
-        """Let two buffers take turns, one filled while the other is read."""
+        """Let two buffers take turns: while one is read, the other is filled for the next step of the loop at which the stage is computed. Raises
+        ScheduleError for a stage that is not computed at a loop. Where the steps run in parallel, or the fill reads what the loop computes, there is one.
+
+        >>> import tedsl as te
+        >>> i = te.axes("i")
+        >>> X, H, V = te.tensor("X", (32,)), te.tensor("H"), te.tensor("V")
+        >>> H[i] = 2 * X[i]; V[i] = H[i] + 1
+        >>> s = te.create_schedule(V)
+        >>> i_o, i_i = s[V].split(i, factor=8)
+        >>> s[H].compute_at(s[V], i_o); s[H].double_buffer()
+        >>> print(te.lower(s))
+        H: float32[2, 8] in global
+        for i in 0..8:
+          H[0, i] = 2.0 * X[i]
+        for i_o in 0..3:
+          for i in 0..8:
+            H[(i_o + 1) % 2, i] = 2.0 * X[8 * i_o + i + 8]
+          for i_i in 0..8:
+            V[8 * i_o + i_i] = H[i_o % 2, i_i] + 1.0
+        for i_i in 0..8:
+          V[i_i + 24] = H[1, i_i] + 1.0
+        """
         self._do("double_buffer")
 
     def prefetch(self, tensor: Any, axis: Any, offset: int) -> None:

@@ -233,12 +233,12 @@ def readers(state: State, producer: StageState) -> list[StageState]:
     """The stages in whose loops a stage's elements are read: inlined stages are read where their own readers are."""
     found: dict[str, StageState] = {}
     wanted = set(producer.tensors)
-    for stage in state.stages:  # dependency order: an inlined stage comes before its readers
-        if stage.name != producer.name and not wanted.isdisjoint(reads(stage)):
-            if stage.attach.kind == "inline":
-                wanted |= set(stage.tensors)
-            else:
-                found[stage.name] = stage
+    inlined = [s for s in state.stages if s.attach.kind == "inline" and s.name != producer.name]
+    for _ in inlined:  # those of a recurrence may be read by stages before them
+        wanted |= {t for s in inlined if not wanted.isdisjoint(reads(s)) for t in s.tensors}
+    for stage in state.stages:
+        if stage.attach.kind != "inline" and stage.name != producer.name and not wanted.isdisjoint(reads(stage)):
+            found[stage.name] = stage
     return list(found.values())
 
 

@@ -17,7 +17,7 @@ from .calls import intrinsic_call
 from .faults import assertion
 from .ir import Allocate, Buffer, For, If, Stmt, Store, block
 from .prefetch import prefetches
-from .producers import computed
+from .producers import allocated, computed
 from .regions import Box, Frame, Interval, as_expr, local_value, within
 from .state import Split, StageState, unique, whole_blocks
 
@@ -465,7 +465,4 @@ class Nest:
         inside = within(self.lowering.state, {(self.stage.name, leaf) for leaf in inner})
         readers = [self.stage.name, *inside]
         buffers, nests = computed(self.lowering, producers, readers, [self.frame(leaves)], inside, scope)
-        made = block(*nests, body(scope))
-        for buffer in reversed(buffers):
-            made = Allocate(buffer, made)
-        return made
+        return allocated(self.lowering, buffers, block(*nests, body(scope)))

@@ -80,6 +80,11 @@ def layout(state: State, name: str, *axes: str) -> Result:
             here(),
         )
     legality.is_one_equation(state, stage, f"layout of {name}", "Lay out a copy of it: s.cache_read")
+    if len(stage.dimensions) < stage.tensor.rank:
+        raise ScheduleError(
+            f"layout of {name}: its equation gives a single row along one of its dimensions, which has no loop. Lay out a copy of it: s.cache_read",
+            here(),
+        )
     for axis in axes:
         legality.is_loop(stage, axis, "layout")
         if stage.is_reduction_loop(axis):
@@ -109,9 +114,9 @@ def storage_align(state: State, name: str, axis: str, factor: int, offset: int =
             f"{what}: it has a layout of its own. Split its axes so that the rows of that layout have the length you want",
             here(),
         )
-    if axis not in [a.name for a in stage.axes]:
+    if axis not in stage.dimensions:
         raise ScheduleError(
-            f"{what}: {axis} is no axis of it; its axes are {', '.join(a.name for a in stage.axes) or 'none'}", here()
+            f"{what}: {axis} is no axis of it; its axes are {', '.join(stage.dimensions) or 'none'}", here()
         )
     legality.is_factor(factor, what, "factor")
     if not isinstance(factor, int) or isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:

@@ -57,10 +57,10 @@ def merged(found: Sequence[Reach], known: Known) -> list[Reach]:
         joined = True
         while joined:
             joined = False
-            for other in left:
+            for n, other in enumerate(left):
                 both = _hull(now, other, known)
                 if both is not None:
-                    left.remove(other)
+                    del left[n]
                     now, joined = both, True
                     break
         result.append(now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from .ir import Buffer, Stmt
+from .ir import Allocate, Buffer, Stmt
 from .regions import Frame, Regions, within
 from .state import StageState, State, reads
 
@@ -40,6 +40,14 @@ def computed(
         group = state.group(unit[0].name)
         nests.append(Steps(lowering, unit, group[1] if group else 0, boxes).build(scope))
     return buffers, nests
+
+
+def allocated(lowering: Lowering, buffers: Sequence[Buffer], body: Stmt) -> Stmt:
+    """`body` inside of the allocations of `buffers`, which nothing else can use."""
+    for buffer in reversed(buffers):
+        body = Allocate(buffer, body)
+        lowering.release(buffer)
+    return body
 
 
 def in_turn(state: State, readers: Iterable[str], producers: Sequence[StageState]) -> list[tuple[StageState, ...]]:

@@ -99,12 +99,19 @@ def recurrences_run_forward(state: State, stage: StageState, what: str) -> None:
                     f"{what}: with the loops in the order {', '.join(stage.leaves)}, `{dependence.read!r}` would be read before it is computed. Keep the loops along which {stage.name} steps outside of {leaf}",
                     here(),
                 )
-    group = state.group(stage.name)
-    if group and len(group[0]) > 1:
-        tensors = tuple(t for n in group[0] for t in state.stage(n).tensors)
-        for member in group[0]:
-            for dependence in dependences(state.stage(member).parts, tensors):
-                for leaf, sign in zip(stepped(state, stage), dependence.signs, strict=False):
+
+
+def stages_step_forward(state: State, what: str) -> None:
+    """Where stages run step by step together, no read of an earlier step is along a loop that runs in parallel or as lanes."""
+    for names, _ in state.groups:
+        if len(names) == 1:
+            continue
+        members = [state.stage(n) for n in names]
+        marked = [(m, steps) for m, steps in ((m, stepped(state, m)) for m in members) if _at_once(m, steps)]
+        tensors = tuple(t for m in members for t in m.tensors)
+        for stage, steps in marked:
+            for dependence in (d for m in members for d in dependences(m.parts, tensors)):
+                for leaf, sign in zip(steps, dependence.signs, strict=False):
                     kind = stage.kind(leaf)
                     if kind not in ("serial", "unrolled") and sign != "=":
                         raise ScheduleError(
@@ -113,6 +120,11 @@ def recurrences_run_forward(state: State, stage: StageState, what: str) -> None:
                         )
                     if sign == "<":
                         break
+
+
+def _at_once(stage: StageState, axes: tuple[str, ...]) -> bool:
+    """Whether the steps of one of the loops run in parallel or as lanes."""
+    return any(stage.kind(a) not in ("serial", "unrolled") for a in axes)
 
 
 def _free_loops(state: State, stage: StageState) -> str:

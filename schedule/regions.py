@@ -193,6 +193,9 @@ class _Union:
         result = []
         for d in range(stage.tensor.rank):
             first, last = self.hull[self.key(stage, d)]
+            end = as_expr(stage.tensor.shape[d]) - 1
+            if d < self.depth and not prove(last <= end, self.known):  # of stages of different lengths
+                last = simplify(apply("minimum", last, end), self.known)
             extent = simplify(last - first + 1, self.known)
             result.append((first, whole_blocks(extent) if self.regions.divides else extent))
         return tuple(result)

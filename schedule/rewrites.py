@@ -202,8 +202,11 @@ def _written(state: State, stage: StageState, scope: str) -> tuple[State, str]:
     kept = tuple(leaf for leaf in stage.leaves if not (stage.is_reduction_loop(leaf) or scattered(stage)))
     places = [part.lhs for part in stage.parts]
     if scattered(stage):  # its loops are those of what is added
-        places = [tuple(Axis(f"d{d}", 0, extent) for d, extent in enumerate(stage.tensor.shape))]
-        kept = tuple(axis.name for axis in cast("tuple[Axis, ...]", places[0]))
+        plain = {d: name for name, d in stage.dimensions.items()}
+        used = set(plain.values())
+        names = [plain[d] if d in plain else unique(f"d{d}", used) for d in range(stage.tensor.rank)]
+        places = [tuple(Axis(name, 0, extent) for name, extent in zip(names, stage.tensor.shape, strict=True))]
+        kept = tuple(names)
     parts = tuple(
         Part(lhs, tuple(cast(Expr, Access(c, lhs)) for c in copies), part.location)
         for lhs, part in zip(places, stage.parts, strict=True)
@@ -231,7 +234,8 @@ def _reduction_is_untouched(state: State, stage: StageState, what: str) -> None:
     marked = [
         leaf for leaf, kind in stage.kinds if leaf in stage.leaves and kind != "serial" and stage.origin(leaf) & reduced
     ]
-    marked += [leaf for leaf, _ in (*stage.pragmas, *stage.tensorized) if stage.origin(leaf) & reduced]
+    others = [leaf for leaf, _ in (*stage.pragmas, *stage.tensorized)] + [leaf for _, leaf, _ in stage.prefetches]
+    marked += [leaf for leaf in others if stage.origin(leaf) & reduced]
     if cut or marked:
         raise ScheduleError(
             f"{what}: the loop {(cut or marked)[0]}{'' if scattered(stage) else ', which is reduced over,'} was scheduled already, and goes to the new stage as it was defined. Call cache_write first, and schedule the reduction there",
@@ -343,7 +347,8 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
     factored = Part(part.lhs, combined, part.location)
     old = replace(
         stage, parts=tuple(factored if p is part else p for p in stage.parts), leaves=leaves, relations=relations,
-        kinds=tuple((n, k) for n, k in stage.kinds if n in leaves), pragmas=tuple((n, p) for n, p in stage.pragmas if n in leaves))  # fmt: skip
+        kinds=tuple((n, k) for n, k in stage.kinds if n in leaves), pragmas=tuple((n, p) for n, p in stage.pragmas if n in leaves),
+        prefetches=tuple(p for p in stage.prefetches if p[1] in leaves))  # fmt: skip
     at = [s.name for s in state.stages].index(name)
     made = replace(state, stages=(*state.stages[:at], new, old, *state.stages[at + 1 :]))
     return (_joined(made, group[0], new.name, what) if group else made), (new.name,)

@@ -286,7 +286,7 @@ class Schedule:
         """Compute `tensor` (or all tensors of a stage, or those of several stages, in a list) in `scope`, and copy the result to where it belongs.
 
         Returns the new tensor (a list for a list), a stage named after the tensor and the scope. It has the definition, with its axes and its
-        reduction; the old stage copies. Raises ScheduleError for recurrences, and when the reduction has been scheduled already.
+        reduction; the old stage copies. In a recurrence both take its steps. Raises ScheduleError when the reduction has been scheduled already.
 
         L[i] = sum(…)    →    L.cache[i] = sum(…);  L[i] = L.cache[i]
 

@@ -156,6 +156,11 @@ class StageState:
         return bool(self.origin(name) & {a.name for a in self.reduce_axes})
 
     @property
+    def dimensions(self) -> dict[str, int]:
+        """The dimensions of the stage's tensors that an axis by itself runs along, by the axis' name."""
+        return {axis.name: d for axis, d in plain_axes(self.general).items()}
+
+    @property
     def names(self) -> set[str]:
         """Every name of a loop or axis, past and present."""
         found = {a.name for a in self.roots} | set(self.leaves)

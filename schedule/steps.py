@@ -15,10 +15,10 @@ from tedsl.lang.functions import apply
 from tedsl.lang.integers import Known, prove, simplify
 from tedsl.lang.tensor import Part
 
-from .ir import Allocate, Buffer, For, Stmt, block
+from .ir import Buffer, For, Stmt, block
 from .nests import Nest, Scope
 from .prefetch import prefetches
-from .producers import computed
+from .producers import allocated, computed
 from .regions import Box, Frame, Interval, as_expr, bounds_of, within
 from .state import StageState, alone, cut_axes, step_depth
 
@@ -86,10 +86,7 @@ class Steps:
             waiting = [s for s in waiting if ready.isdisjoint(s.tensors)]
             buffers += made
             stmts += [*nests, self.equation(stage, parts, values, {}, scope)]
-        result = block(*stmts)
-        for buffer in reversed(buffers):
-            result = Allocate(buffer, result)
-        return result
+        return allocated(self.lowering, buffers, block(*stmts))
 
     # One stage, in the order of its loops ------------------------------------------------------------------------------------------------
 
@@ -296,10 +293,7 @@ class Steps:
         inside = within(state, further)
         readers = {*(f.stage.name for f in frames), *inside}
         buffers, nests = computed(self.lowering, producers, readers, frames, inside, scope)
-        made = block(*asked, *nests, body(scope))
-        for buffer in reversed(buffers):
-            made = Allocate(buffer, made)
-        return made
+        return allocated(self.lowering, buffers, block(*asked, *nests, body(scope)))
 
 
 def _later(a: Expr, b: Expr, known: Known) -> Expr:

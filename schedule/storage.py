@@ -55,7 +55,7 @@ class Storage:
         align = None
         if stage.align is not None:
             name, factor, offset = stage.align
-            align = ([a.name for a in stage.axes].index(name), factor, offset)
+            align = (stage.dimensions[name], factor, offset)
         buffer = Buffer(
             unique(tensor.name, self.used),
             tuple(sizes),
@@ -71,6 +71,13 @@ class Storage:
         self.origin[tensor] = tuple(lo for lo, _ in box)
         self.temporaries.append(buffer)
         return buffer
+
+    def release(self, buffer: Buffer) -> None:
+        """Forget a buffer whose tensor is stored nowhere from here on."""
+        assert buffer.tensor is not None
+        del self.buffers[buffer.tensor]
+        self.origin.pop(buffer.tensor)
+        self.storage.pop(buffer.tensor, None)
 
     def size(self, extent: Expr, known: Known) -> Dim:
         """A bound of an extent that needs no loop's axis: a constant if there is one."""

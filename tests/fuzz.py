@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("--reference", action="store_true", help="check the reference alone: no compiler")
     parser.add_argument("--half", action="store_true", help="float16 as well")
     parser.add_argument("--schedules", action="store_true", help="compile by random legal schedules")
+    parser.add_argument("--steps", action="store_true", help="of recurrences and scatter-adds")
     parser.add_argument("--quick", action="store_true", help="compile with -O1, which takes half as long")
     parser.add_argument(
         "--sanitize", action="store_true", help="under AddressSanitizer and UndefinedBehaviourSanitizer"
@@ -54,6 +55,7 @@ def fuzz(options: argparse.Namespace) -> int:
     from program_parts import Seeded
     from programs import generate
     from schedules import check_schedule, random_schedule
+    from step_programs import drawn
 
     from tedsl.backends.c import toolchain
 
@@ -79,7 +81,7 @@ def fuzz(options: argparse.Namespace) -> int:
             print(f"seed {seed}", file=sys.stderr, flush=True)
         signal.alarm(options.limit)
         try:
-            program = generate(Seeded(seed), half=options.half)
+            program = drawn(Seeded(seed)) if options.steps else generate(Seeded(seed), half=options.half)
             if options.schedules:
                 source = Seeded(seed)
                 schedule = random_schedule(program, source)

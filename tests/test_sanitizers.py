@@ -35,6 +35,12 @@ def test_random_schedules_stay_in_bounds(first: int) -> None:
     assert "12 programs" in done.stdout and "0 failures" in done.stdout
 
 
+def test_recurrences_in_other_loops_stay_in_bounds() -> None:
+    done = run("--schedules", "--steps", "--seed", "300", "--count", "12")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "12 programs" in done.stdout and "0 failures" in done.stdout
+
+
 @pytest.mark.parametrize("kind,said", [("bounds", "heap-buffer-overflow"), ("overflow", "signed integer overflow")])
 def test_a_wrong_kernel_is_noticed(kind: str, said: str) -> None:
     done = run("--probe", kind)

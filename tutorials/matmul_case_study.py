@@ -74,9 +74,9 @@ rows = {row.step: row for row in study(n, threads=1)}
 
 # %%
 def inner_loop(source: str, lines: int = 8) -> str:
-    """The innermost loop over k of a C source: the first lines of its body."""
+    """The innermost loop over k in which C is computed, in a C source: the first lines of its body."""
     text = source.splitlines()
-    heads = [at for at, line in enumerate(text) if line.lstrip().startswith("for (int64_t k") and "B_" not in line]
+    heads = [at for at, line in enumerate(text) if line.lstrip().startswith("for (int64_t k") and "/* C." in line]
     depth = {at: len(text[at]) - len(text[at].lstrip()) for at in heads}
     head = max(heads, key=lambda at: (depth[at], -at))
     end = next(at for at in range(head + 1, len(text)) if text[at].strip() == "}" and len(text[at]) - 1 == depth[head])
@@ -113,8 +113,8 @@ def explain(name: str, tiles: Tiles | None = None) -> None:
 # %% [markdown]
 # ## 1. Three plain loops
 #
-# For every product both factors come from memory: n³ loads of A and n³ of B. And each sum waits for the one before: a
-# multiply-add takes some four cycles until the next can use its result, while the core could start two in every cycle.
+# For every product both factors are loaded: n³ loads of A and n³ of B. And each sum waits for the one before: an addition
+# takes three or four cycles until the next can use its result, while the core could start two vectors of them in every cycle.
 
 # %%
 explain("vanilla")
@@ -152,6 +152,10 @@ explain("register tile")
 # b1 rows of A and b2 rows of B are copied to where they stay in a cache while b1 x b2 results are computed: A comes from
 # DRAM n² times, B n³/b1 times. Both have to fit: (b1 + b2)·n floats in L1. For large n they do not; then the tiles are
 # made for L2 and the row above says so.
+#
+# Time follows the slowest of all things that have to happen, and here that is still the sum that waits for the one before:
+# rows that are read from end to end are fetched ahead. So by themselves these tiles bring little or nothing. They will when
+# the arithmetic has become fast enough to wait for memory, in the rungs from 6 on.
 
 # %%
 explain("cache tile")
@@ -160,7 +164,8 @@ explain("cache tile")
 # ## 5. Both
 #
 # Register tiles inside of cache tiles. What a load costs depends on where it comes from: with l1 and dram for the cost
-# of a load, all loads take l1·(n³/v2 + n³/v1) + dram·(n² + n³/b1).
+# of a load, all loads take l1·(n³/v2 + n³/v1) + dram·(n² + n³/b1). (The time is about that of the register tile, whose
+# arithmetic is what takes it: one number at a time.)
 
 # %%
 explain("both")

@@ -186,6 +186,8 @@ class Vectors(Values):
         g = self.g
         name = g.leaf(stmt.axis)
         lo, end = g.scalar(stmt.lo), g.scalar(simplify(stmt.lo + stmt.extent * stmt.step, g.known))
+        for pragma in stmt.pragmas:
+            g.put(f"#pragma {pragma}")
         g.open(f"for (int64_t {name} = {lo}; {name} < {end}; {name} += {stmt.step})")
         known = g.known
         g.known = known.with_(ranges={stmt.axis: (stmt.lo, (stmt.extent - 1) * stmt.step + 1)})

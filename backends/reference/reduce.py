@@ -198,7 +198,8 @@ def _limit(dtype: str, within: str) -> float:
     """What the sum of absolute products must stay below: exact integers in float64; no overflow in a float."""
     if dtypes.is_integer(dtype):
         return float(min(2**53, dtypes.limits(dtype)[1]))
-    return float(np.finfo(dtype).max) / 2
+    wide = "float32" if dtype == "bfloat16" else dtype  # which has the same exponents, and is no dtype of NumPy's
+    return float(np.finfo(wide).max) / 2
 
 
 def _matmul(f: np.ndarray, g: np.ndarray, inner: list[int], rank: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from tedsl.lang.tensor import Tensor
 
 from ..handles import StageHandle
 from ..schedule import Schedule
-from .facts import LARGE, Facts, View, count, look
+from .facts import Facts, View, count, look
 from .fusion import into_reader
 
 ENOUGH = 8  # steps of a parallel loop
@@ -239,7 +239,7 @@ def _schedule(s: Schedule, name: str, view: View, facts: Facts, plan: Plan) -> N
     local.reorder(*[a.name for a in others], *steps, row.name, column.name)
     local.vectorize(column.name)
     local.unroll(row.name)
-    if view.work >= LARGE and view.stage.attach.kind == "root":
+    if view.large and view.stage.attach.kind == "root":
         even = isinstance(column.extent, int) and column.extent % width == 0
         shared = [a for a in others if a in view.free]
         _parallel(result, [names[a.name] for a in shared], [count(a.extent) for a in shared], block, column_outer, even)
@@ -287,7 +287,7 @@ def pack(s: Schedule, tensor: Tensor, reader: str, view: View, column: Axis, wid
     panel.layout(outer, *rest, inner)
     panel.reorder(outer, *rest, inner)
     panel.vectorize(inner)
-    if view.work >= LARGE:
+    if view.large:
         panel.parallel(outer)
 
 
@@ -300,5 +300,5 @@ def _copy_rows(s: Schedule, tensor: Tensor, reader: str, view: View, row: Axis, 
     line = LINE_BYTES // dtypes.itemsize(tensor.dtype)
     copy.storage_align(axes[place], 2 * line, line)
     copy.vectorize(copy.split(axes[-1], factor=facts.lanes(tensor.dtype))[1])
-    if view.work >= LARGE:
+    if view.large:
         copy.parallel(axes[0])

@@ -7,7 +7,7 @@ from tedsl.lang.integers import conjuncts
 from tedsl.lang.tensor import Tensor
 
 from ..schedule import Schedule
-from .facts import LARGE, Facts, View, count, look, seen
+from .facts import Facts, View, count, look, seen
 
 UNROLLED = 4  # vectors in a row
 BLOCK = 128  # rows and columns of a transposed matrix that are copied together
@@ -60,7 +60,7 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
         handle.vectorize(inner)
         if len(view.axes) == 1:
             outer = o
-    if view.work >= LARGE and stage.attach.kind == "root" and (not turns or len(view.axes) > 1):
+    if view.large and stage.attach.kind == "root" and (not turns or len(view.axes) > 1):
         if outer is not view.axes[0] and len(view.axes) == 1:
             chunks, _ = handle.split(outer, nparts=64)
             handle.parallel(chunks)

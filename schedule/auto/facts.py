@@ -16,6 +16,7 @@ from ..schedule import Schedule
 from ..state import StageState, State
 
 LARGE = 1 << 16  # operations from which several threads pay
+STEP = 1 << 19  # the same for a step of a recurrence
 SYMBOLIC = 1 << 10  # what a symbolic extent is taken for
 _CHEAP = {"add", "subtract", "multiply", "negative", "minimum", "maximum", "machine_minimum", "machine_maximum", "where", "absolute", "less", "less_equal",
           "greater", "greater_equal", "equal", "not_equal", "bitwise_and", "bitwise_or", "invert"}  # fmt: skip
@@ -98,6 +99,11 @@ class View:
         for a in (*self.free, *self.reduce_axes):
             points *= count(a.extent)
         return points * max(sum(isinstance(n, Apply) for v in self.values for n in walk(v)), 1)
+
+    @property
+    def large(self) -> bool:
+        """Whether several threads pay. In every step of a recurrence they have to be started anew."""
+        return self.work >= (STEP if self.steps else LARGE)
 
     @cached_property
     def expensive(self) -> int:

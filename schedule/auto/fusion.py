@@ -8,7 +8,7 @@ from tedsl.lang.expr import Access, Apply, Axis, Const, Reduce, walk
 from ..handles import StageHandle
 from ..schedule import Schedule
 from ..state import StageState
-from .facts import LARGE, Facts, View, count, look, seen
+from .facts import Facts, View, count, look, seen
 
 PLANE_BYTES = 128 * 1024  # of the planes that are kept while a stage goes over them
 TAPS = 32  # steps of a reduction that is computed plane by plane
@@ -187,7 +187,7 @@ def overlapping(s: Schedule, name: str, facts: Facts) -> bool:
         width = facts.lanes(producer.tensor.dtype)
         _, vector = p.split(producer.axes[-1], factor=width)
         p.vectorize(vector)
-    if view.work >= LARGE:
+    if view.large:
         handle.parallel(others[0] if others and count(others[0].extent) > 1 else outer)
     return True
 

@@ -49,7 +49,7 @@ def sums_in_steps(s: Schedule, name: str, facts: Facts) -> bool:
     cut = reduction.where is not None and any(a is innermost for a in free_axes(reduction.where))
     if count(innermost.extent) > UNROLL and not cut:
         local.pragma(innermost.name, f"GCC unroll {UNROLL}")
-    if view.work >= LARGE:
+    if view.large:
         result.parallel(outer)
     for tensor in packed:
         pack(s, tensor, local.name, view, column, width)
@@ -95,7 +95,7 @@ def elements_in_steps(s: Schedule, name: str, facts: Facts) -> bool:
         chunk, inner = handle.split(last, factor=CHUNK)
         handle.reorder(chunk, *[a for a in handle.loops if a.name not in (chunk.name, inner.name)], inner)
         handle.parallel(chunk)
-    elif view.work >= LARGE and not alone:
+    elif view.large and not alone:
         handle.parallel(view.free[0]) if view.free[0] is not last else None
     _, vector = handle.split(inner, factor=lanes)
     handle.vectorize(vector)

@@ -6,7 +6,7 @@ from tedsl.lang import dtypes
 from tedsl.lang.expr import Apply, Axis, Const, Expr, Var, free_axes, walk
 
 from ..schedule import Schedule
-from .facts import LARGE, Facts, View, count, look, seen
+from .facts import Facts, View, count, look, seen
 from .fusion import into_reader
 
 CHAINS = 4  # vectors of partial results, so that additions need not wait for one another
@@ -72,7 +72,7 @@ def rows(s: Schedule, name: str, facts: Facts) -> bool:
         or any(view.stride(x, axis) not in (0, 1) for x in view.accesses)
     ):
         return False
-    if view.work >= LARGE and stage.attach.kind == "root":
+    if view.large and stage.attach.kind == "root":
         s[name].parallel(view.free[0])
     _by_lanes(s, name, axis, lanes, len(view.steps))
     return True
@@ -134,7 +134,7 @@ def columns(s: Schedule, name: str, facts: Facts) -> bool:
     for a in reversed(view.reduce_axes):
         if written_out:
             local.unroll(a.name)
-    if view.work >= LARGE and stage.attach.kind == "root":
+    if view.large and stage.attach.kind == "root":
         sizes = {names[a.name]: count(a.extent) for a in view.axes}
         result.parallel(next((n for n in outside if sizes[n] > 1), outer))
     return True
@@ -172,7 +172,7 @@ def _row_by_row(s: Schedule, name: str, view: View, facts: Facts, lanes: int) ->
     few.reorder(few.reduce_axis[0], last.name)
     few.unroll(few.reduce_axis[0])
     few.vectorize(last.name)
-    if view.work >= LARGE and view.stage.attach.kind == "root":
+    if view.large and view.stage.attach.kind == "root":
         handle.parallel(parallel if parallel is not None else stretch)
     return True
 
@@ -209,7 +209,7 @@ def to_a_scalar(s: Schedule, name: str, facts: Facts) -> bool:
         outer = next(a for a in handle.reduce_axis if a.name == view.reduce_axes[0].name)
     blocks = s[s.rfactor(stage.tensor, outer)]
     row = blocks.axis[0]
-    if view.work >= LARGE:
+    if view.large:
         blocks.parallel(row)
     inner_axis = [a for a in blocks.loops if a.name != row.name][-1]
     if count(inner_axis.extent) >= 2 * lanes:

@@ -35,7 +35,9 @@ def picture(rows: Sequence[Row], machine: Machine, n: int, threads: int, file: s
     bars.barh(names, speeds, color=colours)
     bars.invert_yaxis()
     for index, row in enumerate(rows):
-        bars.annotate(f" {row.gflops:.3g} ({row.of_peak:.0%})", (row.gflops, index), va="center", fontsize=8)
+        text = f" {row.gflops:.3g} ({row.of_peak:.0%}) "
+        inside = row.gflops > 0.5 * max(peak, *speeds)  # beside a long bar the lines of the limits would cross it
+        bars.annotate(text, (row.gflops, index), va="center", ha="right" if inside else "left", fontsize=8)
     bars.axvline(peak, color="black", linewidth=1)
     rival = 2 * n**3 / sorted(row.numpy_seconds for row in rows)[len(rows) // 2] / 1e9
     bars.axvline(rival, color="grey", linewidth=1, linestyle="--")
@@ -50,7 +52,8 @@ def picture(rows: Sequence[Row], machine: Machine, n: int, threads: int, file: s
         limit = [min(peak, x * speed * threads / 1e9) for x in (low, peak * 1e9 / (speed * threads), high)]
         roof.plot((low, peak * 1e9 / (speed * threads), high), limit, linewidth=1, color="grey")
         label = "DRAM" if level == "dram" else level.upper()
-        roof.annotate(label, (low, low * speed * threads / 1e9), fontsize=8, color="grey", va="bottom")
+        start = max(low, 1.1 * min(speeds) / 2 * 1e9 / (speed * threads))  # where the line comes into the picture
+        roof.annotate(f" {label}", (start, start * speed * threads / 1e9), fontsize=8, color="grey", va="top")
     for row, spot, colour in zip(rows, spots, colours):
         roof.plot(
             [spot, spot], [min(speeds) / 2, row.gflops], linewidth=5, color=colour, alpha=0.5, solid_capstyle="butt"
@@ -63,7 +66,7 @@ def picture(rows: Sequence[Row], machine: Machine, n: int, threads: int, file: s
     roof.set_xlabel("operations per byte loaded from DRAM, by the lecture's formula")
     roof.set_ylabel("GFLOP/s")
     roof.set_title("On the roofline of this machine", fontsize=10)
-    roof.legend(fontsize=7, loc="lower right")
+    roof.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
     try:
         figure.savefig(file, dpi=120)
     except (OSError, ValueError) as e:

@@ -19,6 +19,19 @@ def a(rng):
     return values.astype(ml_dtypes.bfloat16)
 
 
+def test_contractions() -> None:
+    i, j, k = te.axes("i j k")
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-3, 4, shape).astype(ml_dtypes.bfloat16) for shape in ((37, 23), (29, 23)))
+    A, B = te.tensor("A", a.shape, dtype="bfloat16"), te.tensor("B", b.shape, dtype="bfloat16")
+    C = te.tensor("C")
+    C[i, j] = te.sum(A[i, k] * B[j, k])
+    want = a.astype("float32") @ b.astype("float32").T
+    assert te.evaluate(C, {A: a, B: b}).dtype == a.dtype
+    np.testing.assert_array_equal(te.evaluate(C, {A: a, B: b}).astype("float32"), want)
+    np.testing.assert_array_equal(te.build(C)(a, b).astype("float32"), want)
+
+
 @pytest.mark.parametrize(
     "expression",
     [

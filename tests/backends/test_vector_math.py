@@ -1,7 +1,7 @@
 """The vector functions against the C library in wider precision, over every machine's flags, width and corner of the range.
 
-Each run checks every 509th float32 (another prime for the lesser instruction sets). All 2^32 of them take minutes for each
-function: ``TEDSL_VECTOR_MATH_STRIDE=1 pytest tests/backends/test_vector_math.py -k float32``.
+Each run checks every 509th float32 (another prime for the lesser instruction sets). `make exhaustive` checks all 2^32 of them, which takes
+minutes for each function.
 """
 
 from __future__ import annotations

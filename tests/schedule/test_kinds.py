@@ -22,6 +22,16 @@ def test_kinds_are_shown_and_right() -> None:
     assert "#pragma GCC unroll 2" in te.emit(s)
 
 
+def test_a_pragma_stands_before_its_loop_in_lanes_and_in_every_copy() -> None:
+    _, _, C, s = matmul()
+    s[C].vectorize(i)
+    s[C].pragma(k, "GCC unroll 4")
+    check(s)
+    lines = te.emit(s).splitlines()
+    loops = [n for n, line in enumerate(lines) if "for (int64_t k = " in line]
+    assert loops and all("#pragma GCC unroll 4" in lines[n - 1] for n in loops)
+
+
 @pytest.mark.parametrize("axis", ["i", "j"])
 def test_loops_that_are_not_innermost_may_be_lanes(axis: str) -> None:
     _, _, C, s = matmul()

@@ -142,6 +142,20 @@ def test_rows_are_aligned() -> None:
     refused(s, lambda: s[P].storage_align("j", 8), "it has a layout of its own")
 
 
+def test_a_dimension_without_a_loop() -> None:
+    X, S, V = te.tensor("X", (5,)), te.tensor("S", (1, 5)), te.tensor("V")
+    S[0, j] = X[j] * 2
+    V[j] = S[0, j] + 1
+    s = te.create_schedule(V)
+    refused(s, lambda: s[S].layout("j"), "its equation gives a single row along one of its dimensions", "s.cache_read")
+    s[S].storage_align("j", 4)
+    check(s)
+    for step in (lambda s: s[S].compute_inline(), lambda s: s[S].compute_at(s[V], "j"), lambda s: s.cache_write(S, "cache")):  # fmt: skip
+        s = te.create_schedule(V)
+        step(s)
+        check(s)
+
+
 def test_double_buffers_take_turns_in_a_loop() -> None:
     _X, H, V, s = two_stages()
     refused(s, lambda: s[H].double_buffer(), "it is not computed at a loop")

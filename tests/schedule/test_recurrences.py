@@ -1,414 +1,257 @@
-"""Recurrences and scatter-adds in other stages' loops, and other stages in theirs: what is computed where, and what is refused."""
+"""Recurrences under schedules: what is computed within a step, what is refused, and what te.auto_schedule makes of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers import inputs_in_order
-from program_parts import Program, Seeded
-from schedule_cases import arrays, check, i, j, k, recurrence, refused, t
-from schedules import check_schedule, random_schedule
+from helpers import compare
+from schedule_cases import check, refused
 
 import tedsl as te
 
-b, d, m, n = te.axes("b d m n")
+n, i, j, k, t = te.axes("n i j k t")
+Size = Any
 
 
-def network(batch: int = 3, steps: int = 4, width: int = 5) -> tuple[dict[str, te.Tensor], Any]:
-    """V = 3 * S, where S[b, t] = tanh(S[b, t - 1] W) + P[b, t] and P = 2 * X + 1. The stages are P, S.sum, S, V."""
-    X, W = te.tensor("X", (batch, steps, width)), te.tensor("W", (width, width))
-    P, S, V = te.tensor("P"), te.tensor("S", X.shape), te.tensor("V")
-    P[b, t, j] = X[b, t, j] * 2 + 1
-    S[b, 0, j] = P[b, 0, j]
-    S[b, t, j] = te.tanh(te.sum(S[b, t - 1, m] * W[m, j])) + P[b, t, j]
-    V[b, t, j] = S[b, t, j] * 3
-    return {"X": X, "W": W, "P": P, "S": S, "V": V}, te.create_schedule(V)
-
-
-def cell(steps: int = 6, width: int = 5) -> tuple[te.Tensor, te.Tensor, Any]:
-    """C, H and the schedule of a small gated cell, whose stages G.sum, G, C, H step together."""
-    X, W = te.tensor("X", (steps, width)), te.tensor("W", (width, width))
-    G, C, H = te.tensor("G", X.shape), te.tensor("C", X.shape), te.tensor("H", X.shape)
-    G[t, j] = te.sigmoid(te.where(t > 0, te.sum(H[t - 1, k] * W[k, j]), 0.0) + X[t, j])
-    C[0, j] = X[0, j]
-    C[t, j] = C[t - 1, j] * G[t, j] + te.tanh(X[t, j])
-    H[0, j] = 0.5 * X[0, j]
-    H[t, j] = G[t, j] * te.tanh(C[t, j])
-    return C, H, te.create_schedule([C, H])
-
-
-def histogram(rows: int = 3, values: int = 5, bins: int = 7) -> tuple[te.Tensor, te.Tensor, Any]:
-    """H[b, I[b, i]] += P[b, i] and O = 2 * H, where P = Y * Y; the schedule of O."""
-    U, index = te.tensor("U", (rows, bins)), te.tensor("I", (rows, values), "int32")
-    F, Y, P, O = te.tensor("F"), te.tensor("Y", (rows, values)), te.tensor("P"), te.tensor("O")
-    F[b, i] = U[b, index[b, i]]
-    P[b, i] = Y[b, i] * Y[b, i]
-    (H,) = te.vjp(F, [U], P)
-    O[b, n] = H[b, n] * 2
-    return H, O, te.create_schedule(O)
-
-
-def sizes(s: Any) -> dict[str, tuple[int, ...]]:
-    return {buffer.name: tuple(buffer.shape) for buffer in te.lower(s).buffers}
-
-
-# A producer in the loops of a recurrence -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("axis,shape", [("b", (1, 4, 5)), ("t", (1, 1, 5)), ("j", (1, 1, 1))])
-def test_a_producer_is_computed_for_the_steps_that_read_it(axis: str, shape: tuple[int, ...]) -> None:
-    T, s = network()
-    s[T["P"]].compute_at(s[T["S"]], axis)
-    s[T["P"]].set_scope("cache")
-    found = sizes(s)
-    assert {v for name, v in found.items() if name.startswith("P")} == {shape}
-    check(s)
-
-
-def test_equations_that_do_not_read_a_producer_do_not_compute_it() -> None:
-    X, S, P = te.tensor("X", (9, 5)), te.tensor("S", (9, 5)), te.tensor("P")
-    P[t, j] = X[t, j] * X[t, j]
+def rnn(steps: Size = 7, width: Size = 33, dtype: str = "float32", transposed: bool = False) -> Any:
+    """S[t] = tanh(S[t - 1] W / 8) + X[t], of one sequence."""
+    X, W = te.tensor("X", (steps, width), dtype), te.tensor("W", (width, width), dtype)
+    S = te.tensor("S", (steps, width), dtype)
     S[0, j] = X[0, j]
-    S[t, j] = S[t - 1, j] + P[t, j]
-    s = te.create_schedule(S)
-    s[P].compute_at(s[S], t)
-    text = check(s)
-    assert text.count("P: float32[1, 5]") == 1 and text.index("S[0, j]") < text.index("P: ")
+    S[t, j] = te.tanh(te.sum(S[t - 1, k] * (W[j, k] if transposed else W[k, j])) / 8) + X[t, j]
+    return S
 
 
-def test_a_producer_that_one_equation_reads_at_its_own_loop() -> None:
-    X, W, P, S = te.tensor("X", (6, 5)), te.tensor("W", (5, 5)), te.tensor("P"), te.tensor("S", (6, 5))
-    P[k, j] = W[k, j] + 1
-    S[0, j] = P[0, j] + X[0, j]
-    S[t, j] = te.sum(S[t - 1, k] * P[k, j])
-    s = te.create_schedule(S)
-    refused(
-        s,
-        lambda: s[P].compute_at(s[S], k),
-        "the equation `S[0, j] = P[0, j] + X[0, j]` reads P as well, and has no loop k; its loops are j",
-        "Compute P further out",
+def batch(steps: Size = 5, rows: Size = 6, width: Size = 20, dtype: str = "float32") -> Any:
+    """The same of several sequences, with a product that does not depend on the step before."""
+    X, W, U = (
+        te.tensor("X", (steps, rows, 9), dtype),
+        te.tensor("W", (9, width), dtype),
+        te.tensor("U", (width, width), dtype),
     )
-    s[P].compute_at(s[S], j)
-    check(s)
+    S = te.tensor("S", (steps, rows, width), dtype)
+    S[0, n, j] = te.sum(X[0, n, k] * W[k, j])
+    S[t, n, j] = te.tanh(te.sum(X[t, n, k] * W[k, j]) / 8 + te.sum(S[t - 1, n, k] * U[k, j]) / 8)
+    return S
 
 
-# A recurrence in the loops of its reader -------------------------------------------------------------------------------
+def lstm(steps: Size = 5, rows: Size = 3, width: Size = 19, dtype: str = "float32") -> Any:
+    """Gates that read the step before, a cell that reads its own."""
+    X, U = te.tensor("X", (4, steps, rows, width), dtype), te.tensor("U", (4, width, width), dtype)
+    F, I, G, O, C, H = (te.tensor(name, (steps, rows, width), dtype) for name in "FIGOCH")
+    for g, gate in enumerate((F, I, O)):
+        gate[0, n, j] = te.sigmoid(X[g, 0, n, j])
+        gate[t, n, j] = te.sigmoid(X[g, t, n, j] + te.sum(H[t - 1, n, k] * U[g, k, j]) / 8)
+    G[0, n, j] = te.tanh(X[3, 0, n, j])
+    G[t, n, j] = te.tanh(X[3, t, n, j] + te.sum(H[t - 1, n, k] * U[3, k, j]) / 8)
+    C[0, n, j] = I[0, n, j] * G[0, n, j]
+    C[t, n, j] = F[t, n, j] * C[t - 1, n, j] + I[t, n, j] * G[t, n, j]
+    H[t, n, j] = O[t, n, j] * te.tanh(C[t, n, j])
+    return H
 
 
-def test_a_recurrence_is_computed_for_each_row_of_a_batch() -> None:
-    T, s = network()
-    s[T["S"]].compute_at(s[T["V"]], b)  # and S.sum with it
-    s[T["V"]].parallel(b)
-    s[T["P"]].compute_at(s[T["S"]], t)
-    s["S.sum"].compute_at(s[T["S"]], j)
-    s["S.sum"].set_scope("register")
-    assert {name.split("_")[0]: shape for name, shape in sizes(s).items()} == {
-        "S.sum": (1, 1, 1),
-        "S": (1, 4, 5),
-        "P": (1, 1, 5),
-    }
-    check(s)
-    kernel, data = te.build(s), arrays(T["V"])
-    assert kernel(*data, threads=1).tobytes() == kernel(*data, threads=2).tobytes()
+def gru(steps: Size = 5, width: Size = 21, dtype: str = "float32") -> Any:
+    """A gate inside of the product, and the state itself outside of it."""
+    X, U, V = (
+        te.tensor("X", (steps, width), dtype),
+        te.tensor("U", (width, width), dtype),
+        te.tensor("V", (width, width), dtype),
+    )
+    R, H = te.tensor("R", (steps, width), dtype), te.tensor("H", (steps, width), dtype)
+    R[0, j] = X[0, j]
+    R[t, j] = te.sigmoid(te.sum(H[t - 1, k] * U[k, j]) / 8 + X[t, j])
+    H[0, j] = X[0, j]
+    H[t, j] = 0.5 * H[t - 1, j] + 0.5 * te.tanh(te.sum(R[t, k] * H[t - 1, k] * V[j, k]) / 8 + X[t, j])
+    return H
 
 
-def test_only_the_steps_that_are_needed_are_taken() -> None:
-    T, s = network()
-    s[T["S"]].compute_at(s[T["V"]], t)
-    assert "for t_1 in 1 + 0..t:" in check(s)
-    X, S, V = te.tensor("X", (9, 20)), te.tensor("S", (9, 20)), te.tensor("V")
+def decay(steps: Size = 9, width: Size = 40, dtype: str = "float32") -> Any:
+    X, S = te.tensor("X", (steps, width), dtype), te.tensor("S", (steps, width), dtype)
     S[0, j] = X[0, j]
     S[t, j] = S[t - 1, j] * 0.5 + X[t, j]
-    V[j] = S[3, j] + 1
-    s = te.create_schedule(V)
-    o, _ = s[V].split(j, factor=8)
-    s[S].compute_at(s[V], o)
-    assert sizes(s) == {"S": (4, 8)}
-    check(s)
+    return S
 
 
-def test_stages_that_step_together_go_and_return_together() -> None:
-    T, s = network()
-    s["S.sum"].compute_at(s[T["V"]], b)
-    assert {s[x].state.attach.axis for x in ("S.sum", "S")} == {"b"}
-    s[T["S"]].compute_root()
-    assert {s[x].state.attach.kind for x in ("S.sum", "S")} == {"root"}
-    check(s)
+def along_rows(steps: Size = 9, width: Size = 40, dtype: str = "float32") -> Any:
+    """Running sums: the last axis is the one that is stepped through."""
+    X, S = te.tensor("X", (width, steps), dtype), te.tensor("S", (width, steps), dtype)
+    S[i, 0] = X[i, 0]
+    S[i, t] = S[i, t - 1] * 0.5 + X[i, t]
+    return S
 
 
-def test_a_result_is_not_moved_with_what_steps_together_with_it() -> None:
-    C, H, s = cell()
-    V = te.tensor("V")
-    V[t, j] = H[t, j] * 2
-    s = te.create_schedule([C, V])
-    refused(
-        s,
-        lambda: s[H].compute_at(s[V], t),
-        "C is a result, of which all elements are stored, and H steps together with it",
-    )
+def guarded(steps: Size = 9, width: Size = 40, dtype: str = "float32") -> Any:
+    """One equation, whose condition says where there is a step before."""
+    X, S = te.tensor("X", (steps, width), dtype), te.tensor("S", (steps, width), dtype)
+    S[t, j] = te.where(t > 0, S[t - 1, j] * 0.5, 0.0) + X[t, j]
+    return S
 
 
-# Stages of a recurrence in one another's loops -------------------------------------------------------------------------
-
-
-def test_the_sum_of_a_step_is_computed_at_its_element() -> None:
-    T, s = network()
-    refused(
-        s,
-        lambda: s["S.sum"].compute_at(s[T["S"]], b),
-        "S.sum, S take turns along b, t",
-        "cannot be computed for several steps at once at b of S",
-        "Compute it at t or at a loop further in",
-    )
-    s["S.sum"].compute_at(s[T["S"]], j)
-    s["S.sum"].set_scope("register")
-    s["S.sum"].unroll(m)
-    check(s)
-    s["S.sum"].set_scope("cache")
-    s["S.sum"].compute_root()
-    check(s)
-
-
-def test_gates_are_inlined() -> None:
-    _, _, s = cell()
-    s["G"].compute_inline()
-    text = check(s)
-    assert "G[" not in text and text.count("sigmoid") == 2
-    s["G.sum"].compute_at(s["C"], t)
-    assert sizes(s) == {"G.sum": (1, 5)}
-    check(s)
-
-
-def test_inlined_stages_have_an_end() -> None:
-    X, A, B, V = te.tensor("X", (6,)), te.tensor("A", (6,)), te.tensor("B", (6,)), te.tensor("V")
-    A[t] = te.where(t > 0, B[t - 1], 0.0) + X[t]
-    B[t] = A[t] * 0.5
-    V[t] = B[t] + A[t]
-    s = te.create_schedule(V)
-    s[A].compute_inline()
-    check(s)
-    refused(s, lambda: s[B].compute_inline(), "it reads its own earlier steps through A, which is inlined too")
-    s.undo()
-    s[B].compute_inline()
-    check(s)
-
-
-def test_what_a_step_keeps_for_the_next_is_not_lost() -> None:
-    X, A, B = te.tensor("X", (6,)), te.tensor("A", (6,)), te.tensor("B", (6,))
-    A[t] = te.where(t > 0, A[t - 1] + B[t - 1], 0.0) + X[t]
-    B[t] = A[t] * 0.5
-    s = te.create_schedule(B)
-    refused(s, lambda: s[A].compute_at(s[B], t), "A reads its own earlier steps, which are gone", "compute_root")
-
-
-# Copies and partial results --------------------------------------------------------------------------------------------
-
-
-def test_the_state_of_a_step_is_cached() -> None:
-    T, s = network()
-    copy = s.cache_read(T["S"], "cache", s["S.sum"])
-    check(s)
-    s[copy].compute_at(s["S.sum"], t)
-    assert sizes(s)["S.cache"] == (1, 1, 5)
-    assert "S.cache[0, 0, j] = S[b, t - 1, j]" in check(s)
-    _, S, s = recurrence()
-    copy = s.cache_read(S, "cache", S)
-    s[copy].compute_at(s[S], t)
-    s[S].vectorize(j)
-    check(s)
-
-
-def test_a_copy_is_there_before_it_is_read() -> None:
-    C, H, s = cell()
-    copy = s.cache_read(C, "cache", [C, H])
-    refused(
-        s,
-        lambda: s[copy].compute_at(s[C], t),
-        "C.cache is computed at t of C, which is before C in each step, and reads what C computes in the same step",
-        "cache it for fewer readers",
-    )
-    check(s)
-    s = te.create_schedule([C, H])
-    copy = s.cache_read(C, "cache", [H])
-    s[copy].compute_at(s[C], t)  # one loop for all of them: after C, before H
-    check(s)
-
-
-def test_a_recurrence_is_computed_in_registers() -> None:
-    _, S, s = recurrence()
-    _, ji = s[S].split(j, factor=8)
-    made = s.cache_write(S, "register")
-    s[made].compute_at(s[S], ji)
-    assert set(sizes(s).values()) == {(1, 1)}
-    check(s)
-    _, s = network()
-    made = s.cache_write(s["S.sum"], "register")
-    s[made].compute_at(s["S.sum"], j)
-    check(s)
-    C, H, s = cell()
-    for tensor in (C, H):
-        s[s.cache_write(tensor, "cache")].compute_at(s[tensor], t)
-    check(s)
-
-
-def test_partial_sums_of_a_step() -> None:
-    _, s = network()
-    refused(
-        s,
-        lambda: s.rfactor(s["S.sum"], m),
-        "factor_axis is 0, and S.sum, S take turns along b, t, which come first",
-        "factor_axis=2",
-    )
-    _, inner = s["S.sum"].split(m, factor=4)
-    P = s.rfactor(s["S.sum"], inner, 2)
-    s[P].compute_at(s["S.sum"], j)
-    s[P].reorder(*s[P].reduce_axis, inner)
-    s[P].vectorize(inner)
-    check(s)
-    X, W, S = te.tensor("X", (6, 9)), te.tensor("W", (9, 9)), te.tensor("S", (6, 9))
+def softmax_in_a_step(steps: Size = 4, width: Size = 24, dtype: str = "float32") -> Any:
+    """Reductions of several sorts in a step."""
+    X, W = te.tensor("X", (steps, width), dtype), te.tensor("W", (width, width), dtype)
+    A, S = te.tensor("A", (steps, width), dtype), te.tensor("S", (steps, width), dtype)
+    A[0, j] = X[0, j]
+    A[t, j] = te.sum(S[t - 1, k] * W[j, k]) + te.max(S[t - 1, k])
     S[0, j] = X[0, j]
-    S[t, j] = te.sum(S[t - 1, k] * W[k, j])
+    S[t, j] = te.exp(A[t, j] / 64) / te.sum(te.exp(A[t, k] / 64)) + X[t, j]
+    return S
+
+
+MAKERS: list[Callable[..., Any]] = [rnn, batch, lstm, gru, decay, along_rows, guarded, softmax_in_a_step]
+
+
+def agrees(what: Any, sizes: dict[str, int] | None = None, isa: str | None = None) -> Any:
+    """What te.build makes of tensors is what te.evaluate gives, with the same bits on one and two threads."""
+    outputs = list(what) if isinstance(what, (list, tuple)) else [what]
+    width = {None: None, "sse2": 16, "avx2": 32}[isa]
+    s = te.auto_schedule(outputs, width)
+    te.lower(s).verify()
+    assert str(te.lower(te.create_schedule(outputs).replay(s.to_json()))) == str(te.lower(s))
+    kernel = te.build(s, isa=isa)
+    fixed = sizes or {}
+    rng = np.random.default_rng(3)
+    inputs = {x.name: x for o in outputs for x in o.inputs}
+    arrays = {
+        name: rng.standard_normal([d if isinstance(d, int) else fixed[d.name] for d in x.shape]).astype(x.dtype)
+        for name, x in inputs.items()
+    }
+    want = te.evaluate(outputs, {x: arrays[name] for name, x in inputs.items()})
+    one, two = (kernel(*(arrays[name] for name in kernel.inputs), threads=threads) for threads in (1, 2))
+    for out, a, b, w in zip(outputs, one, two, want, strict=True):
+        assert a.tobytes() == b.tobytes(), f"{out.name}: other bits on two threads"
+        compare(a, w, 2e-4 * max(np.abs(w).max(initial=1.0), 1.0) if out.dtype == "float32" else 1e-11, out.name)
+    return s
+
+
+def gradients(out: Any) -> list[Any]:
+    return list(te.vjp(out, list(out.inputs), te.tensor("seed", out.shape, out.dtype)))
+
+
+# Automatic schedules -----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("maker", MAKERS, ids=lambda m: m.__name__)
+def test_automatic_schedules_and_those_of_gradients(maker: Callable[..., Any]) -> None:
+    out = maker()
+    agrees([out, *gradients(out)])
+
+
+@pytest.mark.parametrize("maker", MAKERS, ids=lambda m: m.__name__)
+@pytest.mark.parametrize("steps,width", [(1, 33), (2, 1), (3, 16)])
+def test_sizes_that_no_tile_divides(maker: Callable[..., Any], steps: int, width: int) -> None:
+    agrees(
+        maker(steps=steps, width=width, dtype="float64" if width == 33 else "float32"),
+        isa="sse2" if width < 16 else None,
+    )
+
+
+@pytest.mark.parametrize("maker", [rnn, batch, decay, guarded], ids=lambda m: m.__name__)
+def test_nothing_to_compute(maker: Callable[..., Any]) -> None:
+    agrees(maker(width=0))
+    agrees(batch(rows=0))
+    agrees(guarded(steps=0))
+
+
+@pytest.mark.parametrize("maker", MAKERS, ids=lambda m: m.__name__)
+def test_symbolic_sizes(maker: Callable[..., Any]) -> None:
+    steps, width = te.var("steps", min=1), te.var("width", min=1)
+    out = maker(steps=steps, width=width)
+    what = [out, *gradients(out)] if maker in (rnn, along_rows, softmax_in_a_step) else out
+    for sizes in ({"steps": 1, "width": 1}, {"steps": 3, "width": 37}):
+        agrees(what, sizes)
+
+
+@pytest.mark.parametrize("maker", [rnn, batch, gru], ids=lambda m: m.__name__)
+def test_narrower_vectors(maker: Callable[..., Any]) -> None:
+    out = maker(dtype="float64")
+    agrees([out, *gradients(out)], isa="avx2")
+
+
+def test_large_steps_are_shared_among_threads() -> None:
+    s = agrees(batch(steps=3, rows=64, width=128))
+    assert "parallel" in {loop.kind for loop in te.lower(s).loops}
+    assert "parallel" in {loop.kind for loop in te.lower(agrees(decay(steps=40, width=2048))).loops}
+    assert "parallel" in {loop.kind for loop in te.lower(agrees(along_rows(steps=512, width=200))).loops}
+
+
+def test_a_product_is_summed_in_registers_within_the_step() -> None:
+    nest = te.lower(te.auto_schedule(rnn(9, 128)))
+    assert not [b.name for b in nest.buffers if b.scope != "register"], "S.sum is not stored"
+    assert "vectorized" in {loop.kind for loop in nest.loops}
+    # a weight that is read along the reduction is copied once, before the first step
+    text = str(te.auto_schedule(rnn(64, 128, transposed=True)))
+    assert text.index("W.global[") < text.index("for t in")
+    # what does not depend on the step before is one product of all steps
+    s = te.auto_schedule(batch())
+    assert [names[-2:] for names, _ in s.state.groups] == [("S.sum_1", "S")]
+    assert s.state.group("S.sum") is None
+
+
+@pytest.mark.parametrize("maker", [rnn, batch, lstm, gru, softmax_in_a_step], ids=lambda m: m.__name__)
+def test_gradients_agree_with_differences(maker: Callable[..., Any]) -> None:
+    out = maker(steps=3, width=5, dtype="float64")
+    te.check_grad(out, list(out.inputs))
+
+
+# Steps that are taken by hand ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_sum_is_computed_in_the_loops_of_what_reads_it() -> None:
+    S = rnn(9, 40)
     s = te.create_schedule(S)
-    s[s.rfactor(S, k, 1)].compute_at(s[S], j)
-    check(s)
-
-
-def test_steps_along_two_axes() -> None:
-    X, W, T = te.tensor("X", (5, 6)), te.tensor("W", (4,)), te.tensor("T", (5, 6))
-    T[i, 0] = X[i, 0]
-    T[i, j] = te.sum(T[i, j - 1] * W[k])
-    s = te.create_schedule(T)
-    s.cache_read(T, "cache", T)
-    check(s)
-    s = te.create_schedule(T)
-    refused(
-        s,
-        lambda: s.rfactor(T, k, 1),
-        "rfactor of T: T.rf would step together with T, and cannot: T.rf, T depend on each other",
-        "is not an earlier step",
-    )
-    s.rfactor(T, k, 2)
-    check(s)
-
-
-# Loops that stages share -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["S", "S.sum"])
-def test_what_is_said_of_a_shared_loop_holds_for_all(name: str) -> None:
-    _, s = network()
-    s[name].parallel(b)
-    s[name].pragma(t, "GCC unroll 1")
+    outer, inner = s[S].split(j, factor=16)
+    s[S].vectorize(inner)
+    s["S.sum"].set_scope("register")
+    s["S.sum"].compute_at(s[S], outer)
+    s["S.sum"].reorder("t", "k", "j")
+    s["S.sum"].vectorize("j")
     text = check(s)
-    assert "for b in 0..3 parallel:\n  for j" in text and "#pragma GCC unroll 1" in text
-    source = te.emit(s)
-    assert source.count("#pragma omp parallel") == 1 and "#pragma GCC unroll 1" in source
+    assert text.count("S.sum: float32[1, 16] in register") == 1, "the equation of the first step has no sum"
 
 
-def test_a_producer_is_not_filled_ahead_of_the_step_that_it_reads() -> None:
-    _, S, s = recurrence()
-    copy = s.cache_read(S, "cache", S)
-    s[copy].compute_at(s[S], t)
-    s[copy].double_buffer()
+def test_copies_and_partial_sums_step_along() -> None:
+    S = rnn(9, 40)
+    s = te.create_schedule(S)
+    local = s.cache_write("S.sum", "cache")
+    assert s.state.groups == ((("S.sum.cache", "S.sum", "S"), 1),)
+    check(s)
+    outer, inner = s["S.sum"].split("j", factor=16)
+    s[local].compute_at(s["S.sum"], outer)
+    check(s)
+    s = te.create_schedule(S)
+    _, inner = s["S.sum"].split("k", factor=8)
+    refused(s, lambda: s.rfactor("S.sum", inner), "S.sum, S take turns along t, which come first", "factor_axis=1")
+    partial = s.rfactor("S.sum", inner, 1)
+    assert s.state.groups == ((("S.sum.rf", "S.sum", "S"), 1),)
+    s[partial].compute_at(s["S.sum"], "j")
     check(s)
 
 
-# Scatter-adds ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_histogram_is_computed_for_each_row() -> None:
-    H, O, s = histogram()
-    s[H].compute_at(s[O], b)
-    s[O].parallel(b)
-    s[H].set_scope("cache")
-    s["P"].compute_at(s[H], i)
-    assert sizes(s) == {H.name: (1, 7), "P": (1, 1)}
+def test_elements_of_a_step_are_put_in_where_they_are_read() -> None:
+    X, S = te.tensor("X", (6, 5)), te.tensor("S", (6, 5))
+    B = te.tensor("B", (6, 5))
+    B[t, j] = te.where(t > 0, S[t - 1, j] * 2, 0.0)
+    S[t, j] = te.tanh(B[t, j]) + X[t, j]
+    s = te.create_schedule(S)
+    assert s.state.groups == ((("B", "S"), 1),)
+    s["B"].compute_inline()
+    refused(s, lambda: s[S].reorder("j", "t"), "B, S take turns along t")
+    check(s)
+    s["S"].vectorize("j")
     check(s)
 
 
-def test_loops_of_a_scatter_that_lead_to_elements_of_their_own() -> None:
-    H, _, s = histogram()
-    refused(s, lambda: s[H].parallel(i), "add to elements that depend on data", "two of them may meet", "can are b")
-    s[H].parallel(b)
+def test_an_earlier_step_is_computed_again() -> None:
+    A, T = te.tensor("A", (6, 5)), te.tensor("T", (6, 5))
+    A[t, j] = te.where(t > 0, T[t - 1, j], 1.0)
+    T[t, j] = te.where(t > 0, A[t - 1, j], 2.0) + A[t, j]
+    s = te.create_schedule(T)
+    for axis in ("j", "t"):
+        s["A"].compute_at(s[T], axis)
+        check(s)
+    s["A"].compute_inline()
     check(s)
-    table, index, Z, E = (
-        te.tensor("T", (7, 19)),
-        te.tensor("I", (11,), "int32"),
-        te.tensor("Z", (11, 19)),
-        te.tensor("E"),
-    )
-    E[i, d] = table[index[i], d] * 2
-    (G,) = te.vjp(E, [table], Z)
-    s = te.create_schedule(G)
-    _, inner = s[G].split(d, factor=8)
-    s[G].vectorize(inner)
-    check(s)
-    F = te.tensor("F")
-    F[i] = table[index[i], index[i]]
-    (G,) = te.vjp(F, [table], te.tensor("z", (11,)))
-    s = te.create_schedule(G)
-    refused(s, lambda: s[G].parallel(i), "Mark a loop of what it reads instead")
-
-
-def test_a_scatter_is_computed_in_a_copy() -> None:
-    H, _, s = histogram()
-    made = s.cache_write(H, "cache")
-    s[made].compute_at(s[H], s[H].loops[0])
-    assert sizes(s)[made.name] == (1, 7)
-    check(s)
-    s = te.create_schedule(H)
-    s[H].split(i, factor=2)
-    refused(s, lambda: s.cache_write(H, "cache"), "the loop i was scheduled already", "Call cache_write first")
-
-
-# Random ones -----------------------------------------------------------------------------------------------------------
-
-
-def drawn(seed: int) -> Program:
-    """A program of recurrences, scatter-adds and what is before and behind them."""
-    source = Seeded(seed)
-    rng = np.random.default_rng(seed)
-    kind = source.choice(["network", "cell", "histogram", "scans", "grid"])
-    batch, steps, width = source.integer(1, 3), source.integer(1, 5), source.integer(1, 6)
-    outputs: tuple[te.Tensor, ...]
-    if kind == "network":
-        T, _ = network(batch, steps, width)
-        outputs = (T["V"],)
-    elif kind == "cell":
-        C, H, _ = cell(steps, width)
-        V = te.tensor("V")
-        V[t, j] = H[t, j] - C[t, j]
-        outputs = (V,) if source.integer(0, 1) else (C, H)
-    elif kind == "histogram":
-        outputs = (histogram(batch, steps, width)[1],)
-    elif kind == "scans":  # one recurrence behind another
-        X, P, A, B, V = te.tensor("X", (batch, steps, width)), *map(te.tensor, "P"), *(te.tensor(x, (batch, steps, width)) for x in "AB"), te.tensor("V")  # fmt: skip
-        P[b, t, j] = te.maximum(X[b, t, j], 0.25)
-        A[b, 0, j] = P[b, 0, j]
-        A[b, t, j] = A[b, t - 1, j] * 0.5 + P[b, t, j]
-        B[b, t, j] = te.where(j > 0, B[b, t, j - 1], 0.0) * 0.25 + A[b, t, j]
-        V[b, j] = te.max(B[b, t, j] + A[b, t, j], axis=t)
-        outputs = (V,)
-    else:
-        X, P, S, V = te.tensor("X", (steps, width)), te.tensor("P"), te.tensor("S", (steps, width)), te.tensor("V")
-        P[t, j] = te.abs(X[t, j])
-        S[t, 0] = P[t, 0]
-        S[0, j] = P[0, j]
-        S[t, j] = te.minimum(S[t - 1, j], S[t, j - 1]) + P[t, j]
-        V[t, j] = S[t, j] + P[t, j]
-        outputs = (V,)
-    inputs = {}
-    for tensor in inputs_in_order(outputs):
-        if tensor.dtype == "int32":
-            inputs[tensor] = rng.integers(0, width, tensor.shape).astype("int32")
-        else:
-            inputs[tensor] = rng.integers(-8, 9, tensor.shape).astype("float32") / 8
-    return Program(outputs, inputs, {}, tuple(1e-5 for _ in outputs))
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_random_schedules_of_recurrences(seed: int) -> None:
-    program = drawn(seed)
-    check_schedule(program, random_schedule(program, Seeded(seed), 18))
