@@ -130,7 +130,9 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
         * (pieces * lanes / extent)
         / efficiency(count(row.extent), height, vectors, len(packed) == len({x.tensor for x in moving}))
     )
-    copied = [x.tensor for x in still if results * depth >= 64 * elements_of(x.tensor) and _crowded(view, x, row, height)]
+    copied = [
+        x.tensor for x in still if results * depth >= 64 * elements_of(x.tensor) and _crowded(view, x, row, height)
+    ]
     return Plan(row, column, height, vectors, vectors * lanes, tuple(packed), tuple(copied), cycles)
 
 
