@@ -144,7 +144,7 @@ def main(description: str | None, cases: Callable[[], Sequence[Case]]) -> int:
     if find_spec("matplotlib") is not None:
         picture(results, options.png or folder / f"{script.stem}.png")
     if os.environ.get("TEDSL_BENCH_DOCS") and not options.only:
-        write_table(Path(os.environ["TEDSL_BENCH_DOCS"]), script.stem, results)
+        write_table(Path(os.environ["TEDSL_BENCH_DOCS"]), script.stem, markdown(results))
     return 0
 
 
@@ -202,7 +202,7 @@ def markdown(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def write_table(page: Path, name: str, results: Sequence[Result]) -> None:
+def write_table(page: Path, name: str, table: str) -> None:
     """Put the table of a benchmark between its markers in a page."""
     begin, end = f"<!-- {name}: made by `make bench` -->", f"<!-- end of {name} -->"
     text = page.read_text()
@@ -210,7 +210,7 @@ def write_table(page: Path, name: str, results: Sequence[Result]) -> None:
         raise SystemExit(f"{page} has no place for the table of {name}: it needs the lines\n{begin}\n{end}")
     before, rest = text.split(begin, 1)
     after = rest.split(end, 1)[1]
-    page.write_text(f"{before}{begin}\n\n{markdown(results)}\n\n{end}{after}")
+    page.write_text(f"{before}{begin}\n\n{table}\n\n{end}{after}")
 
 
 def picture(results: Sequence[Result], file: str | os.PathLike[str]) -> None:

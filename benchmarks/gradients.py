@@ -1,21 +1,28 @@
-"""What a gradient takes beside its forward pass, in time and in operations; convolutions also against PyTorch's.
+"""What a gradient takes beside its forward pass, in time and in operations, and beside PyTorch's.
 
 python benchmarks/gradients.py [--threads 1] [--only TEXT] [--seconds 0.3] [--json FILE]
 
-Every gradient is a kernel of its own under the default schedule; it gets the forward pass's intermediate results as inputs
-where these are tensors of the definition. The ratio is of medians of times measured in turn, per input.
+Every gradient is a kernel of its own under the default schedule; it gets what the forward pass computed as inputs where
+these are tensors of the definition. The ratio is of medians of times measured in turn, per input. PyTorch's time is that of
+`torch.autograd.grad` for the one input, with its forward pass done. Where PyTorch is installed, the forward pass and the
+gradients are compared with its own before anything is timed; else with the reference.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _harness import ROOT, write_table
 
 import tedsl as te
 from tedsl.schedule.operations import operations
@@ -142,6 +149,90 @@ def lstm() -> Made:
     return H, (I, F, O, G, C, H)
 
 
+# The same in PyTorch, from the inputs by name ------------------------------------------------------------------------------
+
+
+def _window(size: int, pool: str) -> Callable[..., Any]:
+    def forward(torch: Any, X: Any) -> Any:
+        return getattr(torch.nn.functional, pool)(X, size, 2)
+
+    return forward
+
+
+def _convolved(groups: bool = False, **options: int) -> Callable[..., Any]:
+    def forward(torch: Any, X: Any, W: Any) -> Any:
+        if groups:
+            return torch.nn.functional.conv2d(X, W[:, None], groups=len(W))
+        return torch.nn.functional.conv2d(X, W, **options)
+
+    return forward
+
+
+def _normalised(axis: int) -> Callable[..., Any]:
+    def forward(torch: Any, X: Any) -> Any:
+        if axis:
+            return torch.nn.functional.layer_norm(X, X.shape[1:], eps=1e-5)
+        return torch.nn.functional.batch_norm(X, None, None, training=True, eps=1e-5)
+
+    return forward
+
+
+def _attention(torch: Any, Q: Any, K: Any, W: Any) -> Any:
+    return torch.softmax(Q @ K.T / 8, 1) @ W
+
+
+def _recurrent(torch: Any, X: Any, W: Any) -> Any:
+    states = [X[0]]
+    for x in X[1:]:
+        states.append(torch.tanh(states[-1] @ W) + x)
+    return torch.stack(states)
+
+
+def _recurrent_batch(torch: Any, X: Any, W: Any, U: Any) -> Any:
+    given = X @ W
+    states = [torch.tanh(given[0])]
+    for g in given[1:]:
+        states.append(torch.tanh(g + states[-1] @ U))
+    return torch.stack(states)
+
+
+def _lstm(torch: Any, X: Any, W: Any, U: Any) -> Any:
+    given = torch.einsum("tnk,gkj->tgnj", X, W)
+    cell, state, states = None, None, []
+    for g in given:
+        gates = g if state is None else g + state @ U
+        i_, f_, o_ = torch.sigmoid(gates[:3])
+        fresh = i_ * torch.tanh(gates[3])
+        cell = fresh if cell is None else f_ * cell + fresh
+        state = o_ * torch.tanh(cell)
+        states.append(state)
+    return torch.stack(states)
+
+
+PYTORCH: dict[str, Callable[..., Any]] = {
+    "matmul 512": lambda torch, A, B: A @ B.T,
+    "conv 3x3": _convolved(),
+    "conv 3x3 stride 2": _convolved(stride=2),
+    "conv 3x3 dilation 2": _convolved(dilation=2),
+    "conv 1x1": _convolved(),
+    "depthwise conv 3x3": _convolved(groups=True),
+    "max pooling 2x2 stride 2": _window(2, "max_pool2d"),
+    "max pooling 3x3 stride 2": _window(3, "max_pool2d"),
+    "average pooling 2x2": _window(2, "avg_pool2d"),
+    "softmax cross entropy": lambda torch, X, label: torch.nn.functional.cross_entropy(X, label, reduction="none"),
+    "softmax": lambda torch, X: torch.softmax(X, 1),
+    "layer norm": _normalised(1),
+    "batch norm": _normalised(0),
+    "attention": _attention,
+    "recurrent network": _recurrent,
+    "recurrent network, a batch of 32": _recurrent_batch,
+    "LSTM, a batch of 32": _lstm,
+}
+
+
+# Measuring -----------------------------------------------------------------------------------------------------------------
+
+
 def sampled(calls: Sequence[Callable[[], Any]], seconds: float) -> list[float]:
     """The median time of each call, measured in turn."""
     times: list[list[float]] = [[] for _ in calls]
@@ -157,7 +248,7 @@ def sampled(calls: Sequence[Callable[[], Any]], seconds: float) -> list[float]:
 
 
 def rows(name: str, threads: int, seconds: float) -> Iterator[dict[str, Any]]:
-    """One for each input of a case."""
+    """One for each input of a case. Raises SystemExit when a result is wrong."""
     out, kept = CASES[name]()
     held = {tensor: te.tensor(tensor.name, tensor.shape, tensor.dtype) for tensor in kept}
     seed = te.tensor("seed", out.shape)
@@ -177,11 +268,22 @@ def rows(name: str, threads: int, seconds: float) -> Iterator[dict[str, Any]]:
     before = operations(out)
     calls: list[Callable[[], Any]] = [_call(forward, [values[a] for a in out.inputs], out, threads)]
     calls += [_call(te.build(g), [values[a] for a in g.inputs], g, threads) for g in gradients]
+    if find_spec("torch") is not None:
+        want, rivals = torch_calls(name, out, wrt, seed, values, threads)
+    else:
+        want, rivals = te.evaluate([out, *plain], values), []
+    for tensor, call, expected in zip([out, *wrt], calls, want):
+        wrong = np.abs(call() - expected).max() / max(np.abs(expected).max(), 1e-30)
+        if not wrong < 1e-4:
+            what = "the forward pass" if tensor is out else f"the gradient by {tensor.name}"
+            raise SystemExit(f"{name}: {what} is off by {wrong:.2g} of the largest value")
     times = sampled(calls, seconds)
-    for tensor, gradient, measured in zip(wrt, plain, times[1:]):
+    theirs = sampled(rivals, seconds) if rivals else [None] * len(wrt)
+    for tensor, gradient, measured, rival in zip(wrt, plain, times[1:], theirs):
         more = operations([out, gradient]) - before  # type: ignore[operator]
-        row = {"case": name, "input": tensor.name, "forward_ms": times[0] * 1e3, "gradient_ms": measured * 1e3}
-        yield {**row, "ratio": measured / times[0], "operations": more / before}  # type: ignore[operator]
+        row = {"case": name, "input": tensor.name, "threads": threads, "forward_ms": times[0] * 1e3}
+        row |= {"gradient_ms": measured * 1e3, "ratio": measured / times[0], "operations": more / before}  # type: ignore[operator]
+        yield {**row, "torch_ms": None if rival is None else rival * 1e3}
 
 
 def _call(kernel: Any, arrays: Sequence[Any], tensor: te.Tensor, threads: int) -> Callable[[], Any]:
@@ -189,57 +291,73 @@ def _call(kernel: Any, arrays: Sequence[Any], tensor: te.Tensor, threads: int) -
     return lambda: kernel(*arrays, out=result, threads=threads)
 
 
-def torch_rows(name: str, threads: int, seconds: float) -> Iterator[dict[str, Any]]:
-    """The same convolution's gradients by PyTorch."""
-    try:
-        import torch
-    except ImportError:
-        return
-    if not name.startswith("conv"):
-        return
+def torch_calls(
+    name: str, out: te.Tensor, wrt: Sequence[te.Tensor], seed: te.Tensor, values: dict[te.Tensor, Any], threads: int
+) -> tuple[list[Any], list[Callable[[], Any]]]:
+    """What PyTorch computes (the result, and the gradients), and calls of its backward passes, one for each input."""
+    import torch
+
     torch.set_num_threads(threads)
-    out, _ = CASES[name]()
-    X, W = (torch.randn(tensor.shape) for tensor in out.inputs)
-    seed = torch.randn(out.shape)
-    stride = 2 if "stride 2" in name else 1
-    dilation = 2 if "dilation 2" in name else 1
-    given = torch.nn.grad.conv2d_input, torch.nn.grad.conv2d_weight
-    calls = [
-        lambda: given[0](X.shape, W, seed, stride=stride, dilation=dilation),
-        lambda: given[1](X, W.shape, seed, stride=stride, dilation=dilation),
+    given = {tensor.name: torch.from_numpy(values[tensor]) for tensor in out.inputs}
+    for tensor in wrt:
+        given[tensor.name].requires_grad_()
+    result = PYTORCH[name](torch, **given)
+    start = torch.from_numpy(values[seed])
+
+    def backward(tensor: te.Tensor) -> Callable[[], Any]:
+        return lambda: torch.autograd.grad(result, given[tensor.name], start, retain_graph=True)[0]
+
+    calls = [backward(tensor) for tensor in wrt]
+    return [result.detach().numpy(), *(call().numpy() for call in calls)], calls
+
+
+def markdown(found: Sequence[dict[str, Any]]) -> str:
+    lines = [
+        "| | by | threads | forward ms | gradient ms | gradient / forward | operations | PyTorch ms | PyTorch / tedsl |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    with torch.no_grad():
-        for tensor, measured in zip("XW", sampled(calls, seconds)):
-            yield {"case": name, "input": tensor, "torch_ms": measured * 1e3}
+    for row in found:
+        mark = "**" if row["ratio"] > AIM else ""
+        rival = row["torch_ms"]
+        theirs = f"{rival:.3g} | {rival / row['gradient_ms']:.2f}" if rival else " | "
+        lines.append(
+            f"| {row['case']} | {row['input']} | {row['threads']} | {row['forward_ms']:.3g} | {row['gradient_ms']:.3g} | "
+            f"{mark}{row['ratio']:.2f}{mark} | {row['operations']:.2f} | {theirs} |"
+        )
+    return "\n".join(lines)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", default="", help="cases whose name has this in it")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
+    parser.add_argument("--only", default="", metavar="TEXT", help="only the cases with TEXT in their names")
     parser.add_argument("--seconds", type=float, default=0.3, help="of measuring, for each kernel")
-    parser.add_argument("--json", help="write the rows here as well")
+    parser.add_argument("--json", metavar="FILE", help="default: build/bench/gradients.json")
     options = parser.parse_args()
-    print(f"{'case':26} {'input':6} {'forward':>10} {'gradient':>10} {'ratio':>7} {'operations':>11} {'PyTorch':>10}")
+    machine = te.machine().to_json()
+    print(f"{'case':34}{'by':>4}{'thr':>4}{'forward':>10}{'gradient':>10}{'ratio':>7}{'operations':>11}{'PyTorch':>10}")
     found = []
-    for name in CASES:
-        if options.only not in name:
-            continue
-        rival = {row["input"]: row["torch_ms"] for row in torch_rows(name, options.threads, options.seconds)}
-        for row in rows(name, options.threads, options.seconds):
-            row["torch_ms"] = rival.get(row["input"])
-            found.append(row)
-            other = f"{row['torch_ms']:8.3f}ms" if row["torch_ms"] else ""
-            late = "  above the aim" if row["ratio"] > AIM else ""
-            print(
-                f"{name:26} {row['input']:6} {row['forward_ms']:8.3f}ms {row['gradient_ms']:8.3f}ms {row['ratio']:6.2f}x "
-                f"{row['operations']:10.2f}x {other:>10}{late}",
-                flush=True,
-            )
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(found, file, indent=1)
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    for threads in options.threads:
+        if len(cores) >= threads:
+            os.sched_setaffinity(0, cores[-threads:])
+        for name in CASES:
+            for row in rows(name, threads, options.seconds) if options.only in name else ():
+                found.append(row)
+                rival = f"{row['torch_ms']:.3f}" if row["torch_ms"] else ""
+                print(
+                    f"{name:34}{row['input']:>4}{threads:>4}{row['forward_ms']:>10.3f}{row['gradient_ms']:>10.3f}"
+                    f"{row['ratio']:>7.2f}{row['operations']:>11.2f}{rival:>10}{'  above the aim' * (row['ratio'] > AIM)}",
+                    flush=True,
+                )
+    folder = ROOT / "build" / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"machine": machine, "results": found}, indent=1)
+    Path(options.json or folder / "gradients.json").write_text(text + "\n")
+    if os.environ.get("TEDSL_BENCH_DOCS") and not options.only:
+        write_table(Path(os.environ["TEDSL_BENCH_DOCS"]), "gradients", markdown(found))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

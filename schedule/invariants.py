@@ -12,6 +12,7 @@ the loop stands, so it must not depend on the loop's steps: on its axis, what it
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, reads_tensors, rewrite, walk
@@ -94,7 +95,7 @@ class _Invariants:
         def fixed(e: Expr) -> bool:
             return not any(
                 (isinstance(n, Axis) and n in axes)
-                or (isinstance(n, Access) and (n.tensor in written or any(map(reads_tensors, n.indices))))
+                or (isinstance(n, Access) and (cast(Buffer, n.tensor) in written or any(map(reads_tensors, n.indices))))
                 or (isinstance(n, Apply) and n.function == "where")
                 for n in walk(e)
             )

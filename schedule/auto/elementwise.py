@@ -29,7 +29,7 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
     ]
     handle = s[name]
     outer: Axis | None = view.axes[0]
-    turns = _in_turns(view)
+    turns = {} if view.calls else _in_turns(view)
     if turns:
         for axis, cycle in turns.items():  # written out, each element knows whose turn it is; C compilers interleave
             before, inner = handle.split(axis, factor=cycle)
@@ -70,17 +70,25 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
 
 
 def _in_turns(view: View) -> dict[Axis, int]:
-    """The axes along which elements are taken from several tensors in turn (``x % 2 == 0``), with the length of the cycle."""
+    """The axes along which elements come from several tensors in turn (``x % 2 == 0``), or several from one element (``x // 2``), with the length of
+    the cycle.
+    """
     found: dict[Axis, int] = {}
+
+    def cycle(e: Expr, function: str) -> None:
+        if isinstance(e, Apply) and e.function == function and isinstance(e.operands[1], Const):
+            axis, length = e.operands[0], int(e.operands[1].value)
+            if isinstance(axis, Axis) and 1 < length <= CYCLE and count(axis.extent) >= length:
+                found[axis] = max(length, found.get(axis, 0))
+
     for v in view.values:
         for n in walk(v):
-            if not (isinstance(n, Apply) and n.function == "where"):
-                continue
-            for test in walk(n.operands[0]):
-                if isinstance(test, Apply) and test.function == "remainder" and isinstance(test.operands[1], Const):
-                    axis, cycle = test.operands[0], int(test.operands[1].value)
-                    if isinstance(axis, Axis) and 1 < cycle <= CYCLE and count(axis.extent) >= cycle:
-                        found[axis] = max(cycle, found.get(axis, 0))
+            if isinstance(n, Apply) and n.function == "where":
+                for test in walk(n.operands[0]):
+                    cycle(test, "remainder")
+            elif isinstance(n, Access):
+                for index in n.indices:
+                    cycle(index, "floor_divide")
     return found if len(found) <= 2 else {}
 
 

@@ -100,8 +100,8 @@ def columns(s: Schedule, name: str, facts: Facts) -> bool:
         return False
     last = view.axes[-1]
     lanes = facts.lanes(view.dtype)
-    strides = [view.stride(x, last) for x in view.accesses]
-    if count(last.extent) < lanes or any(d is None or not 0 <= d <= APART for d in strides):
+    strides = [d for x in view.accesses if (d := view.stride(x, last)) is not None]
+    if count(last.extent) < lanes or len(strides) < len(view.accesses) or any(not 0 <= d <= APART for d in strides):
         return False
     steps = 1
     for a in view.reduce_axes:

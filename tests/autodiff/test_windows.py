@@ -11,7 +11,7 @@ import pytest
 import tedsl as te
 from tedsl.lang.expr import Reduce, walk
 
-n, f, c, y, x, r, s = te.axes("n f c y x r s")
+n, f, c, y, x, r, s, i, j = te.axes("n f c y x r s i j")
 
 
 def real(name: str, *shape: int) -> te.Tensor:
@@ -120,3 +120,52 @@ def test_copies_with_zeros_are_shared() -> None:
     Y[f, y] = te.sum((X[c, y + r] + Z[c, y + r]) * W[f, c, r])
     text = te.show(te.vjp(Y, [X, Z], real("dY", 2, 10)))
     assert text.count("dY.padded[f,y] =") == 1
+
+
+@pytest.mark.parametrize(
+    "stride, dilation, taps, extra", list(itertools.product([1, 2, 3], [1, 2], [1, 2, 3, 4], [0, 1, 2]))
+)
+def test_maxima(stride: int, dilation: int, taps: int, extra: int) -> None:
+    """What a place of the maximum gets is divided once, and reaches the element in a sum without conditions."""
+    X, Y = real("X", 3, stride * 5 + dilation * (taps - 1) + extra), te.tensor("Y")
+    Y[c, y] = te.max(X[c, stride * y + dilation * r], axis=te.reduce_axis(taps, "r"))
+    g = check(Y, X, {})
+    if 1 < taps and X.shape[1] / (Y.shape[1] * stride) <= 2:  # type: ignore[operator]
+        assert conditions(g) == 0
+
+
+@pytest.mark.parametrize("size, stride, extent", [(3, 2, 9), (3, 2, 10), (2, 2, 8), (3, 1, 6), (3, 3, 8), (2, 3, 9)])
+def test_maxima_over_two_axes_share_ties(size: int, stride: int, extent: int) -> None:
+    X, Y = real("X", 2, extent, extent), te.tensor("Y")
+    a, b = te.reduce_axis(size, "a"), te.reduce_axis(size, "b")
+    Y[c, y, x] = te.max(X[c, stride * y + a, stride * x + b], axis=(a, b))
+    rng = np.random.default_rng(5)
+    at = rng.integers(-2, 1, X.shape).astype("float64")  # type: ignore[arg-type]
+    seed = rng.standard_normal(Y.shape)  # type: ignore[arg-type]
+    want = np.zeros_like(at)
+    for place in np.ndindex(*seed.shape):
+        window = (
+            place[0],
+            slice(stride * place[1], stride * place[1] + size),
+            slice(stride * place[2], stride * place[2] + size),
+        )
+        most = at[window] == at[window].max()
+        want[window] += most * seed[place] / most.sum()
+    given = real("seed", *Y.shape)  # type: ignore[arg-type]
+    g = te.vjp(Y, X, given)
+    np.testing.assert_allclose(te.evaluate(g, {X: at, given: seed}), want, atol=1e-12)
+    np.testing.assert_allclose(te.build(g, args=[X, given, g])(at, seed), want, atol=1e-12)
+
+
+def test_what_does_not_depend_on_the_sum_stands_outside() -> None:
+    X, v, Y = real("X", 4, 5), real("v", 4), te.tensor("Y")
+    Y[i, j] = X[i, j] / te.exp(v[i])
+    dv = te.vjp(Y, v, real("dY", 4, 5))
+    assert te.show(dv).splitlines()[-1] == "dv[i] = -exp(v[i]) * (sum_j dY[i,j] * Y[i,j]) / exp(v[i])"
+    size = te.var("size")  # a sum of nothing is 0, whatever stands outside
+    X, Y = real("X", 4, size), te.tensor("Y")
+    Y[i, j] = X[i, j] / v[i]
+    dY = real("dY", 4, size)
+    g = te.vjp(Y, v, dY)
+    empty = np.zeros((4, 0))
+    np.testing.assert_array_equal(te.evaluate(g, {X: empty, v: np.zeros(4), dY: empty}), np.zeros(4))

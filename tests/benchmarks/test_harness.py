@@ -95,13 +95,13 @@ def test_the_table_of_a_page(harness: ModuleType, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- x: made by `make bench` -->\nold\n<!-- end of x -->\nafter\n")
     for _ in range(2):
-        harness.write_table(page, "x", results)
+        harness.write_table(page, "x", harness.markdown(results))
     lines = page.read_text().splitlines()
     assert lines[0] == "before" and lines[-1] == "after" and "old" not in lines
     assert "| matmul 8 | 1 | 2 | 100 GFLOP/s | 50% | 3 | 4 | 1.50 | 1.10 |" in lines
     assert "| matmul 9 | 2 | 2 | 100 GFLOP/s | 50% | 1 |  | **0.50** | 1.10 |" in lines
     with pytest.raises(SystemExit, match="has no place for the table of y"):
-        harness.write_table(page, "y", results)
+        harness.write_table(page, "y", harness.markdown(results))
     assert "NumPy 3" in harness.line(results[0])
 
 

@@ -245,6 +245,22 @@ def max_pool(m: Any, w: Any) -> Any:
     return defined("Y", (c, y, x), te.max(A[c, 2 * y + a, 2 * x + b], axis=(a, b)))
 
 
+def overlapping_pool(m: Any, w: Any) -> Any:
+    (A,) = inputs((2, 3, 2 * m + 1, 2 * w + 2))
+    a, b = te.reduce_axis(3, "a"), te.reduce_axis(3, "b")
+    return defined("Y", (n, c, y, x), te.max(A[n, c, 2 * y + a, 2 * x + b], axis=(a, b)))
+
+
+def upsampled(m: Any, w: Any) -> Any:
+    A, B = inputs((2, m, w), (2, 2 * m, 3 * w))
+    return defined("Y", (c, y, x), te.where(y % 2 == 0, A[c, y // 2, x // 3], B[c, y, x]))
+
+
+def with_border(m: Any, w: Any) -> Any:
+    (A,) = inputs((m, w))
+    return defined("Y", (i, j), te.pad(A, ((1, 0), (2, 3)))[i, j] * 2)
+
+
 def lower_triangle(m: Any, w: Any) -> Any:
     A, B = inputs((m, m), (m, w))
     return defined("Y", (i, j), te.sum(A[i, k] * B[k, j], where=k <= i))
@@ -265,7 +281,7 @@ def gathered(m: Any, w: Any) -> Any:
 
 
 FIXED = [recurrence, every_third_reversed, blur_of_two_passes, blur_of_expensive_passes, box_filter, convolution,
-         padded_convolution, strided_convolution, depthwise, pointwise, max_pool, every_second]  # fmt: skip
+         padded_convolution, strided_convolution, depthwise, pointwise, max_pool, overlapping_pool, upsampled, with_border, every_second]  # fmt: skip
 OPERATORS = [
     matmul_nt, matmul_nn, matmul_tn, transposed_result, batched, relu_of_matmul, distances, max_plus, matrix_vector, row_sums, row_maxima, row_argmax,
     row_argmin_of_float64, column_sums, long_column_sums, total, vector_total, flat_argmax, softmax, layer_norm, chain, transpose, symmetric,
@@ -335,6 +351,21 @@ def test_gradients_of_a_convolution() -> None:
     Y = defined("Y", (n, f, y, x), te.sum(X[n, c, y + r, x + q] * W[f, c, r, q]))
     G = te.tensor("G", (1, 33, 10, 21))
     agrees(list(te.vjp(Y, [X, W], G)), tolerance=1e-3)
+
+
+@pytest.mark.parametrize("pool", [max_pool, overlapping_pool], ids=lambda o: o.__name__)
+@pytest.mark.parametrize("shape", [(9, 33), (1, 1), (4, 16)])
+def test_gradients_of_pooling(pool: Callable[[Any, Any], Any], shape: tuple[int, int]) -> None:
+    Y = pool(*shape)
+    g = te.vjp(Y, Y.inputs[0], te.tensor("G", Y.shape))
+    s = agrees([Y, g])
+    if shape == (9, 33):
+        places = [str(step) for step in s.history if step.primitive == "compute_at"]
+        assert any(f's["{g.name}"]' in place for place in places), "its parts are computed plane by plane"
+
+
+def test_pooling_is_vectorised() -> None:
+    assert any(loop.kind == "vectorized" for loop in te.lower(te.auto_schedule(max_pool(8, 32))).loops)
 
 
 def test_a_reduction_is_computed_in_the_loops_of_its_reader() -> None:

@@ -11,6 +11,7 @@ import tedsl as te
 from tedsl.lang.errors import InternalError
 from tedsl.lang.expr import Access, Axis, Cast, Const
 from tedsl.lang.functions import apply
+from tedsl.schedule.invariants import invariants_pass
 from tedsl.schedule.ir import Allocate, Block, Buffer, For, If, Stmt, Store, block, preorder
 from tedsl.schedule.passes import passes, simplify_pass, unroll_pass
 from tedsl.schedule.show import lines_of
@@ -116,3 +117,44 @@ def test_the_verifier_takes_what_is_right() -> None:
     nest.stmt = Block((nest.stmt, replace(next(s for s in preorder(nest.stmt) if isinstance(s, Store)))))
     with pytest.raises(InternalError):
         nest.verify()
+
+
+# What does not change in a loop --------------------------------------------------------------------------------------------------------------------
+
+
+def root_of(*indices: Any) -> Any:
+    return apply("sqrt", Access(IN, tuple(map(as_const, indices))))
+
+
+def test_what_every_step_computes_again_is_computed_once() -> None:
+    value = apply("divide", Access(IN, (i, j)), root_of(i, 0))
+    made = invariants_pass(loop(i, 0, 8, loop(j, 0, 8, block(put(i, j, value=value), put(j, i, value=root_of(i, 0))))))
+    assert (
+        text(made)
+        == """\
+for i in 0..8:
+  once: float32[] in register
+  once[] = sqrt(in[i, 0])
+  for j in 0..8:
+    out[i, j] = in[i, j] / once[]
+    out[j, i] = once[]"""
+    )
+    made = invariants_pass(loop(i, 0, 8, loop(j, 0, 8, put(i, j, value=root_of(0, 0)))))
+    assert text(made).startswith("once: float32[] in register\nonce[] = sqrt(in[0, 0])\nfor i in 0..8:")
+
+
+def test_what_is_cheap_changes_or_may_not_be_read_stays() -> None:
+    n = te.var("n")
+    cheap = apply("add", Access(IN, (i, Const(0))), Access(IN, (i, Const(1))))
+    written = apply("sqrt", Access(OUT, (i, Const(0))))
+    chosen = apply("where", apply("less", j, 3), root_of(i, 0), Const(0.0, "float32"))
+    guarded = If(apply("less", i, 3), put(i, j, value=root_of(i, 0)))
+    perhaps = loop(Axis("k"), 0, 1, put(i, j, value=root_of(i, 0)))
+    for body in (put(i, j, value=cheap), put(i, j, value=written), put(i, j, value=chosen), guarded):
+        nest = loop(i, 0, 8, loop(j, 0, 8, body))
+        assert text(invariants_pass(nest)) == text(nest)
+    inner = replace(perhaps, extent=n)  # it may not run at all
+    nest = loop(i, 0, 8, loop(j, 0, 8, inner))
+    assert text(invariants_pass(nest)).index("for j") < text(invariants_pass(nest)).index("once")
+    made = text(invariants_pass(loop(i, 0, 8, loop(j, 0, n, put(i, j, value=root_of(i, 0))))))
+    assert "once[] = 0.0" in made and "if n > 0" in made, "nothing is read for a loop without steps"
