@@ -76,11 +76,15 @@ def _given(
         tensor = copies.get(key, key) if isinstance(key, Tensor) else next((t for t in needed if t.name == key), key)
         if not any(tensor is t for t in needed):
             names = ", ".join(t.name for t in needed)
-            raise GradientError(f"te.check_grad: inputs= gives {_name(key)}, which is not among the inputs {names}", here())
+            raise GradientError(
+                f"te.check_grad: inputs= gives {_name(key)}, which is not among the inputs {names}", here()
+            )
         try:
             array = np.asarray(value, dtype=tensor.dtype)
         except (TypeError, ValueError) as e:
-            raise GradientError(f"te.check_grad: the values of {tensor.name} cannot be read as an array: {e}", here()) from None
+            raise GradientError(
+                f"te.check_grad: the values of {tensor.name} cannot be read as an array: {e}", here()
+            ) from None
         for dim, extent in zip(tensor.shape, array.shape):
             if isinstance(dim, Var):
                 sizes.setdefault(dim.name, extent)

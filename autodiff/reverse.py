@@ -348,7 +348,9 @@ class Reverse:
             self._equations(stage, at, True)
         for tensor, flow in backward.items():
             axes = self.axes_of(tensor)
-            own = tuple(a if a.extent is length(tensor, d) else Axis(a.name, 0, length(tensor, d)) for d, a in enumerate(axes))
+            own = tuple(
+                a if a.extent is length(tensor, d) else Axis(a.name, 0, length(tensor, d)) for d, a in enumerate(axes)
+            )
             value = total_of((convert(s, tensor.dtype) for s in self.summands.get(tensor, [])), tensor.dtype)
             mapping = cast("dict[Expr, Expr]", dict(zip(axes, flipped(tensor, own))))
             beyond = [apply("greater_equal", o, o.extent - a.extent) for a, o in zip(axes, own) if a is not o]

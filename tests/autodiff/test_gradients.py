@@ -105,7 +105,9 @@ def test_what_ties_in_a_reducer_shares_all_of_the_gradient() -> None:
     te.check_grad(B, A, order=2)
     T, M = real("T", 1, 5), te.tensor("M")
     M[i] = largest(T[i, k])
-    np.testing.assert_array_equal(te.evaluate(te.grad(M.sum(), T), {T: np.ones((1, 5))}), [[1 / 16, 1 / 16, 1 / 8, 1 / 4, 1 / 2]])
+    np.testing.assert_array_equal(
+        te.evaluate(te.grad(M.sum(), T), {T: np.ones((1, 5))}), [[1 / 16, 1 / 16, 1 / 8, 1 / 4, 1 / 2]]
+    )
 
 
 def test_an_extreme_that_nothing_attains_has_the_derivative_zero() -> None:

@@ -172,7 +172,9 @@ def test_what_a_function_with_its_own_gradient_reads_beside_its_arguments() -> N
     def scaled(X: te.Tensor) -> Any:
         return X * W, lambda g: g * W
 
-    message = r"scaled has a gradient of its own .* for its arguments A, but it also reads W, whose gradient is asked for"
+    message = (
+        r"scaled has a gradient of its own .* for its arguments A, but it also reads W, whose gradient is asked for"
+    )
     with pytest.raises(te.GradientError, match=message):
         te.grad((scaled(A) + W).sum(), [A, W])
     with pytest.raises(te.GradientError, match=message):
@@ -187,7 +189,12 @@ def test_what_a_function_with_its_own_gradient_reads_beside_its_arguments() -> N
 
 def test_nothing_to_differentiate() -> None:
     A = real("A", 3)
-    for call in (lambda: te.grad([], A), lambda: te.vjp({}, A, {}), lambda: te.jvp([], {A: A}), lambda: te.jacobian([], A)):
+    for call in (
+        lambda: te.grad([], A),
+        lambda: te.vjp({}, A, {}),
+        lambda: te.jvp([], {A: A}),
+        lambda: te.jacobian([], A),
+    ):
         with pytest.raises(te.GradientError, match=r"(output|scalar) is (\[\]|\{\}), with no tensor in it"):
             call()
     assert te.grad(A.sum(), []) == [] and te.grad(A.sum(), {}) == {}

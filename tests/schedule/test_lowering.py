@@ -193,7 +193,11 @@ def test_a_condition_without_axes_that_reads_what_is_computed_in_the_inner_loop(
 def between_inputs(steps: Any) -> tuple[te.Tensor, te.Tensor, te.Tensor]:
     """States before and after each input, and the outputs in between."""
     t = te.axes("t")
-    X, C, H = te.tensor("X", (steps,), "float64"), te.tensor("C", (steps + 1,), "float64"), te.tensor("H", (steps,), "float64")
+    X, C, H = (
+        te.tensor("X", (steps,), "float64"),
+        te.tensor("C", (steps + 1,), "float64"),
+        te.tensor("H", (steps,), "float64"),
+    )
     C[0] = 0.5
     C[1] = X[0] * 3
     C[t] = te.sin(H[t - 1]) * X[t - 1]
@@ -229,7 +233,9 @@ def test_lengths_that_cannot_be_compared() -> None:
     C[0] = 1.0
     C[t] = te.where(t < m, te.sin(H[te.minimum(t, m) - 1]), 0.5)
     H[t] = te.where(t < q, C[te.minimum(t, q - 1)] + X[t], 1.0)
-    with pytest.raises(te.LoweringError, match="C, H step together, and which of the extents q, m is the largest is not known"):
+    with pytest.raises(
+        te.LoweringError, match="C, H step together, and which of the extents q, m is the largest is not known"
+    ):
         te.lower(te.create_schedule([C, H]))
 
 

@@ -61,7 +61,20 @@ def _place(g: Generator, axes: Sequence[tuple[Any, int]], size: int) -> Any:
     (a, n), (b, m) = g.source.choice(axes), g.source.choice(axes)
     c, d = g.source.integer(1, 5), g.source.integer(2, 5)
     kind = g.source.choice(
-        ["rotate", "mix", "digit", "quotient", "clamp", "mirror", "constant", "data", "chained", "choice", "cases", "alone"]
+        [
+            "rotate",
+            "mix",
+            "digit",
+            "quotient",
+            "clamp",
+            "mirror",
+            "constant",
+            "data",
+            "chained",
+            "choice",
+            "cases",
+            "alone",
+        ]
     )
     if kind == "alone" and n <= size:
         return a
@@ -81,7 +94,11 @@ def _place(g: Generator, axes: Sequence[tuple[Any, int]], size: int) -> Any:
         return _indices(g, size, d)[_indices(g, d, n)[a]]
     if kind == "choice":
         values = _table(g, n, size)
-        return te.argmax(values[a, t], axis=te.reduce_axis(size, "t")) if g.chance(50) else te.argmin(values[a, t], axis=te.reduce_axis(size, "t"))
+        return (
+            te.argmax(values[a, t], axis=te.reduce_axis(size, "t"))
+            if g.chance(50)
+            else te.argmin(values[a, t], axis=te.reduce_axis(size, "t"))
+        )
     if kind == "cases":
         return te.where(a < c, te.minimum(a, size - 1), te.where(b % 2 == 0, 0, size - 1))
     if kind == "mix":
@@ -104,8 +121,14 @@ def reread(g: Generator) -> list[Made]:
         read = table[tuple(_place(g, axes, size) for size in shape)]
         read = _smooth(g, read)
         if g.chance(30):
-            read = te.where(g.source.choice([i < j, i % 2 == 0, i + j > 2, read > 0]), read, g.source.choice([0.5, read * 2.0]))
-        value = read if value is None else g.source.choice([lambda p, q: p * q, lambda p, q: p + q, te.maximum])(value, read)
+            read = te.where(
+                g.source.choice([i < j, i % 2 == 0, i + j > 2, read > 0]), read, g.source.choice([0.5, read * 2.0])
+            )
+        value = (
+            read
+            if value is None
+            else g.source.choice([lambda p, q: p * q, lambda p, q: p + q, te.maximum])(value, read)
+        )
     if reduced:
         value = _folded(g, value, (q,), g.source.choice([None, q <= i, q % 2 == 0, (q + j) % 3 == 1]))
     made = te.tensor(g.fresh("R"), (n, m))
@@ -141,7 +164,9 @@ def folded(g: Generator) -> list[Made]:
     n, m, l = (g.source.integer(1, 4) for _ in range(3))
     a, b = _table(g, n, m), _table(g, m, l)
     p, q = te.reduce_axis(m, "p"), te.reduce_axis(l, "q")
-    value = g.source.choice([lambda: a[i, p] * b[p, q], lambda: a[i, p] + 0.0 * b[p, q], lambda: te.tanh(a[i, p]) - b[p, q]])()
+    value = g.source.choice(
+        [lambda: a[i, p] * b[p, q], lambda: a[i, p] + 0.0 * b[p, q], lambda: te.tanh(a[i, p]) - b[p, q]]
+    )()
     where = g.source.choice([None, None, p <= q, a[i, p] > -1.0, (p + q) % 2 == 0])
     made = te.tensor(g.fresh("F"), (n,))
     made[i] = _smooth(g, _folded(g, value, (p, q), where))
@@ -204,7 +229,9 @@ def steps(g: Generator) -> list[Made]:
     a, u = _table(g, n, width), _table(g, width, width)
     q = te.reduce_axis(width, "q")
     first = te.tensor(g.fresh("S"), (n, width), "float64")
-    kind = g.source.choice(["plain", "product", "largest", "extreme", "earlier", "gathered", "stopped", "lagged", "pair"])
+    kind = g.source.choice(
+        ["plain", "product", "largest", "extreme", "earlier", "gathered", "stopped", "lagged", "pair"]
+    )
     start = a[0, j] * 1.0
     first[0, j] = start
     if kind == "plain":
