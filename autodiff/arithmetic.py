@@ -48,6 +48,8 @@ def add(a: Expr, b: Expr) -> Expr:
             return _product(ca + cb, fa, a.dtype)
     if _is_negative(b):
         return Apply("subtract", (a, negative(b)))
+    if _is_negative(a):
+        return Apply("subtract", (b, negative(a)))
     return Apply("add", (a, b))
 
 

@@ -190,6 +190,9 @@ _LATEX_FUNCTIONS = {
     **{n: rf"\{n}" for n in ("exp", "log", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh")},
     "minimum": r"\min", "maximum": r"\max", "sigmoid": r"\sigma", "erf": r"\operatorname{erf}", "sign": r"\operatorname{sgn}",
 }  # fmt: skip
+_LATEX_CHARACTERS = {
+    **{c: rf"\{c}" for c in "_%&#${}"}, "\\": r"\backslash ", "^": r"\hat{\ }", "~": r"\sim ",
+}  # fmt: skip
 _LATEX_SYMBOLS = {
     "less": "<", "less_equal": r"\le", "greater": ">", "greater_equal": r"\ge", "equal": "=", "not_equal": r"\ne", "bitwise_and": r"\wedge",
     "bitwise_or": r"\vee", "bitwise_xor": r"\oplus", "add": "+", "subtract": "-", "remainder": r"\bmod", "left_shift": r"\ll", "right_shift": r"\gg",
@@ -213,7 +216,7 @@ class _Latex(_Text):
     def symbol(self, name: str) -> str:
         if len(name) == 1:
             return name
-        shown = name.replace("\\", r"\backslash ").replace("_", r"\_")
+        shown = "".join(_LATEX_CHARACTERS.get(c, c) for c in name)
         if len(name) == 2 and name[0] == "d":
             return rf"\mathrm{{d}}{name[1]}"
         return rf"\mathrm{{{shown}}}"

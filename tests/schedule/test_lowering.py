@@ -220,7 +220,7 @@ def test_tensors_of_different_lengths_step_together(steps: int, symbolic: bool, 
 
 
 def test_steps_of_the_longer_tensor_follow_those_of_both() -> None:
-    X, C, H = between_inputs(4)
+    _, C, H = between_inputs(4)
     assert [(loop.name, loop.extent) for loop in te.lower(te.create_schedule([C, H])).loops] == [("t", 2)]
     text = str(te.lower(te.create_schedule([C, H])))
     assert "H[4]" not in text and text.rstrip().endswith("C[4] = sin(H[3]) * X[3]")

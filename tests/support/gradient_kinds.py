@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from program_parts import GREATEST, LSE, Made
 from programs import Generator
 
@@ -58,7 +57,7 @@ def _smooth(g: Generator, e: Any) -> Any:
 
 def _place(g: Generator, axes: Sequence[tuple[Any, int]], size: int) -> Any:
     """An index below `size` over axes with their extents."""
-    (a, n), (b, m) = g.source.choice(axes), g.source.choice(axes)
+    (a, n), (b, _) = g.source.choice(axes), g.source.choice(axes)
     c, d = g.source.integer(1, 5), g.source.integer(2, 5)
     kind = g.source.choice(
         [
