@@ -46,7 +46,20 @@ def add(a: Expr, b: Expr) -> Expr:
         (ca, fa), (cb, fb) = _factors(a), _factors(b)
         if len(fa) == len(fb) and all(p is q for p, q in zip(fa, fb)):
             return _product(ca + cb, fa, a.dtype)
+    if _is_negative(b):
+        return Apply("subtract", (a, negative(b)))
+    if _is_negative(a):
+        return Apply("subtract", (b, negative(a)))
     return Apply("add", (a, b))
+
+
+def _is_negative(e: Expr) -> bool:
+    """Whether `e` is a product that begins with a number below 0."""
+    if not (isinstance(e, Apply) and e.function == "multiply"):
+        return False
+    while isinstance(e, Apply) and e.function == "multiply":
+        e = e.operands[0]
+    return isinstance(e, Const) and e.value < 0
 
 
 def subtract(a: Expr, b: Expr) -> Expr:

@@ -179,7 +179,7 @@ class _Fold:
     """One axis of a reduction, folded from its first point to its last.
 
     What is folded up to a point is ``combined = combine(before, x)``, given in placeholders for the values x; `slopes[a][b]` is the derivative of
-    component a of the result in component b of that: the product of the derivatives of all later steps.
+    component a of the result in component b of that, the product of the derivatives of all later steps (none for whole numbers).
     """
 
     placeholders: tuple[Expr, ...]
@@ -192,7 +192,7 @@ class _Fold:
         at = [const(0, e.dtype) for e in self.combined]
         for a, g in enumerate(given):
             if not is_zero(g):
-                for b, slope in self.slopes[a].items():
+                for b, slope in self.slopes.get(a, {}).items():
                     at[b] = add(at[b], mul(convert(g, slope.dtype), slope))
         found = _pulled(self.combined, at, self.placeholders, location)
         return tuple(without_units(substitute(e, dict(zip(self.placeholders, self.values)))) for e in found)
@@ -228,25 +228,24 @@ def _fold(
         label += "_"
     length = simplify(apply("maximum", n, 1) - 1) if isinstance(n, Expr) else n - 1
     step = Axis(label, 1, length.value if isinstance(length, Const) else length)
-    several = step.extent != 0 or isinstance(step.extent, Expr)
 
     def at(place: Any) -> tuple[Expr, ...]:
         """The values at a place along the axis."""
         return tuple(substitute(v, cast(Any, {axis: simplify(place + lo)})) for v in moved)
 
+    p, q = _placeholders("p", kinds), _placeholders("x", kinds)
+    if isinstance(n, int) and n <= 1:  # the reduction of one value is that value
+        return _Fold(q, q, {a: {a: const(1, kind)} for a, kind in enumerate(kinds) if dtypes.is_float(kind)}, values)
+    combined = node.reducer.combine(p, q)
     before = _blank(_numbered(f"{name}.before", len(kinds)), shape, kinds, location)
     _equation(before, (*own, Const(0)), node.reducer.identity(kinds), location)
-    if several:
-        previous = tuple(Access(t, (*own, step - 1)) for t in before)
-        _equation(before, (*own, step), node.reducer.combine(previous, at(step - 1)), location)
-    p, q = _placeholders("p", kinds), _placeholders("x", kinds)
-    combined = node.reducer.combine(p, q)
+    previous = tuple(Access(t, (*own, step - 1)) for t in before)
+    _equation(before, (*own, step), node.reducer.combine(previous, at(step - 1)), location)
     here = simplify(axis - lo)
     last = simplify(n - 1 - here)
     slopes: dict[int, dict[int, Expr]] = {}
     for a, kind in enumerate(kinds):
         if not dtypes.is_float(kind):
-            slopes[a] = {}
             continue
         found = _reached(combined, p, a, location)
         if list(found) == [a] and is_const(found[a], 1):  # nothing that is folded later matters, as in a sum
@@ -255,13 +254,12 @@ def _fold(
         names = [f"{name}.after{a}{b}" if len(kinds) > 1 else f"{name}.after" for b in found]
         after = _blank(names, shape, [kinds[b] for b in found], location)
         _equation(after, (*own, Const(0)), [const(int(a == b), kinds[b]) for b in found], location)
-        if several:
-            given = {b: Access(t, (*own, step - 1)) for b, t in zip(found, after)}
-            later = n - step  # the place of the step whose derivative is the next factor
-            read: dict[Expr, Expr] = dict(zip(p, (Access(t, (*own, simplify(later))) for t in before)))
-            read |= dict(zip(q, at(later)))
-            moves = _pulled(combined, [given.get(b, const(0, k)) for b, k in enumerate(kinds)], p, location)
-            _equation(after, (*own, step), [substitute(moves[b], read) for b in found], location)
+        given = {b: Access(t, (*own, step - 1)) for b, t in zip(found, after)}
+        later = n - step  # the place of the step whose derivative is the next factor
+        read: dict[Expr, Expr] = dict(zip(p, (Access(t, (*own, simplify(later))) for t in before)))
+        read |= dict(zip(q, at(later)))
+        moves = _pulled(combined, [given.get(b, const(0, k)) for b, k in enumerate(kinds)], p, location)
+        _equation(after, (*own, step), [substitute(moves[b], read) for b in found], location)
         slopes[a] = {b: Access(t, (*index, last)) for b, t in zip(found, after)}
     reading = dict(zip(p, (Access(t, (*index, here)) for t in before)))
     return _Fold(q, tuple(substitute(e, cast(Any, reading)) for e in combined), slopes, values)

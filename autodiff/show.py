@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, walk
-from tedsl.lang.functions import FUNCTIONS
+from tedsl.lang.functions import FUNCTIONS, apply
 from tedsl.lang.printing import display
 from tedsl.lang.program import Stage
 from tedsl.lang.scatter import ScatterPart
@@ -77,6 +77,12 @@ def _unique(tensors: Sequence[Tensor]) -> dict[Tensor, str]:
     return names
 
 
+def _conditions(axes: Sequence[Axis], where: Expr | None) -> list[Expr]:
+    """What is said of the axes of a sum: where they begin, unless at 0 (where they end, the shapes say), and the conditions on them."""
+    begin = [apply("greater_equal", a, a.lo) for a in axes if not (isinstance(a.lo, int) and a.lo == 0)]
+    return begin + ([] if where is None else conjuncts(where))
+
+
 def _number(value: Any) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e16:
         return str(int(value))
@@ -99,7 +105,8 @@ class _Text:
         left = ", ".join(self.element(self.name(t), part.lhs) for t in tensors)
         right = ", ".join(self.text(v) for v in part.values)
         if isinstance(part, ScatterPart):
-            where = "" if part.where is None else self.given(part.where)
+            conditions = _conditions(part.domain, part.where)
+            where = self.given(conditions) if conditions else ""
             return f"{left} {self.plus_equals()} {right}  {self.over(part.domain)}{where}"
         return f"{left} = {right}"
 
@@ -109,8 +116,8 @@ class _Text:
     def over(self, domain: Sequence[Axis]) -> str:
         return f"over {', '.join(display(a.name) for a in domain)}"
 
-    def given(self, where: Expr) -> str:
-        return f" where {', '.join(self.text(c) for c in conjuncts(where))}"
+    def given(self, conditions: Sequence[Expr]) -> str:
+        return f" where {', '.join(map(self.text, conditions))}"
 
     def element(self, name: str, indices: Sequence[Expr]) -> str:
         return f"{name}[{','.join(map(self.text, indices))}]"
@@ -148,9 +155,10 @@ class _Text:
 
     def reduction(self, e: Reduce) -> tuple[str, int]:
         axes = [display(a.name) for a in e.axes or ()]
-        below = axes[0] if len(axes) == 1 and e.where is None else "{" + ",".join(axes) + "}"
-        if e.where is not None:
-            below = below[:-1] + " | " + ", ".join(self.text(c) for c in conjuncts(e.where)) + "}"
+        conditions = ", ".join(map(self.text, _conditions(e.axes or (), e.where)))
+        below = axes[0] if len(axes) == 1 and not conditions else "{" + ",".join(axes) + "}"
+        if conditions:
+            below = f"{below[:-1]} | {conditions}}}"
         values = e.values[: e.reducer.arity]
         body = self.wrap(values[0], SUMMATION + 1) if len(values) == 1 else f"({', '.join(map(self.text, values))})"
         name = e.reducer.name.removeprefix("machine_")
@@ -182,6 +190,9 @@ _LATEX_FUNCTIONS = {
     **{n: rf"\{n}" for n in ("exp", "log", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh")},
     "minimum": r"\min", "maximum": r"\max", "sigmoid": r"\sigma", "erf": r"\operatorname{erf}", "sign": r"\operatorname{sgn}",
 }  # fmt: skip
+_LATEX_CHARACTERS = {
+    **{c: rf"\{c}" for c in "_%&#${}"}, "\\": r"\backslash ", "^": r"\hat{\ }", "~": r"\sim ",
+}  # fmt: skip
 _LATEX_SYMBOLS = {
     "less": "<", "less_equal": r"\le", "greater": ">", "greater_equal": r"\ge", "equal": "=", "not_equal": r"\ne", "bitwise_and": r"\wedge",
     "bitwise_or": r"\vee", "bitwise_xor": r"\oplus", "add": "+", "subtract": "-", "remainder": r"\bmod", "left_shift": r"\ll", "right_shift": r"\gg",
@@ -205,7 +216,7 @@ class _Latex(_Text):
     def symbol(self, name: str) -> str:
         if len(name) == 1:
             return name
-        shown = name.replace("\\", r"\backslash ").replace("_", r"\_")
+        shown = "".join(_LATEX_CHARACTERS.get(c, c) for c in name)
         if len(name) == 2 and name[0] == "d":
             return rf"\mathrm{{d}}{name[1]}"
         return rf"\mathrm{{{shown}}}"
@@ -219,8 +230,8 @@ class _Latex(_Text):
     def over(self, domain: Sequence[Axis]) -> str:
         return rf"\quad \forall\, {', '.join(self.symbol(display(a.name)) for a in domain)}"
 
-    def given(self, where: Expr) -> str:
-        return rf" : {', '.join(self.text(c) for c in conjuncts(where))}"
+    def given(self, conditions: Sequence[Expr]) -> str:
+        return rf" : {', '.join(map(self.text, conditions))}"
 
     def brackets(self, inner: str) -> str:
         return rf"\left({inner}\right)"
@@ -242,9 +253,10 @@ class _Latex(_Text):
 
     def reduction(self, e: Reduce) -> tuple[str, int]:
         below = ",".join(self.symbol(display(a.name)) for a in e.axes or ())
-        if e.where is not None:
-            conditions = r" \\ ".join([below, *(self.text(c) for c in conjuncts(e.where))])
-            below = rf"\substack{{{conditions}}}"
+        conditions = _conditions(e.axes or (), e.where)
+        if conditions:
+            lines = r" \\ ".join([below, *map(self.text, conditions)])
+            below = rf"\substack{{{lines}}}"
         values = e.values[: e.reducer.arity]
         body = (
             self.wrap(values[0], SUMMATION + 1)

@@ -183,7 +183,12 @@ def _contract(scope: Scope, node: Reduce, axes: tuple[Axis, ...], ranges: list[R
     for block in blocks(ranges, scope.state.budget // max(outer, 1)):
         inner = scope.inside(axes, block)
         holds = None if condition is None else inner.value(condition)
-        factors = [np.asarray(inner.value(e, holds if n == chosen else None)) for n, e in enumerate(product.operands)]
+        try:
+            factors = [
+                np.asarray(inner.value(e, holds if n == chosen else None)) for n, e in enumerate(product.operands)
+            ]
+        except (NotReady, Unreadable):  # perhaps one that the condition keeps in bounds: point by point it is seen
+            return None
         if holds is not None:
             factors[chosen] = np.where(holds, factors[chosen], np.zeros((), factors[chosen].dtype))
         f, g = (v.astype("float64") for v in factors)

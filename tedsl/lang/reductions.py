@@ -50,14 +50,21 @@ class Reducer:
         if given not in self._fixed:
             assert isinstance(self._identity, tuple)
             now = tuple(dtypes.promote(g, dtypes.of_scalar(e)) for g, e in zip(given, self._identity, strict=True))
-            for _ in range(8):
-                p, q = self._parameters(now, "p"), self._parameters(now, "q")
-                then = tuple(dtypes.promote(n, e.dtype) for n, e in zip(now, self._call(p, q), strict=True))
-                if then == now:
-                    break
-                now = then
-            self._fixed[given] = tuple(map(dtypes.strong, now))
+            now = self._fixpoint(now)
+            # a component of Python numbers alone is as wide as the real numbers beside it; with it the others may be wider again
+            real = dtypes.promote("float", *(n for n in now if dtypes.is_float(n)))
+            self._fixed[given] = self._fixpoint(tuple(dtypes.strong(real if n == "float" else n) for n in now))
         return self._fixed[given]
+
+    def _fixpoint(self, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        """The types that `combine` leaves as they are, from those of the values on."""
+        for _ in range(8):
+            p, q = self._parameters(kinds, "p"), self._parameters(kinds, "q")
+            then = tuple(dtypes.promote(n, e.dtype) for n, e in zip(kinds, self._call(p, q), strict=True))
+            if then == kinds:
+                break
+            kinds = then
+        return kinds
 
     def identity(self, kinds: tuple[str, ...]) -> Values:
         """The identity of each component, as constants of types `kinds`."""

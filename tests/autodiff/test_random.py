@@ -110,6 +110,7 @@ def compare_second(program: Program) -> bool:
     return True
 
 
+FLOATS = ("float16", "float32", "float64")
 KINKS, HARD_KINKS = {154}, {189}  # where two values tie, differences of either side are not the mean of both
 
 
@@ -133,6 +134,27 @@ def test_hard_programs(first: int) -> None:
 @pytest.mark.parametrize("first", range(0, 80, 20))
 def test_gradients_of_gradients_of_hard_programs(first: int) -> None:
     assert sum(compare_second(hard(seed)) for seed in range(first, first + 20)) >= 12
+
+
+@pytest.mark.parametrize("first", range(0, 120, 20))
+def test_gradients_in_the_types_of_the_program(first: int) -> None:
+    """Of float16, float32 and float64 together: every equation has the type of its tensor, and the gradients can be computed."""
+    found = 0
+    for seed in range(first, first + 20):
+        program = generate(Seeded(seed), half=True, kinds=GRADIENT_KINDS if seed % 2 else ())
+        outputs, wrt = ([t for t in ts if t.dtype in FLOATS] for ts in (program.outputs, program.inputs))
+        if not outputs or not wrt:
+            continue
+        seeds = [Tensor(f"seed {t.name}", t.shape, t.dtype) for t in outputs]
+        backward = adjoints(outputs, [elements_of(s) for s in seeds], wrt)
+        for t in tensors_below(*backward):
+            assert all(part.values[t.component].dtype == t.dtype for part in t.parts), t
+        values = te.evaluate(outputs, program.inputs, **program.sizes)
+        given = {s: np.ones(y.shape, y.dtype) for s, y in zip(seeds, values)}
+        results = te.evaluate(backward, {**program.inputs, **given}, **program.sizes)
+        assert [r.dtype for r in results] == [t.dtype for t in wrt]
+        found += 1
+    assert found >= 8
 
 
 @pytest.mark.fuzz

@@ -98,6 +98,42 @@ def test_latex() -> None:
     )
 
 
+def test_a_sum_says_where_it_begins() -> None:
+    text = "S[0,j] = X[0,j]; S[t,j] = tanh(sum(S[t-1,k] * W[k,j])) + X[t,j]"
+    shown = gradient(text, "W", X=(4, 3), W=(3, 3), S=(4, 3)).splitlines()[-1]
+    assert shown == "dW[k,j] = sum_{t | t >= 1} dS.sum.backward[3 - t,j] * S[t - 1,k]"
+    S = te.define(text, X=(4, 3), W=(3, 3), S=(4, 3))
+    dW = te.show(te.vjp(S, S.inputs[1], te.tensor("dS", S.shape)), latex=True).splitlines()[-1]
+    assert r"\sum_{\substack{t \\ t \ge 1}}" in dW
+
+
+def test_reductions_of_one_value_are_that_value() -> None:
+    assert gradient("P[i] = prod(X[i,k])", "X", X=(3, 1)) == "dX[i,k] = dP[i]"
+
+
+def test_numbers_that_take_the_places_of_values_leave_no_trace() -> None:
+    """Of a reducer's combine: no `1 *`, no `+ 0`."""
+    X, Y = te.tensor("X", (3, 4)), te.tensor("Y")
+    pair = te.reducer((0.0, 0.0), lambda p, q: (p[0] * q[1] + q[0], p[1] + q[1] * 1.0))
+    Y[i] = pair((X[i, k], 1.0), axis=k)[0]
+    text = te.show(te.vjp(Y, X, te.tensor("dY", (3,))))
+    assert " 1 *" not in text and "* 1" not in text and "+ 0" not in text
+
+
+def test_differences_are_written_as_such() -> None:
+    assert (
+        gradient("C[i] = A[i] * B[i] - A[i] * D[i] * 2", "A", A=(4,), B=(4,), D=(4,))
+        == "dA[i] = dC[i] * B[i] - 2 * dC[i] * D[i]"
+    )
+
+
+def test_names_that_latex_reads_otherwise() -> None:
+    A = te.tensor("a%b_c#1$", (3,))
+    assert (
+        te.show(te.grad((A * A).sum(), A), latex=True) == r"\mathrm{da\%b\_c\#1\$}_{i} = 2 \, \mathrm{a\%b\_c\#1\$}_{i}"
+    )
+
+
 def test_names_are_told_apart() -> None:
     A, B = te.tensor("A", (3,)), te.tensor("A", (3,))
     assert te.show(A * B).endswith("A[i] * A_1[i]")

@@ -219,6 +219,16 @@ def test_a_false_condition_keeps_its_reads_from_failing(f32):
     given(N, np.where(ok, a[np.where(ok, index, 0)] * a.sum(), 0).astype("float32"), {T: a, I: index}, 1e-4)
 
 
+def test_a_condition_on_one_factor_keeps_the_other_in_bounds(f32):
+    """A sum of products that could be a matrix product, but for what only its condition keeps in bounds."""
+    A, B, C = te.tensor("A", (6, 2)), te.tensor("B", (4, 6)), te.tensor("C", (4, 6))
+    C[i, j] = te.sum(A[k, (1 - j) // 2 + 1] * B[i, j], axis=k, where=(i < 3) & (j < 4) & (j % 2 == 1))
+    a, b = f32(6, 2), f32(4, 6)
+    want = np.zeros((4, 6), "float32")
+    want[:3, 1], want[:3, 3] = a[:, 1].sum() * b[:3, 1], a[:, 0].sum() * b[:3, 3]
+    given(C, want, {A: a, B: b}, 1e-4)
+
+
 def test_a_nested_condition_counts_only_inside_the_outer(f32):
     A = te.tensor("A", (4,))
     T = te.tensor("T", (8,))

@@ -188,3 +188,63 @@ def test_a_condition_without_axes_that_reads_what_is_computed_in_the_inner_loop(
     for value in (1.5, -1.5):
         a = np.float32(value)
         compare(te.build(s)(a), te.evaluate(L, {A: a}))
+
+
+def between_inputs(steps: Any) -> tuple[te.Tensor, te.Tensor, te.Tensor]:
+    """States before and after each input, and the outputs in between."""
+    t = te.axes("t")
+    X, C, H = (
+        te.tensor("X", (steps,), "float64"),
+        te.tensor("C", (steps + 1,), "float64"),
+        te.tensor("H", (steps,), "float64"),
+    )
+    C[0] = 0.5
+    C[1] = X[0] * 3
+    C[t] = te.sin(H[t - 1]) * X[t - 1]
+    H[t] = C[t] + X[t]
+    return X, C, H
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize("symbolic", [False, True])
+def test_tensors_of_different_lengths_step_together(steps: int, symbolic: bool, rng: np.random.Generator) -> None:
+    X, C, H = between_inputs(te.var("m", min=1) if symbolic else steps)
+    x = rng.standard_normal(steps)
+    verified(te.create_schedule([C, H]))
+    kernel = te.build([C, H], args=[X, C, H])
+    behind = [np.full(n + 4, 7.0) for n in (steps + 1, steps)]  # nothing is written behind the shorter one
+    kernel(x, out=tuple(b[:-4] for b in behind))
+    for got, want in zip(behind, te.evaluate([C, H], {X: x}), strict=True):
+        compare(got[:-4], want, 1e-12)
+        assert (got[-4:] == 7).all()
+
+
+def test_steps_of_the_longer_tensor_follow_those_of_both() -> None:
+    _, C, H = between_inputs(4)
+    assert [(loop.name, loop.extent) for loop in te.lower(te.create_schedule([C, H])).loops] == [("t", 2)]
+    text = str(te.lower(te.create_schedule([C, H])))
+    assert "H[4]" not in text and text.rstrip().endswith("C[4] = sin(H[3]) * X[3]")
+
+
+def test_lengths_that_cannot_be_compared() -> None:
+    t = te.axes("t")
+    m, q = te.var("m", min=1), te.var("q", min=1)
+    X, C, H = te.tensor("X", (m,), "float64"), te.tensor("C", (q,), "float64"), te.tensor("H", (m,), "float64")
+    C[0] = 1.0
+    C[t] = te.where(t < m, te.sin(H[te.minimum(t, m) - 1]), 0.5)
+    H[t] = te.where(t < q, C[te.minimum(t, q - 1)] + X[t], 1.0)
+    with pytest.raises(
+        te.LoweringError, match="C, H step together, and which of the extents q, m is the largest is not known"
+    ):
+        te.lower(te.create_schedule([C, H]))
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 6])
+def test_an_equation_at_a_step_that_a_short_tensor_does_not_have(size: int) -> None:
+    t = te.axes("t")
+    S = te.tensor("S", (te.var("m", min=1),), "float64")
+    S[3] = 2.0
+    S[t] = te.cast(t, "float64")
+    behind = np.full(size + 4, 7.0)
+    te.build(S)(out=behind[:size])
+    np.testing.assert_array_equal(behind, [*([0, 1, 2, 2, 4, 5][:size]), 7, 7, 7, 7])
