@@ -82,13 +82,19 @@ class Result:
         good = sum(t.seconds is not None for t in self.trials)
         return f"<results of {len(self.trials)} trials, {good} successful>"
 
-    def _repr_png_(self) -> bytes | None:
+    def _repr_html_(self) -> str:
+        """The report, and the pictures of the search where there are any: in a notebook."""
+        import base64
+        from html import escape
+
         from .pictures import png
 
+        text = f"<pre>{escape(str(self))}</pre>"
         try:
-            return png(self)
-        except TuneError:
-            return None
+            picture = base64.b64encode(png(self)).decode()
+        except TuneError:  # nothing to draw, or nothing to draw it with
+            return text
+        return f'{text}<img src="data:image/png;base64,{picture}">'
 
 
 def load_results(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import importlib.util
 import os
@@ -413,7 +414,12 @@ def test_pictures(templates, tmp_path):
     pytest.importorskip("matplotlib")
     result = te.tune(templates.matmul, (16,), trials=4, store="t.db", search="grid", rank=False)
     result.plot("t.png", knobs=("v2", "v1"))
-    assert Path("t.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" == result._repr_png_()[:8]
+    assert Path("t.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    shown = result._repr_html_()
+    assert shown.startswith("<pre>4 trials, 4 successful") and "&quot;" in shown
+    assert base64.b64decode(shown.partition("base64,")[2].partition('"')[0]).startswith(b"\x89PNG")
+    never = te.tune(templates.never, (16,), trials=1, store=None)
+    assert never._repr_html_().startswith("<pre>0 trials") and "<img" not in never._repr_html_()
     assert result.plot().axes
     with pytest.raises(te.TuneError, match="two knobs of v1, v2"):
         result.plot("x.png", knobs=("a", "b"))
