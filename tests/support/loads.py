@@ -36,7 +36,9 @@ class Counts:
 
 
 def counts(schedule: Any) -> Counts:
-    """What a schedule without symbolic sizes and factors does. Comparisons, selects, casts and index arithmetic are no operations."""
+    """What a schedule without symbolic sizes and factors does. Comparisons, selects, casts and index arithmetic are no operations; of a select inside
+    of a value both cases are computed, and the elements of one are needed.
+    """
     found = Counts()
     names = {t: name for name, t in schedule.state.tensors().items()}
     inputs = tuple(dict.fromkeys(t for output in schedule.outputs for t in output.inputs))
@@ -71,8 +73,10 @@ def counts(schedule: Any) -> Counts:
             for node in taken:
                 if isinstance(node, Access):
                     load(node.tensor, stmt.buffer.scope if copy else "register")
-                elif isinstance(node, Apply) and node.function not in WHOLE_FREE and reads(node):
-                    found.operations += 1
+            found.operations += sum(
+                isinstance(node, Apply) and node.function not in FREE and reads(node)
+                for node in walk(chosen(stmt.value, at))
+            )
         else:
             for body in stmt.body_parts:
                 run(body, at)
@@ -86,7 +90,7 @@ def counts(schedule: Any) -> Counts:
     return found
 
 
-WHOLE_FREE = {
+FREE = {
     "where", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or", "bitwise_and", "bitwise_or", "invert",
 }  # fmt: skip
 
@@ -102,6 +106,13 @@ def meet(node: Expr, at: Mapping[Expr, Any], taken: dict[Expr, None]) -> None:
     if not isinstance(node, Access):
         for child in node.children:
             meet(child, at, taken)
+
+
+def chosen(node: Expr, at: Mapping[Expr, Any]) -> Expr:
+    """A value without the selects around all of it."""
+    while isinstance(node, Apply) and node.function == "where" and not reads(node.operands[0]):
+        node = node.operands[1 if value(node.operands[0], at) else 2]
+    return node
 
 
 def reads(e: Expr) -> bool:

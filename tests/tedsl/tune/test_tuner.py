@@ -48,6 +48,11 @@ def test_a_search_ends_with_a_kernel_and_a_report(templates, rng, monkeypatch):
     assert best.samples > 1 and best.machine and best.compiler and best.version and best.source and best.workload
     text = str(result)
     assert "6 trials, 6 successful" in text and 's.cache_write("C", "register")' in text and "GFLOP/s" in text
+    assert re.search(r"the cost model: .*s; the median of all is in brackets\n", text)
+    assert re.search(
+        r"  loads: \S+ \(\S+\)\n  stores: \S+ \(\S+\)\n  time in the core: \S+ [mun]s \(\S+ [mun]s\)\n", text
+    )
+    assert best.why["elements in registers"] == best.config["v1"] * best.config["v2"]
 
     # The same again, from the store alone; and by what it computes, whatever the names
     assert te.tune(templates.matmul, (24,), trials=6, store="t.db", search="tpe").measured == 0
