@@ -426,8 +426,13 @@ def test_pictures(templates, tmp_path):
     never = te.tune(templates.never, (16,), trials=1, store=None)
     assert never._repr_html_().startswith("<pre>0 trials") and "<img" not in never._repr_html_()
     assert result.plot().axes
-    with pytest.raises(te.TuneError, match="two knobs of v1, v2"):
-        result.plot("x.png", knobs=("a", "b"))
+    for knobs in (("a", "b"), ("v1",), "v1", ("v1", "v2", "v1")):
+        with pytest.raises(te.TuneError, match="two knobs of v1, v2"):
+            result.plot("x.png", knobs=knobs)
+    with pytest.raises(te.TuneError, match="no trial was successful"):
+        te.tune(templates.never, (16,), trials=1, store=None).plot()
+    for suffix in ("pdf", "svg"):
+        assert Path(result.plot(f"t.{suffix}")).stat().st_size > 1000
     with pytest.raises(te.TuneError, match="cannot be written"):
         result.plot(tmp_path / "no" / "t.png")
     assert pickle.loads(pickle.dumps(result.trials[0])).config == result.trials[0].config
