@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from tedsl.lang.dtypes import itemsize
+from tedsl.lang.errors import ScheduleError, here
 from tedsl.lang.expr import Access, Apply, Expr, Var, walk
 from tedsl.lang.program import inputs_of
 from tedsl.lang.simplify import conjuncts, negated
@@ -189,6 +190,8 @@ def cost(target: Any, machine: Any = None) -> Cost:
     """
     from .schedule import Schedule, create_schedule
 
+    if machine is not None and not all(hasattr(machine, name) for name in ("peak_gflops", "bandwidth", "l1_bytes")):
+        raise ScheduleError(f"machine={machine!r:.80}; te.machine() gives the one that this is, or None", here())
     schedule = target if isinstance(target, Schedule) else create_schedule(target)
     return replace(_Count(schedule).run(), machine=machine, dtype=schedule.outputs[0].dtype)
 

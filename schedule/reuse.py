@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tedsl.lang.errors import ScheduleError, here
 from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, free_axes, walk
 from tedsl.lang.printing import text
 from tedsl.lang.program import lifted
@@ -47,6 +48,8 @@ def reuse(tensor: Tensor) -> Reuse:
     W: used again along y
     Y: used again along c, r
     """
+    if not isinstance(tensor, Tensor):
+        raise ScheduleError(f"te.reuse takes a tensor, not {tensor!r:.80}", here())
     found = Reuse()
     found.windows = {}
     if tensor.definition is None:

@@ -178,8 +178,8 @@ class _Run:
     def _begin(self, builder: Builder) -> None:
         if self._wanted <= 0 or len(self.queue) >= QUEUE:
             return
-        if self.queue and builder.core == self.timing_core:
-            return  # what is built waits for this core already
+        if (self.queue or self.flying) and builder.core == self.timing_core:
+            return  # what is built wants this core
         search, candidate = self.judge.next()
         if candidate is None:
             return

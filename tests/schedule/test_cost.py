@@ -219,6 +219,10 @@ def test_the_table() -> None:
     )
     assert "<td>will not fit</td><td>the copies in the scope cache hold 1280 bytes" in cost._repr_html_()
     assert te.cost(s, machine=te.machine()).seconds(te.machine()) > 0
+    with pytest.raises(te.ScheduleError, match=r"machine=3; te.machine\(\) gives the one that this is"):
+        te.cost(s, machine=3)
+    with pytest.raises(te.ScheduleError, match="te.reuse takes a tensor, not 3"):
+        te.reuse(3)
     both = te.cost([C, te.define("D[i] = sum(E[i,k])", E=(3, 5))])
     assert both.operations == 128 + 15
 
