@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .cost import Cost, cost, reuse
+from .cost import Cost, cost
+from .reuse import reuse
 from .schedule import Schedule, create_schedule, lower
 from .tensorize import Intrinsic, intrinsic
 

@@ -9,12 +9,13 @@ The formulas for matrix multiplication are those of lecture 11 of CMU's course o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from tedsl.lang.dtypes import itemsize
-from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, Var, free_axes, walk
-from tedsl.lang.program import inputs_of, lifted
+from tedsl.lang.errors import ScheduleError, here
+from tedsl.lang.expr import Access, Apply, Expr, Var, walk
+from tedsl.lang.program import inputs_of
 from tedsl.lang.simplify import conjuncts, negated
 from tedsl.lang.tensor import Tensor
 
@@ -50,6 +51,10 @@ class Cost:
     least: Mapping[str, int] = field(
         repr=False, default_factory=dict
     )  # the smallest value that each size or factor may have
+    machine: Any = field(
+        repr=False, default=None
+    )  # which the table gives a predicted time of, and what will not fit it
+    dtype: str = field(repr=False, default="float32")  # of the result, which says what peak is meant
 
     @property
     def time(self) -> Any:
@@ -86,7 +91,7 @@ class Cost:
 
         return Cost(
             value(self.operations), {k: value(v) for k, v in self.moves.items()}, value(self.registers), {k: value(v) for k, v in self.footprint.items()},
-            self.sizes, {k: value(v) for k, v in self.held.items()}, self.least)  # fmt: skip
+            self.sizes, {k: value(v) for k, v in self.held.items()}, self.least, self.machine, self.dtype)  # fmt: skip
 
     def problems(self, machine: Any, **sizes: int) -> list[str]:
         """What will not fit: register tiles into the vector registers, copies in the scope "cache" into L1 or L2, each as a sentence with what to do.
@@ -124,12 +129,13 @@ class Cost:
         shown = ", ".join(f"{name}={next(v for s, v in least.items() if str(s) == name)}" for name in open_)
         return int(held.subs(least)), f" ({held}) even with {shown}, so that no {', '.join(open_)} will do"
 
-    def seconds(self, machine: Any, dtype: str = "float32") -> Any:
+    def seconds(self, machine: Any, dtype: str | None = None) -> Any:
         """A predicted time on one core: the larger of what the operations take at peak speed and what the loads take at each level's bandwidth.
 
-        machine: `te.machine()`, or anything with `.peak_gflops[dtype]` and `.bandwidth[level]` (bytes/s).
+        machine: `te.machine()`, or anything with `.peak_gflops[dtype]` and `.bandwidth[level]` (bytes/s). dtype: that of the result, unless given.
         """
-        compute = self.operations / (machine.peak_gflops[dtype] * 1e9)
+        peaks = machine.peak_gflops
+        compute = self.operations / (peaks.get(dtype or self.dtype, peaks["float32"]) * 1e9)
         loads = _total(
             n * self.sizes.get(name, 1) / machine.bandwidth[LEVELS[source]]
             for name, source, n in self._loads()
@@ -150,8 +156,11 @@ class Cost:
         found += [(f"{name}: {source} to {to}", n) for (name, source, to), n in self.moves.items()]
         found += [("registers", self.registers)]
         found += [(f"held in {scope}", n) for scope, n in self.footprint.items() if scope != "register"]
-        found += [("time", self.time)]
-        return [(what, str(n)) for what, n in found]
+        found += [("bytes from memory", self.bytes), ("operations a byte", self.intensity), ("time", self.time)]
+        if self.machine is not None:
+            found += [("predicted seconds", self.seconds(self.machine))]
+            found += [("will not fit", problem) for problem in self.problems(self.machine)]
+        return [(what, "" if n is None else _shown(n)) for what, n in found]
 
     def __str__(self) -> str:
         rows = self.rows()
@@ -165,8 +174,10 @@ class Cost:
         return f"<table>{cells}</table>"
 
 
-def cost(target: Any) -> Cost:
+def cost(target: Any, machine: Any = None) -> Cost:
     """The cost of a schedule (of a tensor, or several: with the default schedule), without compiling or running anything.
+
+    machine: `te.machine()`, for a table that has a predicted time, and what does not fit the registers and caches, too.
 
     >>> import tedsl as te
     >>> i, j, k = te.axes("i j k")
@@ -179,8 +190,23 @@ def cost(target: Any) -> Cost:
     """
     from .schedule import Schedule, create_schedule
 
+    if machine is not None and not all(hasattr(machine, name) for name in ("peak_gflops", "bandwidth", "l1_bytes")):
+        raise ScheduleError(f"machine={machine!r:.80}; te.machine() gives the one that this is, or None", here())
     schedule = target if isinstance(target, Schedule) else create_schedule(target)
-    return _Count(schedule).run()
+    return replace(_Count(schedule).run(), machine=machine, dtype=schedule.outputs[0].dtype)
+
+
+def _shown(n: Any) -> str:
+    """A number, or a formula, with no more digits than there is a reason for."""
+    if isinstance(n, (int, str)):
+        return str(n)
+    return f"{n:.4g}" if isinstance(n, float) else str(n.evalf(4) if n.atoms(_float()) else n)
+
+
+def _float() -> Any:
+    import sympy
+
+    return sympy.Float
 
 
 def _total(values: Iterable[Any]) -> Any:
@@ -357,39 +383,3 @@ def _is_copy(to: Tensor | None, buffer: Any) -> bool:
 
 def _of_data(e: Expr) -> bool:
     return any(isinstance(n, Access) for n in walk(e))
-
-
-def reuse(tensor: Tensor) -> dict[str, set[str]]:
-    """For each tensor that a definition reads, and for itself, the axes that its access does not depend on: along these an element is used again,
-    so a tile of v steps of such an axis saves all but one of v loads.
-
-    >>> import tedsl as te
-    >>> i, j, k = te.axes("i j k")
-    >>> A, B, C = te.tensor("A", (4, 5)), te.tensor("B", (6, 5)), te.tensor("C")
-    >>> C[i, j] = te.sum(A[i, k] * B[j, k])
-    >>> {name: sorted(axes) for name, axes in te.reuse(C).items()}
-    {'A': ['j'], 'B': ['i'], 'C': ['k']}
-    """
-    found: dict[str, set[str]] = {}
-    if tensor.definition is None:
-        return found
-    for stage in lifted(tensor.definition):
-        for part in stage.parts:
-            axes = {a.name for a in part.axes}
-            for value in part.values:
-                if isinstance(value, Reduce):
-                    axes |= {a.name for a in value.axes or ()}
-            for node in walk(*part.expressions):
-                if isinstance(node, Access):
-                    depends = {a.name for index in node.indices for a in free_axes(index)}
-                    name = node.tensor.name
-                    found[name] = found.get(name, axes) & (axes - depends)
-            written = {
-                a.name
-                for e in part.lhs
-                for a in ([e] if isinstance(e, Axis) else free_axes(e))
-                if not isinstance(e, Const)
-            }
-            for t in (t for t in stage.tensors if t in tensor.definition.tensors):
-                found[t.name] = found.get(t.name, axes) & (axes - written)
-    return found

@@ -121,7 +121,7 @@ _LAZY = {
     "machine": "tedsl.machine",
     "op": "tedsl.op",
     "register_function": "tedsl.autodiff",
-    "reuse": "tedsl.schedule.cost",
+    "reuse": "tedsl.schedule.reuse",
     "schedule": "",
     "show": "tedsl.autodiff",
     "stop_gradient": "tedsl.autodiff",

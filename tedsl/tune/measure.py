@@ -118,7 +118,9 @@ def measure(job: Job, phase: Any) -> dict[str, Any]:
         phase("timing")
         runs = _Runs(kernel, inputs, out, threads, first)
         samples = _samples(runs, job.best, min(job.timeout / 4, ENOUGH_SECONDS))
-        if _spread(samples) > UNQUIET and not _hopeless(samples, job.best):  # somebody is busy: wait for better times
+        if _spread(_faster_half(samples)) > UNQUIET and not _hopeless(
+            samples, job.best
+        ):  # somebody is busy: wait for better times
             samples += _samples(runs, job.best, min(job.timeout / 4, 3 * ENOUGH_SECONDS))
     pin(cores)
     machine, cpu = identity()

@@ -76,8 +76,10 @@ def _figure(result: Result, knobs: tuple[str, str] | None) -> Any:
     if knobs is None:
         names = list(share) or list(trials[0].config)
         knobs = (names[0], names[1]) if len(names) > 1 else None
-    elif any(k not in t.config for k in knobs for t in trials[:1]):
-        raise TuneError(f"the heat map is over two knobs of {', '.join(trials[0].config)}, not {knobs!r}", here())
+    else:
+        known = list(dict.fromkeys(k for t in trials for k in t.config))
+        if not isinstance(knobs, (tuple, list)) or len(knobs) != 2 or not set(knobs) <= set(known):
+            raise TuneError(f"the heat map is over two knobs of {', '.join(known)}, not {knobs!r}", here())
     figure = Figure(figsize=(11, 7.5), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     places = figure.subplots(2, 2)

@@ -35,17 +35,16 @@ def predict(schedule: Any, nest: Any) -> tuple[float | None, str, dict[str, Any]
 
         counted = cost(schedule)
         why["operations"] = int(counted.operations)
-        why["registers"] = int(counted.registers)
-        for scope, n in counted.footprint.items():
-            if scope == "cache":
-                why["elements in cache"] = int(n)
+        why["elements in registers"] = int(counted.registers)
+        if "cache" in counted.footprint:
+            why["elements in cache"] = int(counted.footprint["cache"])
     except Exception as e:
         why["not counted"] = type(e).__name__
     try:
         from tedsl.machine import machine
 
         found = _Model(machine()).seconds(nest.stmt)
-        return found.seconds, found.misfit, why
+        return found.seconds, found.misfit, why | found.terms
     except Exception as e:
         why["not predicted"] = type(e).__name__
         return None, "", why
@@ -55,6 +54,7 @@ def predict(schedule: Any, nest: Any) -> tuple[float | None, str, dict[str, Any]
 class _Prediction:
     seconds: float
     misfit: str
+    terms: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,12 @@ class _Model:
         self.held: list[Buffer] = []
         self.misfit = ""
         self.total = 0.0
+        self.terms: dict[str, Any] = {"vector registers": 0, "vector operations": 0.0, "loads": 0.0, "stores": 0.0}
+        self.terms |= {"time in the core": 0.0, "time for memory": 0.0}
 
     def seconds(self, stmt: Stmt) -> _Prediction:
         self.visit(stmt, ())
-        return _Prediction(self.total, self.misfit)
+        return _Prediction(self.total, self.misfit, self.terms)
 
     def visit(self, stmt: Stmt, loops: tuple[For, ...]) -> None:
         if isinstance(stmt, Block):
@@ -158,6 +160,13 @@ class _Model:
         memory = self.memory(stores, loops) / threads
         compute = compute * trips / threads
         self.total += max(compute, memory) + 0.3 * min(compute, memory)
+        terms = self.terms
+        terms["vector registers"] = max(terms["vector registers"], held)
+        terms["vector operations"] += arithmetic * trips
+        terms["loads"] += (loads + spilled) * trips
+        terms["stores"] += (writes + spilled) * trips
+        terms["time in the core"] += compute
+        terms["time for memory"] += memory
 
     def memory(self, stores: Sequence[tuple[Store, For | None]], loops: tuple[For, ...]) -> float:
         """Seconds to bring in what the region touches in all its runs."""

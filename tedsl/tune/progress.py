@@ -93,9 +93,15 @@ def _text(done: int, total: int, first: int, spent: float, best: float | None, f
 
 
 def make_progress(show: bool | None) -> Silent:
-    """What suits: a bar on a terminal; lines where it is asked for in a pipe; nothing otherwise."""
+    """What suits: a bar on a terminal; lines in a notebook, and where they are asked for in a pipe; nothing otherwise."""
     if show is False:
         return Silent()
     if sys.stderr.isatty():
         return Bar()
-    return Lines() if show else Silent()
+    return Lines() if show or _in_a_notebook() else Silent()
+
+
+def _in_a_notebook() -> bool:
+    """Whether a person reads along in Jupyter."""
+    shell = sys.modules.get("IPython")
+    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"

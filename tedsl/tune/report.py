@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tedsl.lang.errors import TuneError, here
@@ -82,13 +83,19 @@ class Result:
         good = sum(t.seconds is not None for t in self.trials)
         return f"<results of {len(self.trials)} trials, {good} successful>"
 
-    def _repr_png_(self) -> bytes | None:
+    def _repr_html_(self) -> str:
+        """The report, and the pictures of the search where there are any: in a notebook."""
+        import base64
+        from html import escape
+
         from .pictures import png
 
+        text = f"<pre>{escape(str(self))}</pre>"
         try:
-            return png(self)
-        except TuneError:
-            return None
+            picture = base64.b64encode(png(self)).decode()
+        except TuneError:  # nothing to draw, or nothing to draw it with
+            return text
+        return f'{text}<img src="data:image/png;base64,{picture}">'
 
 
 def load_results(
@@ -170,7 +177,7 @@ def lines(result: Result) -> list[str]:
     found += [
         f"best: {duration(best.seconds or 0.0)} (spread {best.spread:.1%} of {best.samples} runs)" + _config(best, ", ")
     ]
-    found += standing(best)
+    found += standing(best, good)
     if best.schedule:
         found += ["", *best.schedule.split("\n")]
     return found
@@ -211,8 +218,10 @@ def _config(trial: Trial, before: str) -> str:
     return before * bool(trial.config) + ", ".join(f"{k}={v!r}" for k, v in trial.config.items())
 
 
-def standing(trial: Trial) -> list[str]:
-    """How good a trial is: speed, share of the machine's peak, why in the cost model's terms, and NumPy's time where NumPy has the operator."""
+def standing(trial: Trial, others: Sequence[Trial]) -> list[str]:
+    """How good a trial is: speed, share of the machine's peak, and why, in the cost model's terms, beside what half of the trials are below."""
+    from tedsl.cli.output import duration
+
     from .machine import identity
 
     found = []
@@ -227,14 +236,19 @@ def standing(trial: Trial) -> list[str]:
             if peak:
                 text += f", {speed / (peak * max(trial.threads, 1)):.0%} of the peak of {max(trial.threads, 1)} core{'s' * (trial.threads > 1)}"
         found.append(text)
-    terms = [
-        f"{name} {_count(value)}"
-        for name, value in trial.why.items()
-        if name not in ("operations", "dtype") and value is not None
-    ]
-    if terms:
-        found.append("why: " + ", ".join(terms))
+    if trial.predicted:
+        found.append(f"the cost model: {duration(trial.predicted)}; the median of all is in brackets")
+        for name, value in trial.why.items():
+            if name not in ("operations", "dtype") and value is not None:
+                shown = duration if name.startswith("time ") else _count
+                found.append(f"  {name}: {shown(value)}{_middle(name, others, shown)}")
     return found
+
+
+def _middle(name: str, trials: Sequence[Trial], shown: Callable[[Any], str]) -> str:
+    """The median of a term over some trials."""
+    found = [t.why[name] for t in trials if isinstance(t.why.get(name), (int, float))]
+    return f" ({shown(statistics.median(found))})" if len(found) > 1 else ""
 
 
 def _count(value: Any) -> str:

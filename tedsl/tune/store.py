@@ -68,7 +68,7 @@ class Store:
         trial = create_trial(
             params=params, distributions=kinds, value=row.seconds, state=state, user_attrs={ROW: row.to_json()}
         )
-        with _sqlite_errors(self.where):
+        with _Using(self.where):
             while True:
                 try:
                     self._open_study().add_trial(trial)
@@ -120,6 +120,8 @@ class Store:
 def read(where: Any) -> list[Trial]:
     """All rows of a store that exists. Raises TuneError when there is none."""
     if _is_file(where):
+        if Path(where).is_dir():
+            raise _no_file(where)
         if not Path(where).exists():
             raise TuneError(
                 f"there are no tuning results {str(where)!r}: the file does not exist; te.tune(…, store={str(where)!r}) makes it",
@@ -195,18 +197,23 @@ def _open(where: Any) -> Any:
             f"store={where!r}: a store is a path, a URL of Optuna's (sqlite:///…, mysql://…) or None", here()
         )
     if not _is_file(where):
-        with _sqlite_errors(where):
+        with _Using(where):
             return optuna.storages.get_storage(where)
     path = Path(where)
     if path.is_dir() or not path.parent.is_dir():
-        problem = "it is a folder" if path.is_dir() else f"there is no folder {str(path.parent)!r}"
-        raise TuneError(f"the store {str(where)!r} cannot be used: {problem}; give the path of a file", here())
+        raise _no_file(path)
     from .cores import exclusive
 
     url = f"sqlite:///{path.absolute()}"
     # Optuna makes its tables one by one; two processes that begin together would each make some.
-    with exclusive("store-" + hashlib.sha256(url.encode()).hexdigest()[:16]), quiet(), _sqlite_errors(where):
+    with exclusive("store-" + hashlib.sha256(url.encode()).hexdigest()[:16]), quiet(), _Using(where):
         return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": WAIT}})
+
+
+def _no_file(where: Any) -> TuneError:
+    path = Path(where)
+    problem = "it is a folder" if path.is_dir() else f"there is no folder {str(path.parent)!r}"
+    return TuneError(f"the store {str(where)!r} cannot be used: {problem}; give the path of a file", here())
 
 
 def _unusable(where: Any, error: BaseException) -> TuneError:
@@ -215,14 +222,20 @@ def _unusable(where: Any, error: BaseException) -> TuneError:
     return TuneError(f"the store {str(where)!r} cannot be used: {text}; give another path, or repair it", here())
 
 
-@contextlib.contextmanager
-def _sqlite_errors(where: Any) -> Iterator[None]:
-    import sqlalchemy.exc
+class _Using:
+    """What a database has to say of a store becomes a TuneError. (A class, so that the error is at the user's line and not at contextlib's.)"""
 
-    try:
-        yield
-    except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError) as e:
-        raise _unusable(where, e) from None
+    def __init__(self, where: Any) -> None:
+        self.where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        import sqlalchemy.exc
+
+        if isinstance(error, (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError)):
+            raise _unusable(self.where, error) from None
 
 
 def _read_sqlite(where: Any, after: int) -> list[tuple[int, Trial]]:

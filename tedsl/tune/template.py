@@ -193,17 +193,30 @@ class Template:
         return result_of(self.name, made)
 
     def fingerprint(self) -> str:
-        """What changes when the function's text does."""
+        """What changes when the function's text does, or that of the functions of its module that it calls, or a constant that they read."""
         import hashlib
 
         digest = hashlib.sha256()
-        codes = [self.function.__code__] if hasattr(self.function, "__code__") else []
-        while codes:
-            code = codes.pop()
-            digest.update(code.co_code)
-            digest.update(repr([c for c in code.co_consts if not hasattr(c, "co_code")]).encode())
-            digest.update(repr((code.co_names, code.co_varnames, code.co_freevars)).encode())
-            codes += [c for c in code.co_consts if hasattr(c, "co_code")]
+        todo: list[Any] = [self.function]
+        seen: set[Any] = set()
+        while todo:
+            function = todo.pop()
+            if not hasattr(function, "__code__") or function in seen:
+                continue
+            seen.add(function)
+            codes = [function.__code__]
+            while codes:
+                code = codes.pop()
+                digest.update(code.co_code)
+                digest.update(repr([c for c in code.co_consts if not hasattr(c, "co_code")]).encode())
+                digest.update(repr((code.co_names, code.co_varnames, code.co_freevars)).encode())
+                codes += [c for c in code.co_consts if hasattr(c, "co_code")]
+                for name in code.co_names:
+                    value = function.__globals__.get(name)
+                    if isinstance(value, (bool, int, float, str)) or _constants(value):
+                        digest.update(f"{name}={value!r}".encode())
+                    elif getattr(value, "__module__", None) == function.__module__:
+                        todo.append(getattr(value, "function", value))
         return digest.hexdigest()[:16]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -276,6 +289,15 @@ def _find(module: str, name: str) -> Any:
     for part in name.split("."):
         found = getattr(found, part, None)
     return found
+
+
+def _constants(value: Any) -> bool:
+    """Whether a value is a list, a tuple or a dict of numbers and texts."""
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    return isinstance(value, (list, tuple)) and all(
+        v is None or isinstance(v, (bool, int, float, str)) or _constants(v) for v in value
+    )
 
 
 def _name_of(axis: Any) -> str:

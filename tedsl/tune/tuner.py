@@ -135,8 +135,9 @@ class _Run:
 
     def _start_builders(self) -> None:
         cores = available()
+        self.timing_core = cores[-1] if self.options.executor is None else None
         if len(cores) > 2:
-            cores = cores[:-1]  # the last one is for timing
+            cores = cores[:-1]
         self.builders = [Builder(core, self.scratch) for core in cores[:MOST_BUILDERS]]
 
     def _step(self) -> bool:
@@ -177,6 +178,8 @@ class _Run:
     def _begin(self, builder: Builder) -> None:
         if self._wanted <= 0 or len(self.queue) >= QUEUE:
             return
+        if (self.queue or self.flying) and builder.core == self.timing_core:
+            return  # what is built wants this core
         search, candidate = self.judge.next()
         if candidate is None:
             return

@@ -200,9 +200,29 @@ def test_the_table() -> None:
         "B: global to register  64",
         "registers              1",
         "held in global         48",
+        "bytes from memory      512",
+        "operations a byte      0.25",
         "time                   128*dram",
     ]
     assert te.cost(s)._repr_html_().startswith("<table><tr><td>operations</td><td>128</td>")
+    machine = SimpleNamespace(
+        vector_bytes=16, l1_bytes=64, l2_bytes=128, peak_gflops={"float32": 1.0}, bandwidth={"dram": 1e9, "l1": 1e10}
+    )
+    s.cache_write(C, "cache")
+    said = str(te.cost(s, machine=machine)).splitlines()
+    assert said[-1] == "predicted seconds      5.12e-07" and not any("will not fit" in line for line in said)
+    _, _, _, s = matmul(80, 4, 4)
+    s.cache_write(s.outputs[0], "cache")
+    cost = te.cost(s, machine=machine)
+    assert "will not fit           the copies in the scope cache hold 1280 bytes, and L1 64. They do not fit L2" in str(
+        cost
+    )
+    assert "<td>will not fit</td><td>the copies in the scope cache hold 1280 bytes" in cost._repr_html_()
+    assert te.cost(s, machine=te.machine()).seconds(te.machine()) > 0
+    with pytest.raises(te.ScheduleError, match=r"machine=3; te.machine\(\) gives the one that this is"):
+        te.cost(s, machine=3)
+    with pytest.raises(te.ScheduleError, match="te.reuse takes a tensor, not 3"):
+        te.reuse(3)
     both = te.cost([C, te.define("D[i] = sum(E[i,k])", E=(3, 5))])
     assert both.operations == 128 + 15
 
@@ -220,6 +240,26 @@ def test_reuse_of_a_softmax_and_of_a_diagonal() -> None:
     assert te.reuse(S)["S.sum"] == {"j"} and te.reuse(S)["X"] == set()
     assert te.reuse(te.define("D[i,j] = Q[i,i] + R[j]", Q=(4, 4), R=(3,)))["Q"] == {"j"}
     assert te.reuse(X) == {}
+    assert (
+        str(te.reuse(te.define("D[i] = Q[i] + 1", Q=(4,))))
+        == "Q: each element is used once\nD: each element is used once"
+    )
+
+
+def test_the_question_of_the_convolution() -> None:
+    Y = te.define("Y[b,o,y,x] = sum(X[b,c,2*y+r,x+3*s] * W[o,c,r,s])", X=(2, 3, 9, 12), W=(4, 3, 3, 3))
+    found = te.reuse(Y)
+    assert found == {"X": {"o"}, "W": {"b", "y", "x"}, "Y": {"c", "r", "s"}}
+    assert found.windows == {"X": ["2 * y + r", "x + 3 * s"]}
+    assert (
+        str(found).splitlines()[0]
+        == "X: used again along o; in windows that overlap along 2 * y + r; in windows that overlap along x + 3 * s"
+    )
+    assert "<td>W</td><td>used again along b, x, y</td>" in found._repr_html_()
+    mixed = te.reuse(
+        te.define("D[i,j] = T[I[i+j]] + R[i//2 + j]", i=3, j=4, T=(9,), I=te.tensor("I", (9,), "int64"), R=(9,))
+    )
+    assert mixed.windows == {"I": ["i + j"]}
 
 
 def test_every_apply_of_extents_has_a_count() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -117,6 +118,32 @@ def test_stores_that_are_none(tmp_path):
         Store(tmp_path / "text.db", "m:f", "[]")
     with pytest.raises(te.TuneError, match="not a database"):
         te.load_results(tmp_path / "text.db")
+    with pytest.raises(te.TuneError, match="it is a folder; give the path of a file"):
+        te.load_results(tmp_path)
+    for address in ("nothing://x", "mysql+nothing://a:b@localhost/x"):
+        with pytest.raises(te.TuneError, match=r"cannot be used: .*; give another path, or repair it") as raised:
+            Store(address, "m:f", "[]")
+        assert raised.value.location.file == __file__
+
+
+def test_a_store_that_is_cut_off_or_cannot_be_written(tmp_path):
+    path = tmp_path / "t.db"
+    store = Store(path, "m:f", "[8]")
+    store.add(row(), {})
+    store.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(te.TuneError, match="cannot be used: database disk image is malformed"):
+        te.load_results(path)
+    path.write_bytes(whole)
+    store = Store(path, "m:f", "[8]")
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TRIGGER full BEFORE INSERT ON trials BEGIN SELECT RAISE(ABORT, 'no room'); END")
+    other.close()
+    with pytest.raises(te.TuneError, match="cannot be used: no room; give another path, or repair it"):
+        store.add(row(config={"a": 2}), {})
+    store.close()
+    assert te.load_results(path).trials == (row(),)
 
 
 def test_memory_keeps_rows_for_itself():

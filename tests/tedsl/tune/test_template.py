@@ -111,6 +111,30 @@ def test_the_fingerprint_follows_the_text():
     assert te.template(first).fingerprint() == te.template(first).fingerprint() != te.template(second).fingerprint()
 
 
+def test_the_fingerprint_follows_what_the_template_reads():
+    text = """
+def helper(cfg):
+    return cfg.choice("a", OPTIONS["small"])
+
+def f(cfg):
+    return helper(cfg) + CONSTANT
+
+def unused(): return 1
+"""
+
+    def fingerprint(text, **constants):
+        space = {"__name__": "some_module", "OPTIONS": {"small": [1, 2]}, "CONSTANT": 3, **constants}
+        exec(text, space)
+        return te.template(space["f"]).fingerprint()
+
+    one = fingerprint(text)
+    assert one == fingerprint(text) == fingerprint(text.replace("return 1", "return 2"))
+    others = [
+        fingerprint(text.replace('"a"', '"b"')), fingerprint(text, CONSTANT=4), fingerprint(text, OPTIONS={"small": [1, 3]}),
+    ]  # fmt: skip
+    assert len({one, *others}) == 4
+
+
 def test_templates_of_modules_travel_by_name():
     from tedsl.tune.templates import matmul
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import importlib.util
 import os
@@ -47,6 +48,11 @@ def test_a_search_ends_with_a_kernel_and_a_report(templates, rng, monkeypatch):
     assert best.samples > 1 and best.machine and best.compiler and best.version and best.source and best.workload
     text = str(result)
     assert "6 trials, 6 successful" in text and 's.cache_write("C", "register")' in text and "GFLOP/s" in text
+    assert re.search(r"the cost model: .*s; the median of all is in brackets\n", text)
+    assert re.search(
+        r"  loads: \S+ \(\S+\)\n  stores: \S+ \(\S+\)\n  time in the core: \S+ [mun]s \(\S+ [mun]s\)\n", text
+    )
+    assert best.why["elements in registers"] == best.config["v1"] * best.config["v2"]
 
     # The same again, from the store alone; and by what it computes, whatever the names
     assert te.tune(templates.matmul, (24,), trials=6, store="t.db", search="tpe").measured == 0
@@ -413,10 +419,20 @@ def test_pictures(templates, tmp_path):
     pytest.importorskip("matplotlib")
     result = te.tune(templates.matmul, (16,), trials=4, store="t.db", search="grid", rank=False)
     result.plot("t.png", knobs=("v2", "v1"))
-    assert Path("t.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" == result._repr_png_()[:8]
+    assert Path("t.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    shown = result._repr_html_()
+    assert shown.startswith("<pre>4 trials, 4 successful") and "&quot;" in shown
+    assert base64.b64decode(shown.partition("base64,")[2].partition('"')[0]).startswith(b"\x89PNG")
+    never = te.tune(templates.never, (16,), trials=1, store=None)
+    assert never._repr_html_().startswith("<pre>0 trials") and "<img" not in never._repr_html_()
     assert result.plot().axes
-    with pytest.raises(te.TuneError, match="two knobs of v1, v2"):
-        result.plot("x.png", knobs=("a", "b"))
+    for knobs in (("a", "b"), ("v1",), "v1", ("v1", "v2", "v1")):
+        with pytest.raises(te.TuneError, match="two knobs of v1, v2"):
+            result.plot("x.png", knobs=knobs)
+    with pytest.raises(te.TuneError, match="no trial was successful"):
+        te.tune(templates.never, (16,), trials=1, store=None).plot()
+    for suffix in ("pdf", "svg"):
+        assert Path(result.plot(f"t.{suffix}")).stat().st_size > 1000
     with pytest.raises(te.TuneError, match="cannot be written"):
         result.plot(tmp_path / "no" / "t.png")
     assert pickle.loads(pickle.dumps(result.trials[0])).config == result.trials[0].config
