@@ -25,7 +25,7 @@ def check_grad(
     outputs: Any,
     wrt: Any,
     order: int = 1,
-    inputs: Mapping[Tensor, Any] | None = None,
+    inputs: Mapping[Tensor | str, Any] | None = None,
     seed: int = 0,
     step: float = 1e-5,
     tolerance: float = 1e-5,
@@ -33,7 +33,7 @@ def check_grad(
     """Compare the gradients of `outputs` with central differences along a random direction, in float64; returns the largest relative difference.
 
     Reverse and forward mode are both checked, and for `order` 2 and more the gradients of the gradients as well. inputs: arrays for (some of) the
-    inputs; the others get normally distributed numbers, indices that are in range and sizes of 3. step: of the differences, relative to 1.
+    inputs, by tensor or by name; the others get normally distributed numbers, indices that are in range and sizes of 3. step: of the differences, relative to 1.
 
     Raises GradientError when they differ by more than `tolerance`, with the numbers. A stop_gradient is such a difference. The difference is relative
     to the size of what is added up, or to what rounding leaves of the differences, where that is more.
@@ -59,22 +59,22 @@ def check_grad(
     copies = in_float64(results, sources)
     rng = np.random.default_rng(seed)
     wide = [copies.get(t, t) for t in results]
-    values: Values = {}
     sizes: dict[str, int] = {}
     needed = inputs_of(wide)
-    values |= _given(inputs or {}, copies, needed, sizes)
-    values = {t: values[t] if t in values else _drawn(t, wide, rng, sizes) for t in needed}
+    given = _given(inputs or {}, copies, needed, sizes)
+    values: Values = {t: given[t] if t in given else _drawn(t, wide, rng, sizes) for t in needed}
     return _check(wide, [copies.get(t, t) for t in sources], values, sizes, order, rng, step, tolerance)
 
 
 def _given(
-    inputs: Mapping[Tensor, Any], copies: Mapping[Tensor, Tensor], needed: Sequence[Tensor], sizes: dict[str, int]
-) -> Values:
+    inputs: Mapping[Any, Any], copies: Mapping[Tensor, Tensor], needed: Sequence[Tensor], sizes: dict[str, int]
+) -> dict[Tensor, Any]:
     """The arrays that the user gave, by the tensors that are checked; sizes that they tell are put into `sizes`."""
-    found: Values = {}
+    found: dict[Tensor, Any] = {}
     for key, value in inputs.items():
-        tensor = copies.get(key, key) if isinstance(key, Tensor) else next((t for t in needed if t.name == key), key)
-        if not any(tensor is t for t in needed):
+        meant = copies.get(key, key) if isinstance(key, Tensor) else key
+        tensor = next((t for t in needed if t is meant or (isinstance(meant, str) and t.name == meant)), None)
+        if tensor is None:
             names = ", ".join(t.name for t in needed)
             raise GradientError(
                 f"te.check_grad: inputs= gives {_name(key)}, which is not among the inputs {names}", here()

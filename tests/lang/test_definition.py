@@ -307,3 +307,18 @@ def test_a_recurrence_of_tensors_of_different_ranks() -> None:
     np.testing.assert_allclose(last[1][-1], c, rtol=1e-5)
     for compiled, judged in zip(last, te.evaluate([state, cell], {Z: z, U: u}), strict=True):
         np.testing.assert_allclose(compiled, judged, rtol=1e-5)
+
+
+def test_components_that_are_python_numbers_take_the_type_of_those_beside_them() -> None:
+    """The types of a reducer are those that its combine leaves as they are: a Reduce of typed values has the types it was typed for."""
+    i, k = te.axes("i k")
+    moments = te.reducer((0.0, 0.0), lambda p, q: (p[0] + q[0], (p[1] * p[0] + q[1] * q[0]) / (p[0] + q[0] + 1)))
+    counted = te.reducer((0, 0.0), lambda p, q: (p[0] + q[0], p[1] * p[0] + q[1] * q[0]))
+    for dtype in ("float32", "float64"):
+        X, Y = te.tensor("X", (3, 4), dtype), te.tensor("Y")
+        Y[i] = moments((1.0, X[i, k]), axis=k)[1]
+        assert Y.dtype == dtype
+        assert moments.result_dtypes(("float", dtype)) == (dtype, dtype) == moments.result_dtypes((dtype, dtype))
+        kinds = counted.result_dtypes(("int", dtype))  # a number of 64 bits times a float32 is a float64
+        assert kinds == ("int64", "float64") == counted.result_dtypes(kinds)
+    assert moments.result_dtypes(("float", "float")) == ("float64", "float64")
