@@ -16,6 +16,7 @@ from tedsl.lang.scatter import ScatterPart
 from .recurrences import (
     kind_text,
     recurrences_run_forward,
+    stages_step_forward,
     step_loop,
     stepped,
     steps_are_taken_before_they_are_read,
@@ -27,6 +28,7 @@ from .state import Fuse, Split, StageState, State, alone, plain_axes, reads
 def check(state: State, what: str) -> None:
     """Every rule that a state as a whole keeps. `what`: the step that led to it, for the message."""
     attachments_have_no_cycle(state, what)
+    stages_step_forward(state, what)
     for stage in state.stages:
         reduced_loops_run_in_order(stage, what)
         steps_of_a_recurrence_stay_whole(state, stage, what)

@@ -37,7 +37,7 @@ def picture(rows: Sequence[Row], machine: Machine, n: int, threads: int, file: s
     for index, row in enumerate(rows):
         text = f" {row.gflops:.3g} ({row.of_peak:.0%}) "
         inside = row.gflops > 0.5 * max(peak, *speeds)  # beside a long bar the lines of the limits would cross it
-        bars.annotate(text, (row.gflops, index), va="center", ha="right" if inside else "left", fontsize=8)
+        bars.annotate(text, (0 if inside else row.gflops, index), va="center", fontsize=8)
     bars.axvline(peak, color="black", linewidth=1)
     rival = 2 * n**3 / sorted(row.numpy_seconds for row in rows)[len(rows) // 2] / 1e9
     bars.axvline(rival, color="grey", linewidth=1, linestyle="--")
