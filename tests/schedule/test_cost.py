@@ -221,7 +221,7 @@ def test_the_table() -> None:
     assert te.cost(s, machine=te.machine()).seconds(te.machine()) > 0
     with pytest.raises(te.ScheduleError, match=r"machine=3; te.machine\(\) gives the one that this is"):
         te.cost(s, machine=3)
-    with pytest.raises(te.ScheduleError, match="te.reuse takes a tensor, not 3"):
+    with pytest.raises(te.ScheduleError, match=r"te\.reuse takes a tensor, not 3"):
         te.reuse(3)
     both = te.cost([C, te.define("D[i] = sum(E[i,k])", E=(3, 5))])
     assert both.operations == 128 + 15
