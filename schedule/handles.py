@@ -220,7 +220,18 @@ class StageHandle:
         self._do("bind", self._axis(axis, "bind"), thread)
 
     def pragma(self, axis: Any, text: str) -> None:
-        """`#pragma text` before the loop in the C source."""
+        """`#pragma text` before the loop in the C source. "stream", of a vectorised loop: whole lines of the cache are written past it.
+
+        >>> import tedsl as te
+        >>> i, j = te.axes("i j")
+        >>> X, Y = te.tensor("X", (4096, 8192)), te.tensor("Y")
+        >>> Y[i, j] = X[i, j] + 1
+        >>> s = te.create_schedule(Y)
+        >>> s[Y].vectorize(j)
+        >>> s[Y].pragma(j, "stream")
+        >>> "te_stream" in te.emit(s)
+        True
+        """
         self._do("pragma", self._axis(axis, "pragma"), text)
 
     def tensorize(self, axis: Any, intrinsic: Any) -> None:
