@@ -4,37 +4,31 @@ A benchmark is a script with a list of cases and `main(__doc__, cases)` at its e
 arguments, our kernel and its rivals; each is a function that prepares a call and returns it. Rivals that are not
 installed are left out.
 
-Everything with a given number of threads runs in a process of its own, since thread pools are made on import; with one
-thread it stays on one core. Results are compared before anything is timed. Times are medians of samples that were taken
-in turn, and beside each stands its share of what `te.machine()` measured (the FMA peak, or the bandwidth of the level
-that holds the data, of one core times the threads), so that an impossible number is seen.
+Each library has a process of its own for each number of threads (`_players.py`); with one thread it stays on one core.
+Results are compared before anything is timed. Times are medians of samples that were taken in turn, and beside each stands
+its share of what `te.machine()` measured (the FMA peak, or the bandwidth of the level that holds the data, of one core
+times the threads), so that an impossible number is seen.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
-import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from _players import Player, in_turn, serve
+
 SECONDS = 1.5  # of measuring, for each case and rival
-SAMPLE = 2e-4  # seconds that a sample lasts at least
 ROOT = Path(__file__).resolve().parent.parent
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
 PACKAGES = {"NumPy": "numpy", "PyTorch": "torch", "torch.compile": "torch", "JAX": "jax", "Numba": "numba"}
 
 Call = Callable[[], Any]
@@ -80,24 +74,27 @@ class Result:
         return self.rivals[self.best_rival] / self.seconds if self.rivals else float("nan")
 
 
-def measure(case: Case, threads: int) -> Result:
-    """Compare the results of a case's calls, then time them in turn."""
+def measure(case: Case, players: dict[str, Player], seconds: float = SECONDS) -> Result:
+    """Compare the results of our kernel and its rivals, then time them in turn. `players`: the libraries' processes, ours too."""
     import numpy as np
 
     import tedsl as te
 
-    arguments = case.make(np.random.default_rng(0))
-    calls = {"tedsl": case.ours(*arguments, threads=threads)}
-    want = np.asarray(calls["tedsl"]()).astype("float64")
-    for name, prepare in case.rivals.items():
-        if find_spec(PACKAGES[name]) is None:
-            continue
-        calls[name] = prepare(*arguments, threads=threads)
-        got = np.asarray(calls[name]()).astype("float64").reshape(want.shape)
-        wrong = np.abs(got - want).max() / max(np.abs(want).max(), 1e-30)
-        if not wrong <= case.tolerance:
-            raise SystemExit(f"{case.name}: {name} and tedsl differ by {wrong:.2g} of the largest value")
-    times = in_turn(calls)
+    taking = {name: players[name] for name in ("tedsl", *case.rivals) if name in players}
+    want = None
+    with tempfile.TemporaryDirectory(prefix="tedsl-bench-") as folder:
+        for index, (name, player) in enumerate(taking.items()):
+            file = Path(folder) / f"{index}.npy"
+            player.prepare(case.name, file)
+            got = np.load(file).astype("float64")
+            if want is None:
+                want = got
+            wrong = np.abs(got.reshape(want.shape) - want).max() / max(np.abs(want).max(), 1e-30)
+            if not wrong <= case.tolerance:
+                raise SystemExit(f"{case.name}: {name} and tedsl differ by {wrong:.2g} of the largest value")
+    samples = in_turn({name: player.sample for name, player in taking.items()}, seconds)
+    times = {name: statistics.median(found) for name, found in samples.items()}
+    threads = taking["tedsl"].threads
     kind, count = case.work
     machine = te.machine()
     if kind == "flop":
@@ -108,39 +105,8 @@ def measure(case: Case, threads: int) -> Result:
         ceiling = machine.bandwidth[level] * threads
     mine = times.pop("tedsl")
     rate = count / mine
-    return Result(
-        case.name,
-        threads,
-        mine,
-        rate / 1e9,
-        "GFLOP/s" if kind == "flop" else "GB/s",
-        rate / ceiling,
-        case.target,
-        times,
-    )
-
-
-def in_turn(calls: dict[str, Call], seconds: float = SECONDS) -> dict[str, float]:
-    """Median seconds of each call, of samples taken in turn after a warm-up."""
-    repeats = {}
-    for name, call in calls.items():
-        call()
-        start = time.perf_counter()
-        call()
-        repeats[name] = max(1, int(SAMPLE / max(time.perf_counter() - start, 1e-7)))
-    samples: dict[str, list[float]] = {name: [] for name in calls}
-    began = time.perf_counter()
-    rounds = 0
-    while rounds < 5 or (rounds < 400 and time.perf_counter() - began < seconds * len(calls)):
-        order = list(calls) if rounds % 2 == 0 else list(reversed(calls))
-        for name in order:
-            call, number = calls[name], repeats[name]
-            start = time.perf_counter()
-            for _ in range(number):
-                call()
-            samples[name].append((time.perf_counter() - start) / number)
-        rounds += 1
-    return {name: statistics.median(found) for name, found in samples.items()}
+    unit = "GFLOP/s" if kind == "flop" else "GB/s"
+    return Result(case.name, threads, mine, rate / 1e9, unit, rate / ceiling, case.target, times)
 
 
 # The command ---------------------------------------------------------------------------------------------------------
@@ -151,24 +117,24 @@ def main(description: str | None, cases: Callable[[], Sequence[Case]]) -> int:
     parser = argparse.ArgumentParser(description=(description or "").strip().partition("\n")[0])
     parser.add_argument("--threads", type=int, nargs="+", default=None, help="default: 1, and all cores up to 2")
     parser.add_argument("--only", default="", metavar="TEXT", help="only the cases with TEXT in their names")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of measuring, for each case and library")
     parser.add_argument("--json", metavar="FILE", help=f"default: build/bench/{script.stem}.json")
     parser.add_argument("--png", metavar="FILE", help=f"default: build/bench/{script.stem}.png, with matplotlib")
-    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--player", metavar="NAME", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    chosen = [case for case in cases() if options.only in case.name]
-    if options.child:
-        for case in chosen:
-            print(json.dumps(asdict(measure(case, options.child))), flush=True)
+    if options.player:
+        serve(lambda name: prepared(cases(), name, options.player, options.threads[0]), sys.stdin)
         return 0
 
     import tedsl as te
 
     machine = te.machine()
     machine.to_json()  # the speeds are measured here, before anything else runs
+    chosen = [case for case in cases() if options.only in case.name]
     results: list[Result] = []
     print(heading())
     for threads in options.threads or sorted({1, min(2, machine.cores)}):
-        for result in run_child(script, threads, options.only):
+        for result in compete(script, chosen, threads, options.seconds):
             results.append(result)
             print(line(result), flush=True)
     folder = ROOT / "build" / "bench"
@@ -182,22 +148,26 @@ def main(description: str | None, cases: Callable[[], Sequence[Case]]) -> int:
     return 0
 
 
-def run_child(script: Path, threads: int, only: str) -> Iterator[Result]:
-    """The results of all cases with so many threads, from a process of its own."""
-    environment = {**os.environ, "PYTHONSAFEPATH": "1", **dict.fromkeys(THREAD_VARIABLES, str(threads))}
-    environment["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
-    environment["PYTHONPATH"] = str(script.parent)
-    command = [sys.executable, str(script), "--child", str(threads), "--only", only]
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        if len(cores) >= threads:
-            os.sched_setaffinity(process.pid, cores[-threads:])
-        assert process.stdout is not None
-        for text in process.stdout:
-            if text.startswith("{"):
-                yield Result(**json.loads(text))
-    if process.returncode:
-        print(f"the process with {threads} threads ended with status {process.returncode}", file=sys.stderr)
+def compete(script: Path, cases: Sequence[Case], threads: int, seconds: float) -> Iterator[Result]:
+    """The results of all cases with so many threads. Libraries that are not installed are left out."""
+    names = ["tedsl", *dict.fromkeys(name for case in cases for name in case.rivals)]
+    with contextlib.ExitStack() as stack:
+        players = {}
+        for name in names:
+            if name == "tedsl" or find_spec(PACKAGES[name]) is not None:
+                players[name] = Player(script, name, threads)
+                stack.callback(players[name].close)
+        for case in cases:
+            yield measure(case, players, seconds)
+
+
+def prepared(cases: Sequence[Case], name: str, player: str, threads: int) -> Call:
+    """The call of a library in a case; the arguments are the same in every process."""
+    import numpy as np
+
+    case = next(case for case in cases if case.name == name)
+    prepare = case.ours if player == "tedsl" else case.rivals[player]
+    return prepare(*case.make(np.random.default_rng(0)), threads=threads)
 
 
 RIVALS = ("NumPy", "PyTorch", "torch.compile", "JAX", "Numba")

@@ -2,13 +2,16 @@
 
 A tile of the result is kept in registers: its columns are vectors along the last axis of the result, its rows an axis on which the operand that
 moves with the columns does not depend, so that a loaded vector serves all rows and a loaded scalar all columns. An operand that is not
-contiguous along the columns is packed into panels. Rows are blocked so that what is read again stays in the L2 cache; the outermost loop is parallel.
+contiguous along the columns is packed into panels; one whose rows would drive each other out of the L1 cache is copied to rows that do not. Rows are
+blocked so that what is read again stays in the L2 cache; the outermost loop is parallel.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
+from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Expr, free_axes, walk
 from tedsl.lang.integers import conjuncts
 from tedsl.lang.tensor import Tensor
@@ -24,7 +27,11 @@ UNROLL = 4  # steps of the reduction written out
 SCATTERED = (
     1 << 15
 )  # elements of an operand from which its rows, however contiguous, are better copied next to one another
+LINE_BYTES = 64
+SET_SPAN = 4096  # bytes after which addresses fall upon the same set of the L1 cache: a page, where it is indexed by addresses before translation
+WAYS = 8  # lines in a set of the L1 cache, at least
 BLOCK_BYTES = 384 * 1024  # of rows that stay in the L2 cache while the panels go by
+FEWEST = 8  # tiles of a block: a panel comes from beyond the L2 cache once for each block
 
 
 def contraction(s: Schedule, name: str, facts: Facts) -> bool:
@@ -60,8 +67,8 @@ def contraction(s: Schedule, name: str, facts: Facts) -> bool:
 
 @dataclass(frozen=True)
 class Plan:
-    """A register tile: `height` elements of the axis `row` by `vectors` vectors along `column`; operands that move with the column, those of them
-    to pack into panels, and how many cycles it may take.
+    """A register tile: `height` elements of the axis `row` by `vectors` vectors along `column`; of the operands that move with the column those to pack
+    into panels, of those that move with the row those to copy; and how many cycles it may take.
     """
 
     row: Axis
@@ -70,6 +77,7 @@ class Plan:
     vectors: int
     width: int
     packed: tuple[Tensor, ...]
+    copied: tuple[Tensor, ...]
     cycles: float
 
 
@@ -122,7 +130,8 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
         * (pieces * lanes / extent)
         / efficiency(count(row.extent), height, vectors, len(packed) == len({x.tensor for x in moving}))
     )
-    return Plan(row, column, height, vectors, vectors * lanes, tuple(packed), cycles)
+    copied = [x.tensor for x in still if results * depth >= 64 * _elements(x.tensor) and _crowded(view, x, row, height)]
+    return Plan(row, column, height, vectors, vectors * lanes, tuple(packed), tuple(copied), cycles)
 
 
 def _bounds_of_rows(view: View, where: Expr, row: Axis, column: Axis) -> bool:
@@ -153,6 +162,18 @@ def _can_be_packed(view: View, access: Access, column: Axis) -> bool:
         and sum(any(a is column for a in free_axes(i)) for i in access.indices) == 1
     )
     return alone and sum(x.tensor is access.tensor for x in view.accesses) == 1
+
+
+def _crowded(view: View, access: Access, row: Axis, height: int) -> bool:
+    """Whether the rows of a tile, read side by side along the last axis of the reduction, fall upon so few sets of the L1 cache that they take more than
+    half of one and drive each other out.
+    """
+    stride = view.stride(access, row)
+    if stride is None or view.stride(access, view.reduce_axes[-1]) != 1 or not _can_be_packed(view, access, row):
+        return False
+    step = stride * dtypes.itemsize(access.tensor.dtype)
+    sets = Counter(n * step % SET_SPAN // LINE_BYTES for n in range(height))
+    return max(sets.values()) > WAYS // 2
 
 
 def efficiency(rows: int, height: int, vectors: int, aligned: bool = True) -> float:
@@ -188,7 +209,7 @@ def _schedule(s: Schedule, name: str, view: View, facts: Facts, plan: Plan) -> N
     bytes_of_row = 4
     for a in view.reduce_axes:
         bytes_of_row *= count(a.extent)
-    tiles = max(BLOCK_BYTES // max(bytes_of_row * height, 1), 1)
+    tiles = max(BLOCK_BYTES // max(bytes_of_row * height, 1), FEWEST)
     if count(row.extent) > 2 * tiles * height:
         block, row_outer = result.split(row_outer, factor=tiles)
         result.reorder(*outside, block, column_outer, row_outer, row_inner, column_inner)
@@ -221,6 +242,8 @@ def _schedule(s: Schedule, name: str, view: View, facts: Facts, plan: Plan) -> N
         local.layout(*[a.name for a in others], row.name, column.name)
     for tensor in plan.packed:
         _pack(s, tensor, local.name, view, column, width)
+    for tensor in plan.copied:
+        _copy_rows(s, tensor, local.name, view, row, facts)
 
 
 def _parallel(
@@ -261,3 +284,16 @@ def _pack(s: Schedule, tensor: Tensor, reader: str, view: View, column: Axis, wi
     panel.vectorize(inner)
     if view.work >= LARGE:
         panel.parallel(outer)
+
+
+def _copy_rows(s: Schedule, tensor: Tensor, reader: str, view: View, row: Axis, facts: Facts) -> None:
+    """Rows of an odd number of cache lines: one after the other, they begin in every set of the L1 cache."""
+    access = next(x for x in view.accesses if x.tensor is tensor)
+    place = next(d for d, i in enumerate(access.indices) if i is row)
+    copy = s[s.cache_read(tensor, "global", s[reader])]
+    axes = list(copy.axis)
+    line = LINE_BYTES // dtypes.itemsize(tensor.dtype)
+    copy.storage_align(axes[place], 2 * line, line)
+    copy.vectorize(copy.split(axes[-1], factor=facts.lanes(tensor.dtype))[1])
+    if view.work >= LARGE:
+        copy.parallel(axes[0])

@@ -31,6 +31,9 @@ class Tiles:
     note: str = ""
 
 
+LINE = 16  # floats in a line of the cache
+
+
 def problem(n: Any) -> tuple[te.Tensor, te.Tensor, te.Tensor]:
     """A, B and C[i,j] = sum(A[i,k] * B[j,k]), all of n x n float32."""
     i, j, k = te.axes("i j k")
@@ -117,15 +120,14 @@ def parallel(n: Any, t: Tiles) -> Schedule:
     s = te.create_schedule(C)
     Cr = s.cache_write(C, "register")
     io, _ = tiles_in_tiles(s, C, Cr, t)
-    panels = pack(s, B, Cr, t)
+    pack(s, B, Cr, t, parallel=True)
     vectorize(s, C, Cr)
     s[C].parallel(io)
-    s["B.global"].parallel(panels)
     return s
 
 
 def best(n: Any, t: Tiles) -> Schedule:
-    _, B, C = problem(n)
+    A, B, C = problem(n)
     s = te.create_schedule(C)
     Cr = s.cache_write(C, "register")
     x, y, ii, ji = s[C].tile("i", "j", t.v1, t.v2)
@@ -136,8 +138,8 @@ def best(n: Any, t: Tiles) -> Schedule:
     s[Cr].reorder("k", "i", "j")
     vectorize(s, C, Cr)
     s[Cr].pragma("k", "GCC unroll 4")
-    panels = pack(s, B, Cr, t)
-    s["B.global"].parallel(panels)
+    copy_rows(s, A, Cr, block)
+    pack(s, B, Cr, t, parallel=True)
     s[C].parallel(thread)
     return s
 
@@ -171,15 +173,26 @@ def vectorize(s: Schedule, C: te.Tensor, Cr: te.Tensor) -> None:
         stage.vectorize(stage.loops[-1])
 
 
-def pack(s: Schedule, B: te.Tensor, Cr: te.Tensor, t: Tiles) -> Any:
-    """Store B as panels [n / v2][k][v2], each read from one end to the other. Returns the loop over the panels."""
+def pack(s: Schedule, B: te.Tensor, Cr: te.Tensor, t: Tiles, parallel: bool = False) -> None:
+    """Store B as panels [n / v2][k][v2], each read from one end to the other."""
     Bp = s.cache_read(B, "global", Cr)
     panel, ji = s[Bp].split("j", t.v2)
     s[Bp].layout(panel, "k", ji)
     ko, ki = s[Bp].split("k", 16)
     s[Bp].reorder(panel, ko, ki, ji)
     s[Bp].vectorize(ji)
-    return panel
+    if parallel:
+        s[Bp].parallel(panel)
+
+
+def copy_rows(s: Schedule, A: te.Tensor, Cr: te.Tensor, block: Any) -> None:
+    """Copy the rows of A of each step of `block`, each an odd number of cache lines long: rows whose distance is a power of two fall upon the same few
+    places of L1 and drive each other out.
+    """
+    Ac = s.cache_read(A, "cache", Cr)
+    s[Ac].compute_at(s["C"], block)
+    s[Ac].vectorize(s[Ac].split("k", LINE)[1])
+    s[Ac].storage_align("i", 2 * LINE, LINE)
 
 
 # The rungs, and the tiles for a machine --------------------------------------------------------------------------------
@@ -218,7 +231,7 @@ LADDER = (
          {**CACHES, ("A", "dram"): "n**3/b2", ("A", "cache"): "n**3/v2", ("B", "cache"): "n**3/v1"}, "vector"),
     Rung("packed", "B is stored once, as panels that are read from one end to the other", packed, PANELS, "vector"),
     Rung("parallel", "threads share the tiles of rows of A, and the packing", parallel, PANELS, "vector"),
-    Rung("best", "a panel of B serves a block of A's rows that stays in L2; equal shares for the threads; k unrolled", best, PANELS, "vector"),
+    Rung("best", "a panel of B serves a block of A's rows, copied to L2; equal shares for the threads; k unrolled", best, PANELS, "vector"),
 )  # fmt: skip
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -15,48 +17,73 @@ FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
 @pytest.fixture(scope="module")
 def harness() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("_harness", FOLDER / "_harness.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["_harness"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))
+        return importlib.import_module("_harness")
 
 
-def case(harness: ModuleType, rival: float = 2.0) -> object:
-    return harness.Case(
-        "double",
-        ("byte", 8000.0),
-        lambda rng: [rng.standard_normal(1000, dtype="float32")],
-        lambda x, threads: lambda: x * 2,
-        {"NumPy": lambda x, threads: lambda: x * np.float32(rival)},
+SCRIPT = """\
+'''Doubling.'''
+import sys
+import numpy as np
+from _harness import Case, main
+
+def times(factor):
+    return lambda x, threads: print("loading ...") or (lambda: x * np.float32(factor))
+
+cases = lambda: [
+    Case("double", ("byte", 8000.0), lambda rng: [rng.standard_normal(1000, dtype="float32")], times(2), RIVALS),
+]
+if __name__ == "__main__":
+    sys.exit(main(__doc__, cases))
+"""
+
+
+def run(folder: Path, rivals: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A benchmark of one case, from the command line."""
+    script = folder / "script.py"
+    script.write_text(SCRIPT.replace("RIVALS", rivals))
+    command = [sys.executable, str(script), "--seconds", "0.001", "--json", str(folder / "out.json")]
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER), "PYTHONSAFEPATH": "1"}
+    return subprocess.run(
+        [*command, "--png", str(folder / "out.png"), *arguments], env=environment, capture_output=True, text=True
     )
 
 
-def test_a_case_is_measured(harness: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(harness, "SECONDS", 0.01)
-    result = harness.measure(case(harness), 1)
-    assert result.best_rival == "NumPy" and result.ratio == pytest.approx(result.rivals["NumPy"] / result.seconds)
-    assert result.rate == pytest.approx(8000 / result.seconds / 1e9) and result.unit == "GB/s" and result.share > 0
+def test_a_case_is_measured_with_each_number_of_threads(tmp_path: Path) -> None:
+    done = run(tmp_path, '{"NumPy": times(2)}', "--threads", "1", "2")
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert [r["threads"] for r in results] == [1, 2]
+    for result in results:
+        assert result["seconds"] > 0 and result["rivals"]["NumPy"] > 0 and result["share"] > 0
+        assert result["rate"] == pytest.approx(8000 / result["seconds"] / 1e9) and result["unit"] == "GB/s"
+    assert "loading ..." in done.stderr and "loading ..." not in done.stdout
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_rival_that_computes_something_else_stops_it(harness: ModuleType) -> None:
-    with pytest.raises(SystemExit, match="double: NumPy and tedsl differ by"):
-        harness.measure(case(harness, rival=2.1), 1)
+def test_a_rival_that_computes_something_else_stops_it(tmp_path: Path) -> None:
+    done = run(tmp_path, '{"NumPy": times(2.1)}', "--threads", "1")
+    assert done.returncode == 1 and "double: NumPy and tedsl differ by" in done.stderr
 
 
-def test_a_rival_that_is_not_installed_is_left_out(harness: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(harness, "SECONDS", 0.01)
-    monkeypatch.setitem(harness.PACKAGES, "NumPy", "no_such_package")
-    result = harness.measure(case(harness), 1)
-    assert result.rivals == {} and result.best_rival == "" and np.isnan(result.ratio)
+def test_a_rival_that_is_not_installed_is_left_out(tmp_path: Path) -> None:
+    done = run(
+        tmp_path, '__import__("_harness").PACKAGES.update(Nobody="no_such") or {"Nobody": times(2)}', "--threads", "1"
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out.json").read_text())["results"][0]["rivals"] == {}
+
+
+def test_a_rival_whose_process_ends_is_named(tmp_path: Path) -> None:
+    done = run(tmp_path, '{"NumPy": lambda x, threads: sys.exit(7)}', "--threads", "1")
+    assert done.returncode == 1 and "the process of NumPy ended with status 7" in done.stderr
 
 
 def test_calls_take_turns(harness: ModuleType) -> None:
     order: list[str] = []
-    times = harness.in_turn({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, seconds=0.001)
-    assert set(times) == {"a", "b"} and all(t > 0 for t in times.values())
-    assert order[:4] == ["a", "a", "b", "b"]  # warm-up
+    times = harness.in_turn({"a": lambda: order.append("a") or 1.0, "b": lambda: order.append("b") or 2.0}, seconds=0)
+    assert times == {"a": [1.0] * 5, "b": [2.0] * 5} and "".join(order) == "abbaabbaab"
 
 
 def test_the_table_of_a_page(harness: ModuleType, tmp_path: Path) -> None:

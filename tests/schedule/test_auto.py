@@ -359,3 +359,24 @@ def test_history_is_python() -> None:
     s = te.create_schedule(Y)
     exec(text, {"s": s})
     assert str(s.history) == text
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "line, copied", [(4096, True), (2048, True), (4096 + 64, False), (4096 + 512, False)], ids=lambda v: str(v)
+)
+def test_rows_that_fall_upon_the_same_places_of_the_cache_are_copied(dtype: str, line: int, copied: bool) -> None:
+    """`line`: bytes from one row of A to the next."""
+    depth = line // np.dtype(dtype).itemsize
+    A, B = inputs((132, depth), (128, depth), dtype=dtype)
+    s = agrees(defined("Y", (i, j), te.sum(A[i, k] * B[j, k])), "avx512", tolerance=2e-3)
+    assert ("A.global" in [stage.name for stage in s.stages]) == copied
+    if copied:
+        (buffer,) = [b for b in te.lower(s).buffers if b.name == "A.global"]
+        assert "rows aligned to" in str(s) and buffer.shape == (132, depth)
+
+
+def test_rows_that_are_not_read_often_enough_are_not_copied() -> None:
+    A, B = inputs((132, 1024), (32, 1024))
+    s = agrees(defined("Y", (i, j), te.sum(A[i, k] * B[j, k])), "avx512", tolerance=2e-3)
+    assert "A.global" not in [stage.name for stage in s.stages]

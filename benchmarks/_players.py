@@ -1,0 +1,118 @@
+"""Processes that the benchmarks' calls run in: one for each library and number of threads.
+
+In one process the libraries' thread pools get in each other's way: threads that have no work spin for milliseconds and
+hold the cores while a rival is timed. So each library has a process of its own, with its threads made on import, that
+waits for its turn on a pipe. `serve` is the process's side, `Player` the other: a line of JSON there, a line back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+SAMPLE = 1e-3  # seconds that a sample lasts at least
+SETTLE = 0.02  # seconds until the idle threads of the process before have stopped spinning (libgomp: up to 10 ms)
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+class Player:
+    """A library's process, started for a script with `threads` threads on as many cores.
+
+    Raises RuntimeError, with what the process printed last, when it has ended.
+    """
+
+    def __init__(self, script: Path, name: str, threads: int) -> None:
+        self.name, self.threads = name, threads
+        environment = {**os.environ, "PYTHONSAFEPATH": "1", **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+        environment["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
+        environment["PYTHONPATH"] = str(Path(__file__).parent)
+        self.process = subprocess.Popen(
+            [sys.executable, str(script), "--player", name, "--threads", str(threads)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        if len(cores) >= threads:
+            os.sched_setaffinity(self.process.pid, cores[-threads:])
+
+    def prepare(self, case: str, result: Path) -> None:
+        """Make the case's arguments and call; its result is written to a file as NumPy does."""
+        self.repeats = self.ask(case=case, result=str(result))["repeats"]
+
+    def sample(self) -> float:
+        """Seconds a call takes, the mean of a sample after an untimed call."""
+        if self.threads > 1:
+            time.sleep(SETTLE)
+        return float(self.ask(repeats=self.repeats)["seconds"])
+
+    def ask(self, **question: Any) -> dict[str, Any]:
+        pipe, answers = self.process.stdin, self.process.stdout
+        assert pipe is not None and answers is not None
+        try:
+            pipe.write(json.dumps(question) + "\n")
+            pipe.flush()
+            text = answers.readline()
+        except BrokenPipeError:
+            text = ""
+        if not text:
+            raise RuntimeError(f"the process of {self.name} ended with status {self.process.wait()}")
+        return dict(json.loads(text))
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def serve(prepare: Callable[[str], Callable[[], Any]], questions: IO[str]) -> None:
+    """A library's side: prepare cases by name and time their calls as asked, until the pipe ends."""
+    import numpy as np
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints does not get between the answers
+    call: Callable[[], Any]
+    for question in map(json.loads, questions):
+        answer: dict[str, Any]
+        if "case" in question:
+            call = prepare(question["case"])
+            np.save(question["result"], np.asarray(call()))
+            start = time.perf_counter()
+            call()
+            answer = {"repeats": max(1, int(SAMPLE / max(time.perf_counter() - start, 1e-7)))}
+        else:
+            call()
+            start = time.perf_counter()
+            for _ in range(question["repeats"]):
+                call()
+            answer = {"seconds": (time.perf_counter() - start) / question["repeats"]}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def in_turn(samples: dict[str, Callable[[], float]], seconds: float) -> dict[str, list[float]]:
+    """Samples of each, taken in turn (A B B A ...): at least five, then until `seconds` for each have passed."""
+    found: dict[str, list[float]] = {name: [] for name in samples}
+    began = time.perf_counter()
+    rounds = 0
+    while rounds < 5 or (rounds < 400 and time.perf_counter() - began < seconds * len(samples)):
+        order: Sequence[str] = list(samples) if rounds % 2 == 0 else list(reversed(samples))
+        for name in order:
+            found[name].append(samples[name]())
+        rounds += 1
+    return found
