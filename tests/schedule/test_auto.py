@@ -376,7 +376,19 @@ def test_rows_that_fall_upon_the_same_places_of_the_cache_are_copied(dtype: str,
         assert "rows aligned to" in str(s) and buffer.shape == (132, depth)
 
 
-def test_rows_that_are_not_read_often_enough_are_not_copied() -> None:
-    A, B = inputs((132, 1024), (32, 1024))
+@pytest.mark.parametrize("rows, columns", [(132, 16), (16, 132), (41, 19)])
+@pytest.mark.parametrize("depth", [1024, 1023], ids=["whole", "a shorter last stretch"])
+def test_rows_that_are_read_once_are_copied_by_stretches(rows: int, columns: int, depth: int) -> None:
+    """Of the operand that serves few tiles a part as long as a stretch is copied into the tile's loops, and no more."""
+    first = 1024 - depth
+    A, B = inputs((rows, 1024), (columns, 1024))
+    s = agrees(defined("Y", (i, j), te.sum(A[i, k + first] * B[j, k])), "avx512", tolerance=2e-3)
+    copies = [b for b in te.lower(s).buffers if b.scope == "cache"]
+    assert [stage.name for stage in s.stages if stage.scope == "cache"] and "compute_at" in str(s.history)
+    assert all(b.shape[1] == 64 and b.shape[0] <= 24 for b in copies) and "rows aligned to" in str(s)
+
+
+def test_rows_that_are_short_and_not_read_often_are_not_copied() -> None:
+    A, B = inputs((132, 96), (16, 96))
     s = agrees(defined("Y", (i, j), te.sum(A[i, k] * B[j, k])), "avx512", tolerance=2e-3)
-    assert "A.global" not in [stage.name for stage in s.stages]
+    assert not [stage.name for stage in s.stages if stage.scope == "cache"]
