@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from tedsl.lang import dtypes
@@ -16,11 +17,20 @@ from tedsl.lang.tensor import Tensor
 
 from .arithmetic import const, guarded
 from .forward import Forward
-from .reverse import Reverse, dependents, forward_program
+from .reverse import Reverse, check_arguments, dependents, forward_program
+from .rules import Rule
 from .stored import check_stored, reading_stored
 from .terms import unused
 
 # Structures ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def flatten_some(value: Any, what: str) -> list[Tensor]:
+    """`flatten` for what cannot be empty."""
+    found = flatten(value, what)
+    if not found:
+        raise GradientError(f"{what} is {value!r}, with no tensor in it", here())
+    return found
 
 
 def flatten(value: Any, what: str) -> list[Tensor]:
@@ -94,6 +104,8 @@ def _reachable(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> None:
         loose = dependents(forward, (tensor,), loosely=True)
         if any(t in loose for t in outputs):
             continue
+        for rule in dict.fromkeys(t.gradient for t in inside if isinstance(t.gradient, Rule)):
+            check_arguments(rule, forward, (tensor,))
         if tensor not in inside:
             known = ", ".join(t.name for t in forward.inputs) or "no tensor"
             raise GradientError(
@@ -112,8 +124,10 @@ def _breaking(forward: Any, depends: set[Tensor], tensor: Tensor) -> str:
     for stage in forward.stages:
         for part in stage.parts:
             for t, value in zip(stage.tensors, part.values):
+                if isinstance(value, Reduce) and value.reducer.indexed and dtypes.is_float(t.dtype):
+                    continue  # the extreme that argmax carries along is never read
                 if t not in depends and any(isinstance(e, Access) and e.tensor in depends for e in walk(value)):
-                    found.append(f"`{equation(part, stage.tensors)}`, whose {_whole(value, depends)}")
+                    found.append(f"`{equation(replace(part, values=(value,)), (t,))}`, whose {_whole(value, depends)}")
     return "; ".join(dict.fromkeys(found)) or "values that are no real numbers"
 
 
@@ -149,7 +163,7 @@ def vjp(outputs: Any, wrt: Any, seed: Any = None, stored: Mapping[Tensor, Tensor
     >>> print(te.show(dA))
     dA[i,k] = sum_j dC[i,j] * B[j,k]
     """
-    results, sources = flatten(outputs, "the output"), flatten(wrt, "wrt")
+    results, sources = flatten_some(outputs, "the output"), flatten(wrt, "wrt")
     for tensor in results:
         _real(tensor, "the output")
     if seed is None:
@@ -216,7 +230,7 @@ def grad(scalar: Any, wrt: Any, stored: Mapping[Tensor, Tensor] | None = None) -
     >>> A = te.tensor("A", (4,))
     >>> dA = te.grad((A * A).sum(), A)
     """
-    for tensor in flatten(scalar, "the scalar"):
+    for tensor in flatten_some(scalar, "the scalar"):
         if tensor.rank:
             raise GradientError(
                 f"te.grad is of a scalar, and {tensor.name} has shape {tensor.shape}: sum it ({tensor.name}.sum()), or give each element a seed: "
@@ -237,7 +251,7 @@ def jacobian(outputs: Any, wrt: Any) -> Any:
     >>> te.jacobian(B, A).shape
     (3, 3)
     """
-    results, sources = flatten(outputs, "the output"), flatten(wrt, "wrt")
+    results, sources = flatten_some(outputs, "the output"), flatten(wrt, "wrt")
     rows = []
     for tensor in results:
         _real(tensor, "the output")
@@ -280,7 +294,7 @@ def jvp(outputs: Any, tangents: Mapping[Tensor, Tensor]) -> Any:
         raise GradientError(
             f"te.jvp(Y, {{X: dX}}) needs a dict from tensors to their tangents, not {tangents!r}", here()
         )
-    results = flatten(outputs, "the output")
+    results = flatten_some(outputs, "the output")
     for tensor in results:
         _real(tensor, "the output")
     for tensor, tangent in tangents.items():

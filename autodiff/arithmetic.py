@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import reduce
 
 from tedsl.lang.affine import FALSE, TRUE
-from tedsl.lang.expr import Access, Apply, Cast, Const, Expr, walk
+from tedsl.lang.expr import Access, Apply, Cast, Const, Expr, rewrite, walk
 from tedsl.lang.integers import prove
 from tedsl.lang.simplify import conjuncts, negated
 
@@ -253,3 +253,20 @@ def compare(name: str, a: Expr, b: Expr) -> Expr:
 def opposite(condition: Expr) -> Expr:
     """``~condition``."""
     return negated(condition)
+
+
+def without_units(e: Expr) -> Expr:
+    """`e` without the ``1 * x``, ``x / 1``, ``x + 0`` and ``x - 0`` that are in it since numbers took the places of variables."""
+
+    def rule(node: Expr) -> Expr | None:
+        if not isinstance(node, Apply) or len(node.operands) != 2:
+            return None
+        a, b = node.operands
+        unit = {"multiply": 1, "divide": 1, "add": 0, "subtract": 0}.get(node.function)
+        if unit is None:
+            return None
+        if is_const(b, unit):
+            return a
+        return b if is_const(a, unit) and node.function in ("multiply", "add") else None
+
+    return rewrite(e, rule)

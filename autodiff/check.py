@@ -35,7 +35,8 @@ def check_grad(
     Reverse and forward mode are both checked, and for `order` 2 and more the gradients of the gradients as well. inputs: arrays for (some of) the
     inputs; the others get normally distributed numbers, indices that are in range and sizes of 3. step: of the differences, relative to 1.
 
-    Raises GradientError when they differ by more than `tolerance`, with the numbers. A stop_gradient is such a difference.
+    Raises GradientError when they differ by more than `tolerance`, with the numbers. A stop_gradient is such a difference. The difference is relative
+    to the size of what is added up, or to what rounding leaves of the differences, where that is more.
 
     >>> import tedsl as te
     >>> i = te.axes("i")
@@ -46,17 +47,59 @@ def check_grad(
     """
     results, sources = flatten(outputs, "the output"), flatten(wrt, "wrt")
     vjp(outputs, wrt, [Tensor("seed", t.shape, t.dtype) for t in results])  # what has no gradient is told here
-    if not isinstance(order, int) or order < 1:
+    if isinstance(order, bool) or not isinstance(order, int) or order < 1:
         raise GradientError(f"te.check_grad: order={order!r}; it is 1 or more", here())
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise GradientError(f"te.check_grad: seed={seed!r}; it is a whole number of at least 0", here())
+    for name, number in (("step", step), ("tolerance", tolerance)):
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not number > 0:
+            raise GradientError(f"te.check_grad: {name}={number!r}; it is a number above 0", here())
+    if inputs is not None and not isinstance(inputs, Mapping):
+        raise GradientError(f"te.check_grad: inputs= is a dict of arrays by tensor, not {inputs!r}", here())
     copies = in_float64(results, sources)
     rng = np.random.default_rng(seed)
     wide = [copies.get(t, t) for t in results]
     values: Values = {}
     sizes: dict[str, int] = {}
-    for tensor in inputs_of(wide):
-        given = next((v for t, v in (inputs or {}).items() if copies.get(t, t) is tensor), None)
-        values[tensor] = _drawn(tensor, wide, rng, sizes) if given is None else np.asarray(given, dtype=tensor.dtype)
+    needed = inputs_of(wide)
+    values |= _given(inputs or {}, copies, needed, sizes)
+    values = {t: values[t] if t in values else _drawn(t, wide, rng, sizes) for t in needed}
     return _check(wide, [copies.get(t, t) for t in sources], values, sizes, order, rng, step, tolerance)
+
+
+def _given(
+    inputs: Mapping[Tensor, Any], copies: Mapping[Tensor, Tensor], needed: Sequence[Tensor], sizes: dict[str, int]
+) -> Values:
+    """The arrays that the user gave, by the tensors that are checked; sizes that they tell are put into `sizes`."""
+    found: Values = {}
+    for key, value in inputs.items():
+        tensor = copies.get(key, key) if isinstance(key, Tensor) else next((t for t in needed if t.name == key), key)
+        if not any(tensor is t for t in needed):
+            names = ", ".join(t.name for t in needed)
+            raise GradientError(
+                f"te.check_grad: inputs= gives {_name(key)}, which is not among the inputs {names}", here()
+            )
+        try:
+            array = np.asarray(value, dtype=tensor.dtype)
+        except (TypeError, ValueError) as e:
+            raise GradientError(
+                f"te.check_grad: the values of {tensor.name} cannot be read as an array: {e}", here()
+            ) from None
+        for dim, extent in zip(tensor.shape, array.shape):
+            if isinstance(dim, Var):
+                sizes.setdefault(dim.name, extent)
+        found[tensor] = array
+    for tensor, array in found.items():
+        shape = _shape(tensor, sizes)
+        if array.shape != shape:
+            raise GradientError(
+                f"te.check_grad: the values of {tensor.name} have shape {array.shape}, not {shape}", tensor.location
+            )
+    return found
+
+
+def _name(key: Any) -> str:
+    return key.name if isinstance(key, Tensor) else repr(key)
 
 
 def _check(
@@ -83,16 +126,20 @@ def _check(
     values = {**values, **{s: rng.standard_normal(_shape(s, sizes)) for s in seeds}}
     moves = {t: Tensor(f"move_{t.name}", t.shape, "float64") for t in wrt}
 
-    def weighed(moved: float) -> float:
+    def weighed(moved: float) -> tuple[float, float]:
+        """What is differentiated, and the size of the numbers that it is the sum of."""
         at: Values = values | {t: values[t] + moved * d for t, d in directions.items()}
-        found = evaluate(outputs, at)
-        return float(sum((np.asarray(y) * values[s]).sum() for y, s in zip(found, seeds)))
+        terms = [np.asarray(y) * values[s] for y, s in zip(evaluate(outputs, at), seeds)]
+        return float(sum(v.sum() for v in terms)), float(sum(np.abs(v).sum() for v in terms))
 
-    numeric = (weighed(step) - weighed(-step)) / (2 * step)
+    (up, size), (down, _) = weighed(step), weighed(-step)
+    numeric = (up - down) / (2 * step)
     gradients = adjoints(outputs, [elements_of(s) for s in seeds], wrt)
     found = evaluate(gradients, values)
-    reverse = float(sum((np.asarray(g) * directions[t]).sum() for g, t in zip(found, wrt)))
-    pairs = {"reverse mode": reverse}
+    terms = [np.asarray(g) * directions[t] for g, t in zip(found, wrt)]
+    pairs = {"reverse mode": float(sum(v.sum() for v in terms))}
+    added = float(sum(np.abs(v).sum() for v in terms))
+    rounding = 4 * np.finfo(float).eps * size / step / tolerance
     if not any(isinstance(t.gradient, Rule) for stage in program(outputs).stages for t in stage.tensors):
         forward = Forward(outputs, moves)
         moved = [forward.result(t) for t in outputs]
@@ -101,7 +148,7 @@ def _check(
         pairs["forward mode"] = float(sum((np.asarray(v) * values[s]).sum() for v, s in zip(tangents, seeds)))
     worst = 0.0
     for mode, value in pairs.items():
-        scale = max(abs(numeric), abs(value), 1.0)
+        scale = max(abs(numeric), abs(value), added, rounding, np.finfo(float).tiny)
         difference = abs(value - numeric) / scale
         if not difference <= tolerance:
             raise GradientError(

@@ -67,8 +67,9 @@ def _power(x: Expr, n: Expr, y: Expr) -> tuple[Expr | None, ...]:
     zero = compare("equal", x, _like(x, 0))
     base = mul(n, _call("power", x, subtract(n, _one(x))))
     base = select(compare("equal", n, _like(x, 0)), _like(x, 0), base)
-    if isinstance(x, Const):
-        return base, mul(y, _like(x, math.log(x.value))) if x.value > 0 else mul(y, _call("log", x))
+    fixed = _number(x)
+    if fixed is not None and fixed >= 0:
+        return base, mul(y, _like(x, math.log(fixed))) if fixed else None
     return base, select(zero, _like(x, 0), mul(y, _call("log", x)))
 
 

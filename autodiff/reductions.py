@@ -2,8 +2,9 @@
 
 sum              the adjoint goes to every point
 max, min         it is shared equally by the points that attain the extreme (NaN attains nothing); their number is a stage of its own, `M.ties`
-prod, reducers   the result is combine(combine(before, x), after) with what comes before and after a point; these are recurrences of their
-of the user      own, `P.before` and `P.after`, and combine is differentiated. No division, so zeros are no matter, at any order.
+prod, reducers   the reduction is the fold from its first point to its last, and every step of it is differentiated: combine(before, x) with what
+of the user      comes before a point, times the derivatives of all steps after it. Both are recurrences of their own, `P.before` and `P.after`.
+                 No division, so zeros are no matter, at any order; and as one order is taken for all points, what ties shares the adjoint.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from tedsl.lang import dtypes
 from tedsl.lang.errors import GradientError, Location
-from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, substitute
+from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, free_axes, substitute, walk
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import simplify
 from tedsl.lang.printing import text
 from tedsl.lang.reductions import REDUCERS
 from tedsl.lang.tensor import Definition, Part, Tensor
 
-from .arithmetic import add, compare, const, divide, guarded, is_zero, mul, select
-from .local import Interesting, Reading, active_nodes, pull, push
+from .arithmetic import add, compare, const, convert, divide, guarded, is_const, is_zero, mul, select, without_units
+from .local import Interesting, Reading, active_nodes, differentiable, pull, push
 from .terms import make
 
 SUM = REDUCERS["sum"]
@@ -35,6 +37,7 @@ class Reduced:
     axes: tuple[Axis, ...]
     where: tuple[Expr, ...]
     reading: Reading
+    root: Expr | None = None  # what the adjoint is a multiple of
 
 
 def pull_reduction(
@@ -49,24 +52,22 @@ def pull_reduction(
     name = node.reducer.name if node.reducer.builtin else ""
     if name == "sum":
         for reading in pull(node.values[0], adjoints[0], interesting, {}, part.location):
-            yield Reduced(axes, where, reading)
+            yield Reduced(axes, where, reading, adjoints[0])
     elif name in _EXTREMES:
         attained, ties = _extreme(tensors[0], part, node)
-        for reading in pull(node.values[0], divide(adjoints[0], ties), interesting, {}, part.location):
-            yield Reduced(axes, (*where, attained), reading)
+        share = divide(adjoints[0], ties)
+        if not stepwise and _windowed(node) and set(free_axes(share)) <= set(part.axes):
+            (share,) = held(f"d{tensors[0].name}.share", part.axes, (share,), part.location)
+        for reading in pull(node.values[0], share, interesting, {}, part.location):
+            yield Reduced(axes, (*where, attained), reading, share)
     elif name in ("any", "all", "argmax", "argmin"):
         raise _not_real(node, part.location)
     else:
-        if stepwise and len(axes) > 1:
-            raise GradientError(
-                f"`{text(node)}` runs over several axes inside a recurrence, and its gradient is not known there: "
-                f"write one {node.reducer.name} for each axis, each in a tensor of its own", part.location
-            )  # fmt: skip
         by_component = [const(0, v.dtype) for v in node.values]
         for value, g in zip(part.values, adjoints):
             c = cast(Reduce, value).component
             by_component[c] = add(by_component[c], g)
-        yield from _pull_folded(tensors[0].name, part, node, axes, by_component, interesting)
+        yield from _pull_folded(tensors[0].name, part, node, axes, by_component, interesting, stepwise)
 
 
 def push_reduction(tensors: Sequence[Tensor], part: Part, n: int, tangent: Any, interesting: Interesting) -> Expr:
@@ -85,7 +86,8 @@ def push_reduction(tensors: Sequence[Tensor], part: Part, n: int, tangent: Any, 
     if name in _EXTREMES:
         attained, ties = _extreme(tensors[n], part, node)
         moved = push(node.values[0], tangent, interesting, {}, part.location)
-        return divide(summed(guarded([attained], moved), node.where), ties)
+        # nothing attains the extreme of nothing (a condition on data left no point), nor one that is NaN
+        return divide(summed(guarded([attained], moved), node.where), Apply("maximum", (ties, const(1, ties.dtype))))
     if name in ("any", "all", "argmax", "argmin"):
         raise _not_real(node, part.location)
     moved_values = tuple(push(v, tangent, interesting, {}, part.location) for v in node.values)
@@ -110,6 +112,17 @@ def _extreme(tensor: Tensor, part: Part, node: Reduce) -> tuple[Expr, Expr]:
     return attained, held(f"{tensor.name}.ties", part.axes, (count,), part.location)[0]
 
 
+def _windowed(node: Reduce) -> bool:
+    """Whether neighbouring results read elements in common, so that what they share out is better divided once."""
+    return any(
+        not isinstance(i, (Axis, Const))
+        for v in node.values
+        for n in walk(v)
+        if isinstance(n, Access)
+        for i in n.indices
+    )
+
+
 def _own(axes: Sequence[Axis]) -> tuple[tuple[Axis, ...], dict[Expr, Expr], tuple[Expr, ...]]:
     """Axes from 0 for `axes`, these in terms of them, and the indices to reach an element by."""
     own = tuple(a if _none(a.lo) else Axis(a.name, 0, a.extent) for a in axes)
@@ -131,13 +144,19 @@ def held(name: str, axes: Sequence[Axis], values: Sequence[Expr], location: Loca
 
 def _together(name: str, axes: Sequence[Axis], values: Sequence[Expr], location: Location | None) -> tuple[Tensor, ...]:
     """One definition of several tensors."""
-    tensors = _blank(name, tuple(a.extent for a in axes), [v.dtype for v in values], location)
+    shape = tuple(a.extent for a in axes)
+    tensors = _blank(_numbered(name, len(values)), shape, [v.dtype for v in values], location)
     _equation(tensors, tuple(axes), values, location)
     return tensors
 
 
-def _blank(name: str, shape: tuple[Any, ...], kinds: Sequence[str], location: Location | None) -> tuple[Tensor, ...]:
-    names = [name if n == 0 else f"{name}{n}" for n in range(len(kinds))]
+def _numbered(name: str, count: int) -> list[str]:
+    return [name if n == 0 else f"{name}{n}" for n in range(count)]
+
+
+def _blank(
+    names: Sequence[str], shape: tuple[Any, ...], kinds: Sequence[str], location: Location | None
+) -> tuple[Tensor, ...]:
     tensors = tuple(Tensor(label, shape, kind, None, location) for label, kind in zip(names, kinds))
     definition = Definition(tensors, location)
     for n, tensor in enumerate(tensors):
@@ -149,7 +168,7 @@ def _equation(
     tensors: tuple[Tensor, ...], lhs: tuple[Expr, ...], values: Sequence[Expr], location: Location | None
 ) -> None:
     definition = cast(Definition, tensors[0].definition)
-    definition.parts = (*definition.parts, Part(lhs, tuple(values), location))
+    definition.parts = (*definition.parts, Part(lhs, tuple(without_units(v) for v in values), location))
 
 
 # Products, and reducers of the user's -----------------------------------------------------------------------------------------------------------
@@ -157,21 +176,43 @@ def _equation(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fold:
-    """One axis of a reduction: its values over `outer` and `axis`, and the result as a function of placeholders for the values at a point."""
+    """One axis of a reduction, folded from its first point to its last.
+
+    What is folded up to a point is ``combined = combine(before, x)``, given in placeholders for the values x; `slopes[a][b]` is the derivative of
+    component a of the result in component b of that: the product of the derivatives of all later steps.
+    """
 
     placeholders: tuple[Expr, ...]
-    results: tuple[Expr, ...]
+    combined: tuple[Expr, ...]
+    slopes: dict[int, dict[int, Expr]]
     values: tuple[Expr, ...]
 
     def adjoints(self, given: Sequence[Expr], location: Location | None) -> tuple[Expr, ...]:
         """The adjoints of the values at a point, given those of the results."""
-        tensors = [cast(Access, p).tensor for p in self.placeholders]
-        found = [const(0, p.dtype) for p in self.placeholders]
-        for result, g in zip(self.results, given):
-            for reading in pull(result, g, lambda t: t in tensors, {}, location):
-                n = next(m for m, t in enumerate(tensors) if t is reading.access.tensor)
-                found[n] = add(found[n], guarded(reading.guards, reading.adjoint))
-        return tuple(substitute(e, dict(zip(self.placeholders, self.values))) for e in found)
+        at = [const(0, e.dtype) for e in self.combined]
+        for a, g in enumerate(given):
+            if not is_zero(g):
+                for b, slope in self.slopes[a].items():
+                    at[b] = add(at[b], mul(convert(g, slope.dtype), slope))
+        found = _pulled(self.combined, at, self.placeholders, location)
+        return tuple(without_units(substitute(e, dict(zip(self.placeholders, self.values)))) for e in found)
+
+
+def _pulled(
+    results: Sequence[Expr], given: Sequence[Expr], wanted: Sequence[Expr], location: Location | None
+) -> list[Expr]:
+    """The adjoints of `wanted`, accesses to tensors of their own, given those of `results`, which are made of them."""
+    tensors = [cast(Access, p).tensor for p in wanted]
+    found = [const(0, p.dtype) for p in wanted]
+    for result, g in zip(results, given):
+        for reading in pull(result, g, lambda t: t in tensors, {}, location):
+            n = next(m for m, t in enumerate(tensors) if t is reading.access.tensor)
+            found[n] = add(found[n], guarded(reading.guards, reading.adjoint))
+    return found
+
+
+def _placeholders(letter: str, kinds: Sequence[str]) -> tuple[Expr, ...]:
+    return tuple(Access(Tensor._internal(f"{letter}{n}", (), kind), ()) for n, kind in enumerate(kinds))
 
 
 def _fold(
@@ -179,7 +220,6 @@ def _fold(
 ) -> _Fold:
     own, shifted, index = _own(outer)
     kinds = tuple(v.dtype for v in values)
-    identity = node.reducer.identity(kinds)
     n, lo = axis.extent, axis.lo
     moved = tuple(substitute(v, shifted) for v in values)
     shape = (*(a.extent for a in own), n)
@@ -188,24 +228,59 @@ def _fold(
         label += "_"
     length = simplify(apply("maximum", n, 1) - 1) if isinstance(n, Expr) else n - 1
     step = Axis(label, 1, length.value if isinstance(length, Const) else length)
-    before = _blank(f"{name}.before", shape, kinds, location)
-    after = _blank(f"{name}.after", shape, kinds, location)
-    for tensors in (before, after):
-        _equation(tensors, (*own, Const(0)), identity, location)
-    if step.extent != 0 or isinstance(step.extent, Expr):
-        previous = (*own, step - 1)
-        at = {axis: simplify(step - 1 + lo)}
-        x = tuple(substitute(v, cast(Any, at)) for v in moved)
-        _equation(before, (*own, step), node.reducer.combine(tuple(Access(t, previous) for t in before), x), location)
-        at = {axis: simplify(n - step + lo)}
-        x = tuple(substitute(v, cast(Any, at)) for v in moved)
-        _equation(after, (*own, step), node.reducer.combine(x, tuple(Access(t, previous) for t in after)), location)
+    several = step.extent != 0 or isinstance(step.extent, Expr)
+
+    def at(place: Any) -> tuple[Expr, ...]:
+        """The values at a place along the axis."""
+        return tuple(substitute(v, cast(Any, {axis: simplify(place + lo)})) for v in moved)
+
+    before = _blank(_numbered(f"{name}.before", len(kinds)), shape, kinds, location)
+    _equation(before, (*own, Const(0)), node.reducer.identity(kinds), location)
+    if several:
+        previous = tuple(Access(t, (*own, step - 1)) for t in before)
+        _equation(before, (*own, step), node.reducer.combine(previous, at(step - 1)), location)
+    p, q = _placeholders("p", kinds), _placeholders("x", kinds)
+    combined = node.reducer.combine(p, q)
     here = simplify(axis - lo)
-    p = tuple(Access(t, (*index, here)) for t in before)
-    q = tuple(Access(t, (*index, simplify(n - 1 - here))) for t in after)
-    placeholders = tuple(Access(Tensor._internal(f"x{c}", (), kind), ()) for c, kind in enumerate(kinds))
-    combined = node.reducer.combine(node.reducer.combine(p, placeholders), q)
-    return _Fold(placeholders, combined, values)
+    last = simplify(n - 1 - here)
+    slopes: dict[int, dict[int, Expr]] = {}
+    for a, kind in enumerate(kinds):
+        if not dtypes.is_float(kind):
+            slopes[a] = {}
+            continue
+        found = _reached(combined, p, a, location)
+        if list(found) == [a] and is_const(found[a], 1):  # nothing that is folded later matters, as in a sum
+            slopes[a] = {a: const(1, kind)}
+            continue
+        names = [f"{name}.after{a}{b}" if len(kinds) > 1 else f"{name}.after" for b in found]
+        after = _blank(names, shape, [kinds[b] for b in found], location)
+        _equation(after, (*own, Const(0)), [const(int(a == b), kinds[b]) for b in found], location)
+        if several:
+            given = {b: Access(t, (*own, step - 1)) for b, t in zip(found, after)}
+            later = n - step  # the place of the step whose derivative is the next factor
+            read: dict[Expr, Expr] = dict(zip(p, (Access(t, (*own, simplify(later))) for t in before)))
+            read |= dict(zip(q, at(later)))
+            moves = _pulled(combined, [given.get(b, const(0, k)) for b, k in enumerate(kinds)], p, location)
+            _equation(after, (*own, step), [substitute(moves[b], read) for b in found], location)
+        slopes[a] = {b: Access(t, (*index, last)) for b, t in zip(found, after)}
+    reading = dict(zip(p, (Access(t, (*index, here)) for t in before)))
+    return _Fold(q, tuple(substitute(e, cast(Any, reading)) for e in combined), slopes, values)
+
+
+def _reached(combined: Sequence[Expr], p: Sequence[Expr], first: int, location: Location | None) -> dict[int, Expr]:
+    """The components of what is folded first on which component `first` of the result depends, over any number of steps; how, over one step."""
+    found: dict[int, Expr] = {first: const(0, p[first].dtype)}
+    pending = [first]
+    while pending:
+        a = pending.pop()
+        unit = [const(int(a == b), e.dtype) for b, e in enumerate(combined)]
+        for b, slope in enumerate(_pulled(combined, unit, p, location)):
+            if is_zero(slope):
+                continue
+            if b not in found:
+                pending.append(b)
+            found[b] = slope
+    return dict(sorted(found.items()))
 
 
 def _levels(name: str, part: Part, node: Reduce, axes: tuple[Axis, ...]) -> list[_Fold]:
@@ -228,18 +303,20 @@ def _levels(name: str, part: Part, node: Reduce, axes: tuple[Axis, ...]) -> list
 
 
 def _pull_folded(
-    name: str, part: Part, node: Reduce, axes: tuple[Axis, ...], given: Sequence[Expr], interesting: Interesting
-) -> Iterator[Reduced]:
+    name: str, part: Part, node: Reduce, axes: tuple[Axis, ...], given: Sequence[Expr], interesting: Interesting, stepwise: bool
+) -> Iterator[Reduced]:  # fmt: skip
     outer = part.axes
     folds = _levels(name, part, node, axes)
     for axis, fold in zip(axes, folds):
         outer = (*outer, axis)
         given = fold.adjoints(given, part.location)
-        if axis is not axes[-1]:
+        if (
+            axis is not axes[-1] and not stepwise
+        ):  # the steps of a recurrence run backwards: a stage over them would not fit in
             given = [held(f"d{name}.partial", outer, (g,), part.location)[0] for g in given]
     where = () if node.where is None else (node.where,)
     for value, g in zip(node.values, given):
-        if g.dtype == value.dtype:
+        if differentiable(value):
             for reading in pull(value, g, interesting, {}, part.location):
                 yield Reduced(axes, where, reading)
 
@@ -252,11 +329,11 @@ def _push_folded(name: str, part: Part, node: Reduce, axes: tuple[Axis, ...], ta
         fold = folds[n]
         outer = (*part.axes, *axes[:n])
         sums = []
-        for c, result in enumerate(fold.results):
-            wanted = [const(1 if c == other else 0, r.dtype) for other, r in enumerate(fold.results)]
+        for c, result in enumerate(fold.combined):
+            wanted = [const(int(c == other), r.dtype) for other, r in enumerate(fold.combined)]
             moved = const(0, result.dtype)
             for slope, tangent in zip(fold.adjoints(wanted, part.location), tangents):
-                moved = add(moved, mul(slope, tangent))
+                moved = add(moved, convert(mul(slope, tangent), result.dtype))
             sums.append(moved if is_zero(moved) else Reduce(SUM, (moved,), (axes[n],), None, None, 0))
         if n == 0:
             return sums[node.component]

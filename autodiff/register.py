@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tedsl.lang.errors import DefinitionError, GradientError, here
-from tedsl.lang.expr import Expr, as_expr
+from tedsl.lang.expr import Access, Axis, Expr, Reduce, Var, as_expr, walk
 from tedsl.lang.functions import FUNCTIONS, Function, apply, typed
+from tedsl.lang.printing import text
 
 from .derivatives import TABLE
 
@@ -41,18 +42,19 @@ def register_function(
     >>> A = te.tensor("A", (3,))
     >>> B = te.define("B[i] = softsign(A[i])", A=A)
     """
+    if not isinstance(name, str) or not name.isidentifier() or not name.isascii():
+        raise DefinitionError(f"te.register_function({name!r}): a function's name is an identifier", here())
     if name in FUNCTIONS and c is None and numpy is None and (derivative is not None or formula is not None):
         function = FUNCTIONS[name]
         TABLE[name] = _row(name, function.arity, derivative, formula)
         return _public(name)
-    if not isinstance(name, str) or not name.isidentifier() or not name.isascii():
-        raise DefinitionError(f"te.register_function({name!r}): a function's name is an identifier", here())
     if name in FUNCTIONS and FUNCTIONS[name].c is None:
         raise DefinitionError(
             f"te.register_function('{name}'): {name} is one of tedsl's own functions; choose another name", here()
         )
-    if arity not in (1, 2, 3):
+    if not isinstance(arity, int) or arity not in (1, 2, 3):
         raise DefinitionError(f"te.register_function('{name}', arity={arity!r}): 1, 2 or 3 operands", here())
+    row = _row(name, arity, derivative, formula) if derivative is not None or formula is not None else None
     if formula is not None:
         c = c or _printed(formula, "c", arity)
         numpy = numpy or _printed(formula, "numpy", arity)
@@ -61,7 +63,6 @@ def register_function(
             f"te.register_function('{name}') needs the function twice: c='…', a C expression in {', '.join(PARAMETERS[:arity])}, and numpy=, a "
             "function of arrays (or formula=, a SymPy expression)", here()
         )  # fmt: skip
-    row = _row(name, arity, derivative, formula) if derivative is not None or formula is not None else None
     FUNCTIONS[name] = Function(name, arity, "floating", c=c, numpy=numpy)
     TABLE.pop(name, None)
     if row is not None:
@@ -97,14 +98,31 @@ def _row(name: str, arity: int, derivative: Any, formula: Any) -> Callable[..., 
             raise GradientError(
                 f"the derivative of {name} returned {len(partials)} expressions for {arity} operands", here()
             )
-        return tuple(None if p is None else typed(as_expr(p), xs[0].dtype) for p in partials)
+        return tuple(None if p is None else _partial(name, p, xs) for p in partials)
 
     return row
+
+
+def _partial(name: str, value: Any, operands: tuple[Expr, ...]) -> Expr:
+    """A partial derivative as the user's function gave it, typed. Raises GradientError when it is not made of the operands and numbers."""
+    try:
+        found = as_expr(value)
+    except DefinitionError:
+        found = None
+    known = set(walk(*operands))
+    if found is None or any(isinstance(n, (Access, Axis, Reduce, Var)) and n not in known for n in walk(found)):
+        shown = repr(value) if found is None else f"`{text(found)}`"
+        raise GradientError(
+            f"the derivative of {name} returned {shown}; it is an expression of the operands and numbers", here()
+        )
+    return typed(found, operands[0].dtype)
 
 
 def _printed(formula: Any, language: str, arity: int) -> Any:
     import sympy
 
+    if not isinstance(formula, sympy.Expr):
+        raise GradientError(f"formula={formula!r} is no SymPy expression", here())
     symbols = sympy.symbols(PARAMETERS[:arity], real=True)
     formula = formula.subs({sympy.Symbol(s.name): s for s in symbols})
     if language == "c":

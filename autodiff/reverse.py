@@ -21,7 +21,7 @@ from tedsl.lang.program import Group, Program, Stage, program
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Part, Tensor
 
-from .arithmetic import both, const, convert, is_zero, opposite, total_of
+from .arithmetic import both, const, convert, guarded, is_zero, opposite, total_of
 from .derivatives import REUSED
 from .local import active_nodes, depends, differentiable, pull
 from .reductions import pull_reduction
@@ -44,12 +44,16 @@ def forward_program(outputs: Sequence[Tensor]) -> Program:
         roots = dict.fromkeys([*new, *roots])
 
 
-def dependents(forward: Program, wrt: Sequence[Tensor], loosely: bool = False) -> set[Tensor]:
+def dependents(
+    forward: Program, wrt: Sequence[Tensor], loosely: bool = False, inside: Rule | None = None
+) -> set[Tensor]:
     """The tensors of a program that depend, as real functions, on one of `wrt` (those included).
 
-    loosely: also where the derivative is 0: through the condition of a `where`, or a te.stop_gradient.
+    loosely: also where the derivative is 0: through the condition of a `where`, or a te.stop_gradient. inside: a rule whose results are taken as
+    they are computed, its arguments as constants.
     """
-    found = set(wrt)
+    constants = () if inside is None else inside.inputs
+    found = set(wrt) - set(constants)
     for group in forward.groups:
         changed = True
         while changed:
@@ -60,7 +64,7 @@ def dependents(forward: Program, wrt: Sequence[Tensor], loosely: bool = False) -
                 rule = stage.tensor.gradient
                 if isinstance(rule, Stop) and not loosely:
                     continue
-                if isinstance(rule, Rule):
+                if isinstance(rule, Rule) and rule is not inside:
                     new = stage.tensors if any(t in found for t in rule.inputs) else ()
                 else:
                     new = tuple(
@@ -70,12 +74,22 @@ def dependents(forward: Program, wrt: Sequence[Tensor], loosely: bool = False) -
                         or (loosely and any(_chooses(v, found) for p in stage.parts for v in _values(p.values[n])))
                     )
                 for t in new:
-                    if t not in found:
+                    if t not in found and t not in constants:
                         found.add(t)
                         changed = True
             if not group.depth:
                 break
     return found
+
+
+def check_arguments(rule: Rule, forward: Program, wrt: Sequence[Tensor]) -> None:
+    """Raises GradientError when what has a gradient of its own depends on a tensor of `wrt` beside its arguments: it would be left out."""
+    for tensor in wrt:
+        if any(t in dependents(forward, (tensor,), inside=rule) for t in rule.outputs):
+            raise GradientError(
+                f"{rule.name} has a gradient of its own (te.custom_gradient) for its arguments {', '.join(t.name for t in rule.inputs)}, but it also "
+                f"reads {tensor.name}, whose gradient is asked for: make {tensor.name} an argument as well", tensor.location
+            )  # fmt: skip
 
 
 def _values(value: Expr) -> tuple[Expr, ...]:
@@ -120,7 +134,7 @@ class Reverse:
     ) -> None:  # fmt: skip
         self.forward = forward_program(outputs)
         self.interesting = dependents(self.forward, wrt)
-        self.wrt = set(wrt)
+        self.wrt = tuple(wrt)
         self.batch = batch
         self.targets: dict[Tensor, tuple[Axis, ...]] = {}
         self.summands: dict[Tensor, list[Expr]] = {}
@@ -218,9 +232,9 @@ class Reverse:
                 continue
             adjoints = [at(t, part.lhs) if t in self.interesting else const(0, t.dtype) for t in stage.tensors]
             if isinstance(part.values[0], Reduce):
-                root = adjoints[0] if len(adjoints) == 1 and not stepwise else None
                 for found in pull_reduction(stage.tensors, part, adjoints, self._follows, stepwise):
                     r = found.reading
+                    root = found.root if len(adjoints) == 1 and not stepwise else None
                     domain = (*part.axes, *found.axes)
                     self._add(r.access, domain, (*guards, *found.where, *r.guards), r.adjoint, part.location, root)
                 continue
@@ -262,6 +276,7 @@ class Reverse:
                 f"{stage.tensor.name} has a gradient of its own (te.custom_gradient), for one adjoint at a time; te.jacobian needs many. "
                 "Use te.vjp, once for each row", stage.tensor.location
             )  # fmt: skip
+        check_arguments(rule, self.forward, self.wrt)
         given = tuple(self.result(t) for t in rule.outputs)
         for tensor, adjoint in zip(rule.inputs, rule(given)):
             if tensor in self.interesting:
@@ -304,16 +319,25 @@ class Reverse:
                 )  # fmt: skip
 
         depth = _steps(group)
+        # the steps of all tensors are counted back from one end, that of the longest, so that what was the same step still is
+        ends = [_longest([t.shape[d] for t in reached]) for d in range(group.depth)]
+
+        def length(tensor: Tensor, d: int) -> Any:
+            return ends[d] if d < group.depth else tensor.shape[d]
 
         def flipped(tensor: Tensor, indices: tuple[Expr, ...]) -> tuple[Expr, ...]:
-            return tuple(simplify(tensor.shape[d] - 1 - e) if d < depth else e for d, e in enumerate(indices))
+            return tuple(simplify(length(tensor, d) - 1 - e) if d < depth else e for d, e in enumerate(indices))
 
         backward = {
-            t: Tensor(f"d{t.name}.backward", (*(b.extent for b in self.batch), *t.shape), t.dtype, None, t.location)
+            t: Tensor(
+                f"d{t.name}.backward",
+                (*(b.extent for b in self.batch), *(length(t, d) for d in range(t.rank))),
+                t.dtype, None, t.location,
+            )
             for stage in reversed(group.stages)  # of equal steps, the last comes first
             for t in stage.tensors
             if t in reached
-        }
+        }  # fmt: skip
 
         def at(tensor: Tensor, indices: tuple[Expr, ...]) -> Expr:
             if tensor not in backward:
@@ -324,10 +348,24 @@ class Reverse:
             self._equations(stage, at, True)
         for tensor, flow in backward.items():
             axes = self.axes_of(tensor)
+            own = tuple(
+                a if a.extent is length(tensor, d) else Axis(a.name, 0, length(tensor, d)) for d, a in enumerate(axes)
+            )
             value = total_of((convert(s, tensor.dtype) for s in self.summands.get(tensor, [])), tensor.dtype)
-            mapping = cast("dict[Expr, Expr]", dict(zip(axes, flipped(tensor, axes))))
-            complete(flow, self._lhs(tensor), _settled(substitute(value, mapping)), tensor.location)
+            mapping = cast("dict[Expr, Expr]", dict(zip(axes, flipped(tensor, own))))
+            beyond = [apply("greater_equal", o, o.extent - a.extent) for a, o in zip(axes, own) if a is not o]
+            value = guarded(beyond, substitute(value, mapping))  # a shorter tensor has no steps at the beginning
+            complete(flow, (*self.batch, *own), _settled(value), tensor.location)
             self.finished[tensor] = Access(flow, (*self.batch, *flipped(tensor, axes)))
+
+
+def _longest(extents: Sequence[Any]) -> Any:
+    """The largest of several extents."""
+    found: Any = extents[0]
+    for extent in extents[1:]:
+        found = simplify(apply("maximum", found, extent))
+        found = found.value if isinstance(found, Const) else found
+    return found
 
 
 def _steps(group: Group) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from tedsl.lang import dtypes
 from tedsl.lang.affine import FALSE, TRUE
 from tedsl.lang.errors import Location
-from tedsl.lang.expr import Access, Axis, Cast, Const, Expr, Reduce, free_axes, rewrite, substitute, walk
+from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, free_axes, rewrite, substitute, walk
 from tedsl.lang.integers import Known, simplify, solve
 from tedsl.lang.printing import display
 from tedsl.lang.reductions import REDUCERS
@@ -16,7 +17,7 @@ from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.simplify import conjuncts
 from tedsl.lang.tensor import Definition, Part, Tensor
 
-from .arithmetic import both, const, guarded, is_zero, mul, select
+from .arithmetic import both, const, divide, guarded, is_zero, mul, select
 from .inversion import implied, preimages
 
 
@@ -65,7 +66,49 @@ def total(value: Expr, axes: Sequence[Axis], where: Iterable[Expr] = ()) -> Expr
             value = mul(const(n, value.dtype) if isinstance(n, int) else Cast(value.dtype, n), value)
     if not kept:
         return guarded([condition], value)
-    return Reduce(REDUCERS["sum"], (value,), tuple(kept), None if condition is TRUE else condition, None, 0)
+
+    def summed(e: Expr) -> Expr:
+        return Reduce(REDUCERS["sum"], (e,), tuple(kept), None if condition is TRUE else condition, None, 0)
+
+    if condition is TRUE and all(isinstance(a.extent, int) and a.extent > 0 for a in kept):
+        return taken_out(value, kept, summed)
+    return summed(value)
+
+
+def taken_out(value: Expr, axes: Sequence[Axis], summed: Callable[[Expr], Expr]) -> Expr:
+    """`summed(value)` with the factors and divisors that do not depend on the axes outside of the sum. (Not of one that may be empty: what is
+    outside may be no number then.)
+    """
+    above: list[Expr] = []
+    below: list[Expr] = []
+
+    def rest(e: Expr) -> Expr:
+        """What is left of `e`."""
+        if not any(a in axes for a in free_axes(e)):
+            above.append(e)
+            return const(1, e.dtype)
+        if isinstance(e, Apply) and e.function == "negative":
+            above.append(const(-1, e.dtype))
+            return rest(e.operands[0])
+        if isinstance(e, Apply) and e.function == "multiply":
+            return mul(*(rest(x) for x in e.operands))
+        if isinstance(e, Apply) and e.function == "divide":
+            a, b = e.operands
+            if any(x in axes for x in free_axes(b)):
+                return divide(rest(a), b)
+            below.append(b)
+            return rest(a)
+        return e
+
+    inner = rest(value)
+    if not dtypes.is_float(value.dtype) or all(isinstance(e, Const) for e in (*above, *below)):
+        return summed(value)
+    result = summed(inner)
+    for e in reversed(above):
+        result = mul(e, result)
+    for e in below:
+        result = divide(result, e)
+    return result
 
 
 def gather(term: Term, targets: Sequence[Axis]) -> list[Expr] | None:

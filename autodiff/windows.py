@@ -1,7 +1,8 @@
 """Windows: the gradient of `sum(X[…, s*y + d*r] * …)` as dense sums, one for each residue class of the stride.
 
 What reaches an element of X lies at ``y = (x - d*r) / s``. Where that is no y at all, the adjoint of Y may be taken to be 0: read from a copy with
-zeros around it, the sum has no conditions left, and is itself a convolution, of the padded adjoint with the flipped filter. A stride s makes s
+zeros around it, the sum has no conditions left, and is itself a convolution, of the padded adjoint with the flipped filter. (Of a maximum it is the
+share of the adjoint that each place of the maximum gets, where the element is that maximum, which is read from a padded copy too.) A stride s makes s
 classes of elements, ``x = s*x' + p``, each with the taps that reach it, ``r = r0, r0 + s, …``: s dense sums, which the gradient takes its elements
 from in turn. This takes a little more arithmetic than the sum with conditions (the border); where that is more than twice as much, or where
 the access has another form, the sum with conditions stays.
@@ -24,7 +25,7 @@ from tedsl.lang.tensor import Tensor
 
 from .arithmetic import const, guarded, is_zero, select
 from .inversion import preimages
-from .terms import Term, make, named, tidy, total
+from .terms import Term, make, named, reads_data, tidy, total
 
 MOST_CLASSES = 16
 MOST_WORK = 2.0  # operations over those of the sum with conditions
@@ -52,24 +53,26 @@ def dense(
 
     root: the adjoint that the value of the term is a multiple of. padded: copies of adjoints made so far.
     """
-    if term.guards or not isinstance(root, Access) or not _multiple(term.value, root):
+    if not all(map(reads_data, term.guards)) or not isinstance(root, Access):
         return None
-    if not all(isinstance(e, Axis) and isinstance(e.lo, int) and e.lo == 0 for e in root.indices) or len(
-        set(root.indices)
-    ) < len(root.indices):
+    given = guarded(term.guards, term.value)
+    if not _multiple(given, root):
+        return None
+    if not _plainly_read(root):
         return None
     windows = _windows(term, root, targets)
     if not windows or not _worth(windows, targets) or not _conditional(term, windows, targets):
         return None
     there = {e: t for e, t in zip(term.indices, targets) if not isinstance(e, (Axis, Const))}
-    value = substitute(term.value, cast("dict[Expr, Expr]", there))
+    value = substitute(given, cast("dict[Expr, Expr]", there))
     axes = {w.axis for w in windows}
-    if any(isinstance(n, Access) and n is not root and any(a in axes for a in free_axes(n)) for n in walk(value)):
+    moving = [n for n in walk(value) if isinstance(n, Access) and any(a in axes for a in free_axes(n))]
+    if any(n is not root and (not _plainly_read(n) or _is_factor(value, n)) for n in moving):
         return None
-    source = _padded(root, windows, padded, location)
+    sources = {cast(Expr, n): _padded(n, windows, padded, location) for n in moving}
     classes: dict[tuple[int, ...], Expr] = {}
     for residues in product(*(range(w.stride) for w in windows)):
-        found = _class(term, value, root, source, windows, residues, targets)
+        found = _class(term, value, sources, windows, residues, targets)
         if found is None:
             return None
         classes[residues] = found
@@ -78,11 +81,28 @@ def dense(
     return _interleaved(classes, windows, targets, name, value.dtype, location)
 
 
+def _plainly_read(access: Access) -> bool:
+    """Whether the indices are different axes from 0."""
+    plain = all(isinstance(e, Axis) and isinstance(e.lo, int) and e.lo == 0 for e in access.indices)
+    return plain and len(set(access.indices)) == len(access.indices)
+
+
+def _is_factor(value: Expr, access: Access) -> bool:
+    """Whether an access is read elsewhere than in conditions, where its value beyond the border is no matter: the adjoint is 0 there."""
+    if value is access:
+        return True
+    if isinstance(value, Apply) and value.function == "where":
+        return any(_is_factor(e, access) for e in value.operands[1:])
+    return any(_is_factor(e, access) for e in value.children)
+
+
 def _multiple(value: Expr, root: Expr) -> bool:
-    """Whether `value` is a product with `root` as one factor."""
+    """Whether `value` is a product with `root` as one factor, or 0."""
     if value is root:
         return True
     if isinstance(value, Apply):
+        if value.function == "where":
+            return is_zero(value.operands[2]) and _multiple(value.operands[1], root)
         if value.function == "multiply":
             a, b = value.operands
             inside = [any(n is root for n in walk(e)) for e in (a, b)]
@@ -186,13 +206,12 @@ def _padded(root: Access, windows: list[_Window], padded: dict[Any, Tensor], loc
 def _class(
     term: Term,
     value: Expr,
-    root: Access,
-    source: Tensor,
+    sources: dict[Expr, Tensor],
     windows: list[_Window],
     residues: tuple[int, ...],
     targets: Sequence[Axis],
 ) -> Expr | None:
-    """The dense sum for the elements of one residue class, at ``s*target + residue`` in the windows."""
+    """The dense sum for the elements of one residue class, at ``s*target + residue`` in the windows. `sources`: what is read instead of accesses."""
     away = {a: Axis(f"{a.name}\0", a.lo, a.extent) for a in term.domain}
     away |= {w.axis: Axis(f"{w.axis.name}\0", w.low, w.length) for w in windows}
     renamed = cast("dict[Expr, Expr]", away)
@@ -209,15 +228,19 @@ def _class(
     if not families:
         return const(0, value.dtype)
     (family,) = families
-    reading = Access(
-        source, tuple(e if (own := _of(windows, e)) is None else _shifted(e, own.low) for e in root.indices)
-    )
-    e = substitute(substitute(value, {root: reading}), renamed)
+    readings: dict[Expr, Expr] = {
+        read: Access(
+            source,
+            tuple(e if (own := _of(windows, e)) is None else _shifted(e, own.low) for e in cast(Access, read).indices),
+        )
+        for read, source in sources.items()
+    }
+    e = substitute(substitute(value, readings), renamed)
     mapping, axes, guards = named(family.free, family.guards, targets)
     if guards:
         return None
     e = tidy(substitute(substitute(substitute(e, family.mapping), mapping), moved), Known())
-    others = [Read(a, ()) for a in walk(e) if isinstance(a, Access) and a.tensor is not source]
+    others = [Read(a, ()) for a in walk(e) if isinstance(a, Access) and a.tensor not in sources.values()]
     if any(isinstance(n, Access) for r in others for i in r.access.indices for n in walk(i)):
         return None
     try:

@@ -37,8 +37,14 @@ def case(name: str) -> Callable[[Callable[[], Made]], Callable[[], Made]]:
     return add
 
 
-def text(name: str, definition: str, **names: Any) -> None:
-    CASES[name] = lambda: (te.define(definition, **names), ())
+def text(name: str, definition: str, kept: bool = False, **names: Any) -> None:
+    """A definition in a string. `kept`: the gradient reads the result."""
+
+    def make() -> Made:
+        out = te.define(definition, **names)
+        return out, (out,) * kept
+
+    CASES[name] = make
 
 
 text("matmul 512", "C[i,j] = sum(A[i,k] * B[j,k])", A=(512, 512), B=(512, 512))
@@ -48,8 +54,15 @@ text("conv 3x3 stride 2", CONV.format(2, 1), X=(8, 32, 33, 33), W=(64, 32, 3, 3)
 text("conv 3x3 dilation 2", CONV.format(1, 2), X=(8, 32, 36, 36), W=(32, 32, 3, 3))
 text("conv 1x1", CONV.format(1, 1), X=(8, 64, 32, 32), W=(64, 64, 1, 1))
 text("depthwise conv 3x3", "Y[n,c,y,x] = sum(X[n,c,y+r,x+s] * W[c,r,s], axis=(r,s))", X=(8, 64, 34, 34), W=(64, 3, 3))
-text("max pooling 2x2", "Y[n,c,y,x] = max(X[n,c,2*y+r,2*x+s])", X=(8, 32, 64, 64), r=2, s=2)
-text("max pooling 3x3 stride 2", "Y[n,c,y,x] = max(X[n,c,2*y+r,2*x+s])", X=(8, 32, 65, 65), r=3, s=3)
+for size, extent in (2, 64), (3, 65):
+    text(
+        f"max pooling {size}x{size} stride 2",
+        "Y[n,c,y,x] = max(X[n,c,2*y+r,2*x+s])",
+        kept=True,
+        X=(8, 32, extent, extent),
+        r=size,
+        s=size,
+    )
 text("average pooling 2x2", "Y[n,c,y,x] = sum(X[n,c,2*y+r,2*x+s]) / 4", X=(8, 32, 64, 64), r=2, s=2)
 
 
@@ -105,6 +118,28 @@ def recurrent() -> Made:
     S[0, j] = X[0, j]
     S[t, j] = te.tanh(te.sum(S[t - 1, k] * W[k, j])) + X[t, j]
     return S, (S,)
+
+
+@case("recurrent network, a batch of 32")
+def batch_of_sequences() -> Made:
+    X, W, U = te.tensor("X", (32, 32, 64)), te.tensor("W", (64, 128)), te.tensor("U", (128, 128))
+    S = te.tensor("S", (32, 32, 128))
+    S[0, n, j] = te.tanh(te.sum(X[0, n, k] * W[k, j]))
+    S[t, n, j] = te.tanh(te.sum(X[t, n, k] * W[k, j]) + te.sum(S[t - 1, n, k] * U[k, j]))
+    return S, (S,)
+
+
+@case("LSTM, a batch of 32")
+def lstm() -> Made:
+    X, W, U = te.tensor("X", (32, 32, 64)), te.tensor("W", (4, 64, 128)), te.tensor("U", (4, 128, 128))
+    I, F, O, G, C, H = (te.tensor(name, (32, 32, 128)) for name in "IFOGCH")
+    for g, (gate, function) in enumerate([(I, te.sigmoid), (F, te.sigmoid), (O, te.sigmoid), (G, te.tanh)]):
+        gate[0, n, j] = function(te.sum(X[0, n, k] * W[g, k, j]))
+        gate[t, n, j] = function(te.sum(X[t, n, k] * W[g, k, j]) + te.sum(H[t - 1, n, k] * U[g, k, j]))
+    C[0, n, j] = I[0, n, j] * G[0, n, j]
+    C[t, n, j] = F[t, n, j] * C[t - 1, n, j] + I[t, n, j] * G[t, n, j]
+    H[t, n, j] = O[t, n, j] * te.tanh(C[t, n, j])
+    return H, (I, F, O, G, C, H)
 
 
 def sampled(calls: Sequence[Callable[[], Any]], seconds: float) -> list[float]:

@@ -1,4 +1,4 @@
-"""Statements of the target language inside of a stage's loops: calls of intrinsics, and prefetches."""
+"""Calls of intrinsics inside of a stage's loops."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tedsl.lang.errors import ScheduleError, here
 from tedsl.lang.expr import Access, Axis, Const, Expr, substitute, walk
-from tedsl.lang.functions import apply
 from tedsl.lang.integers import joined, simplify
 
 from .ir import Buffer, Call, If, Stmt, Store, block, constant, strides_of
@@ -18,30 +17,6 @@ if TYPE_CHECKING:
     from .nests import Cell, Nest, Scope
 
 Place = tuple[Buffer, tuple[Expr, ...]]
-
-
-def prefetches(nest: Nest, name: str, leaves: dict[str, Expr], scope: Scope, step: int) -> list[Stmt]:
-    """Requests, in loop `name`, for what later steps of it read: the first element that a step reads of each access."""
-    found: dict[Place, Stmt] = {}
-    tensors = nest.lowering.state.tensors()
-    for key, axis, offset in nest.stage.prefetches:
-        tensor = tensors.get(key)
-        if axis != name or tensor not in nest.lowering.buffers or nest.lowering.buffers[tensor].scope == "register":
-            continue  # inlined, computed further in, or not in memory
-        later = {leaf: leaves.get(leaf, Const(0)) for leaf in nest.leaves} | {name: leaves[name] + offset * step}
-        mapping = nest.mapping(later)
-        for node in walk(*nest.part.values):
-            if isinstance(node, Access) and node.tensor is tensor:
-                buffer, indices = nest.lowering.place(tensor, tuple(substitute(i, mapping) for i in node.indices))
-                kept = (
-                    apply("maximum", apply("minimum", i, as_expr(d) - 1), 0)
-                    for i, d in zip(indices, buffer.shape, strict=True)
-                )
-                inside = tuple(simplify(i, scope.known) for i in kept)  # an address past the end may not even be formed
-                found.setdefault(
-                    (buffer, inside), Call("__builtin_prefetch({0})", (cast(Expr, Access(buffer, inside)),))
-                )
-    return list(found.values())
 
 
 def intrinsic_call(

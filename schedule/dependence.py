@@ -28,7 +28,7 @@ class Dependence:
     signs: tuple[str, ...]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def dependences(parts: tuple[Part, ...], tensors: tuple[Tensor, ...]) -> tuple[Dependence, ...]:
     """The reads of `tensors` in `parts`."""
     found = []

@@ -7,7 +7,7 @@
                                            … reads P[a % 2]
 
 The loads of the next step stand beside the arithmetic of this one, so that a processor can do both at once. A loop whose steps run in parallel has
-no next step and is left as it is, and so is a fill that reads what is computed in the same step.
+no next step and is left as it is, and so is a fill that reads what the loop itself computes.
 """
 
 from __future__ import annotations
@@ -57,12 +57,15 @@ def turned(loop: For) -> Stmt:
         body = body.body
     stmts = list(body.stmts) if isinstance(body, Block) else [body]
     own = {a.buffer for a in single}
+    steps = set().union(*(_written(s) for s in stmts)) - set(
+        double
+    )  # what a recurrence computes in a step, the next one reads
     fills: dict[Buffer, list[Stmt]] = {b: [] for b in double}
     rest: list[Stmt] = []
     for stmt in stmts:
         written = _written(stmt)
         target = next((b for b in double if written == {b}), None)
-        if target is not None and not rest and not (_read(stmt) - {target}) & (own | set(double)):
+        if target is not None and not rest and not (_read(stmt) - {target}) & (own | set(double) | steps):
             fills[target].append(stmt)
         else:
             rest.append(stmt)

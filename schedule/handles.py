@@ -339,18 +339,20 @@ class StageHandle:
         self._do("double_buffer")
 
     def prefetch(self, tensor: Any, axis: Any, offset: int) -> None:
-        """Ask memory, in each step of `axis`, for what is read of `tensor` `offset` steps later (the first element of it). Raises ScheduleError for a
-        tensor that the stage does not read, or reads at places that depend on data.
+        """Ask memory, in each step of `axis`, for what is read of `tensor` `offset` steps later: one request for each cache line, at most 256 of them
+        (the first ones), never outside of the tensor. Raises ScheduleError for a tensor that the stage does not read, that does not move along the
+        axis, or that is read at places that depend on data; and for a vectorised loop.
 
         >>> import tedsl as te
         >>> i, j = te.axes("i j")
-        >>> A, B = te.tensor("A", (8, 12)), te.tensor("B"); B[i, j] = 2 * A[i, j]
+        >>> A, B = te.tensor("A", (8, 48)), te.tensor("B"); B[i, j] = 2 * A[i, j]
         >>> s = te.create_schedule(B)
         >>> s[B].prefetch(A, i, 2)
         >>> print(s)
         for i in 0..8:
-          __builtin_prefetch(A[minimum(7, i + 2), 0])
-          for j in 0..12:
+          for A.line1 in 0..4 unrolled:
+            __builtin_prefetch(A[minimum(7, i + 2), minimum(47, 16 * A.line1)])
+          for j in 0..48:
             B[i, j] = 2.0 * A[i, j]
         """
         self._do("prefetch", self.schedule._tensor(tensor), self._axis(axis, "prefetch"), offset)

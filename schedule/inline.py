@@ -9,23 +9,29 @@ from tedsl.lang.expr import Access, Axis, Expr, Reduce, rewrite, substitute
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Part, Tensor
 
-from .state import StageState, State, unique
+from .state import StageState, State, reads, unique
 
 
 def inlined(state: State) -> State:
     """The state without its inlined stages, their expressions put into their readers; all equations of a stage in the same axes."""
     bodies: dict[Tensor, tuple[Part, Expr]] = {}
+    waiting = [s for s in state.stages if s.attach.kind == "inline"]
+    while waiting:  # those first that read no other one: the stages of a recurrence may read later ones
+        left = {t for s in waiting for t in s.tensors}
+        for stage in [s for s in waiting if left.isdisjoint(reads(s))]:
+            part = replace_part(stage.parts[0], bodies)
+            bodies |= {t: (part, value) for t, value in zip(stage.tensors, part.values, strict=True)}
+            waiting.remove(stage)
     stages: list[StageState] = []
     for stage in state.stages:
-        parts = tuple(replace_part(part, bodies) for part in stage.parts)
-        if any(a is not b for a, b in zip(parts, stage.parts, strict=True)):
-            stage = replace(stage, parts=parts)
-        if stage.attach.kind == "inline":
-            for tensor, value in zip(stage.tensors, stage.parts[0].values, strict=True):
-                bodies[tensor] = stage.parts[0], value
-        else:
+        if stage.attach.kind != "inline":
+            parts = tuple(replace_part(part, bodies) for part in stage.parts)
+            if any(a is not b for a, b in zip(parts, stage.parts, strict=True)):
+                stage = replace(stage, parts=parts)
             stages.append(with_common_axes(stage))
-    return replace(state, stages=tuple(stages))
+    here = {s.name for s in stages}
+    groups = tuple((tuple(n for n in names if n in here), depth) for names, depth in state.groups)
+    return replace(state, stages=tuple(stages), groups=groups)
 
 
 def with_common_axes(stage: StageState) -> StageState:

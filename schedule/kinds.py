@@ -9,6 +9,7 @@ from tedsl.lang.errors import ScheduleError, here
 from . import legality
 from .ir import GPU_AXES
 from .loops import Result
+from .recurrences import marked_in_step
 from .state import State
 
 
@@ -21,7 +22,7 @@ def _marked(state: State, name: str, axis: str, kind: str, primitive: str) -> Re
             f"{primitive} of the axis {axis} of {name}: it is {before} already. Split it and mark one of the two loops",
             here(),
         )
-    return state.updated(stage.with_kind(axis, kind)), ()
+    return marked_in_step(state.updated(stage.with_kind(axis, kind)), name), ()
 
 
 def vectorize(state: State, name: str, axis: str) -> Result:

@@ -10,11 +10,19 @@ from typing import Any
 
 from tedsl.lang.errors import ScheduleError, here
 from tedsl.lang.expr import Access, Axis, Var, walk
+from tedsl.lang.printing import definition as part_text
 from tedsl.lang.scatter import ScatterPart
 
-from .dependence import carriers, dependences
 from .ir import STREAM
-from .state import Fuse, Split, StageState, State, cut_axes, reads, step_depth
+from .recurrences import (
+    kind_text,
+    recurrences_run_forward,
+    step_loop,
+    stepped,
+    steps_are_taken_before_they_are_read,
+    steps_of_a_recurrence_stay_whole,
+)
+from .state import Fuse, Split, StageState, State, alone, plain_axes, reads
 
 
 def check(state: State, what: str) -> None:
@@ -27,7 +35,9 @@ def check(state: State, what: str) -> None:
         nothing_stands_between_lanes(state, stage, what)
         one_loop_of_a_kind_in_another(state, stage, what)
         pragmas_stand_before_plain_loops(stage, what)
+        lanes_ask_for_nothing(state, stage, what)
     producers_stand_where_they_are_read(state, what)
+    steps_are_taken_before_they_are_read(state, what)
     from .tensorize import matched
 
     for stage in state.stages:
@@ -130,19 +140,19 @@ def reduced_loops_run_in_order(stage: StageState, what: str) -> None:
         if leaf not in stage.leaves or kind in ("serial", "unrolled"):
             continue
         how = {"vectorized": "vectorize", "parallel": "parallel"}.get(kind, "bind")
-        if any(isinstance(p, ScatterPart) for p in stage.parts):
-            raise ScheduleError(
-                f"{what}: {leaf} cannot run {_kind(kind)}, because the steps of {stage.name} add to elements that depend on data, and two of them may meet. Mark a loop of what it reads instead",
-                here(),
-            )
+        if isinstance(
+            stage.general, ScatterPart
+        ):  # an axis that stands alone on the left side leads each step to elements of its own
+            own = {a.name for a in plain_axes(stage.general)}
+            free = [n for n in stage.leaves if stage.origin(n) <= own]
+            if leaf not in free:
+                others = f"The loops that can are {', '.join(free)}" if free else "Mark a loop of what it reads instead"
+                raise ScheduleError(
+                    f"{what}: {leaf} cannot run {kind_text(kind)}, because the steps of {stage.name} add to elements that depend on data, and two of them may meet. {others}", here())  # fmt: skip
         if stage.is_reduction_loop(leaf):
             raise ScheduleError(
-                f"{what}: {leaf} is reduced over in {stage.name}, and its steps all add to one element, so they cannot run {_kind(kind)}. Mark a loop that is not reduced over "
+                f"{what}: {leaf} is reduced over in {stage.name}, and its steps all add to one element, so they cannot run {kind_text(kind)}. Mark a loop that is not reduced over "
                 f"({', '.join(n for n in stage.leaves if not stage.is_reduction_loop(n)) or 'there is none'}), or make partial results with P = s.rfactor(T, {leaf!r}) and {how} that axis of P", here())  # fmt: skip
-
-
-def _kind(kind: str) -> str:
-    return {"vectorized": "as vector lanes", "parallel": "in parallel"}.get(kind, f"on {kind}")
 
 
 def nothing_stands_between_lanes(state: State, stage: StageState, what: str) -> None:
@@ -172,7 +182,7 @@ def one_loop_of_a_kind_in_another(state: State, stage: StageState, what: str) ->
         for outer, other, outer_kind in nest[:n]:
             if outer_kind == "vectorized":
                 raise ScheduleError(
-                    f"{what}: the loop {leaf} of {inner} would run {_kind(kind)} inside of {other} of {outer}, which is vectorized. Vectorize the innermost loop, and reorder it there first",
+                    f"{what}: the loop {leaf} of {inner} would run {kind_text(kind)} inside of {other} of {outer}, which is vectorized. Vectorize the innermost loop, and reorder it there first",
                     here(),
                 )
             if outer_kind == kind == "parallel":
@@ -200,91 +210,15 @@ def pragmas_stand_before_plain_loops(stage: StageState, what: str) -> None:
             )
 
 
-# Recurrences -----------------------------------------------------------------------------------------------------------------------------------
-
-
-def stepped(state: State, stage: StageState) -> tuple[str, ...]:
-    """The leading axes of a stage that are stepped through together with other stages, or cut at the whole numbers of its equations."""
-    group = state.group(stage.name)
-    if not group or len(group[0]) == 1:
-        cut = cut_axes(stage)
-        if cut is not None:
-            return tuple(cut)
-    members = [state.stage(n) for n in group[0]] if group else [stage]
-    depth = step_depth(members, group[1] if group else 0)
-    return tuple(e.name for e in stage.general.lhs[:depth] if isinstance(e, Axis))
-
-
-def steps_of_a_recurrence_stay_whole(state: State, stage: StageState, what: str) -> None:
-    """Where equations take turns along an axis (S[0, j] = …; S[t, j] = …), its loop is whole, because it is cut at the integers that they name, and
-    stands outside of reductions, which belong to one equation. Where stages run step by step together, their common loops are the outermost ones, as
-    written: the steps are those of all the stages.
-    """
-    axes = stepped(state, stage)
-    group = state.group(stage.name)
-    others = ", ".join(n for n in stage.leaves if not stage.origin(n) & set(axes)) or "there are none"
-    these = "this loop stays" if len(axes) == 1 else "these loops stay"
-    if group and len(group[0]) > 1:
-        if stage.leaves[: len(axes)] != axes:
-            raise ScheduleError(
-                f"{what}: {', '.join(group[0])} take turns along {', '.join(axes)}, so {these} whole and outermost. Split or reorder the other loops ({others})", here())  # fmt: skip
-        return
-    if any(a not in stage.leaves for a in axes):
-        raise ScheduleError(
-            f"{what}: the equations of {stage.name} take turns along {', '.join(axes)}, so {these} whole. Split or fuse the other loops ({others})", here())  # fmt: skip
-    reduced = [n for n, leaf in enumerate(stage.leaves) if stage.is_reduction_loop(leaf)]
-    inner = [a for a in axes if reduced and stage.leaves.index(a) > reduced[0]]
-    if inner:
-        raise ScheduleError(
-            f"{what}: the equations of {stage.name} take turns along {inner[0]}, and {stage.leaves[reduced[0]]} is reduced over in one of them only, so it stays inside "
-            f"of {inner[0]}. Reorder the other loops", here())  # fmt: skip
-
-
-def recurrences_run_forward(state: State, stage: StageState, what: str) -> None:
-    """Every read of an earlier step is carried by a loop, before any loop along which it could reach forward; and a loop runs in parallel or as
-    lanes only if each read is along it at the same value, or carried further out.
-    """
-    for dependence in dependences(stage.parts, stage.tensors):
-        for leaf, sign in carriers(stage, dependence):
-            kind = stage.kind(leaf)
-            if kind not in ("serial", "unrolled") and sign != "=":
+def lanes_ask_for_nothing(state: State, stage: StageState, what: str) -> None:
+    """The steps of a vectorised loop run at once, so none of them can ask for what a later one reads."""
+    for tensor, axis, _ in stage.prefetches:
+        own = [(stage, leaf) for leaf in stage.leaves[: stage.leaves.index(axis) + 1]]
+        for other, leaf in [*loops_around(state, stage), *own]:
+            if other.kind(leaf) == "vectorized":
                 raise ScheduleError(
-                    f"{what}: the steps of {leaf} of {stage.name} cannot run {_kind(kind)}, because `{dependence.read!r}` reads what an earlier one computes. {_free_loops(state, stage)}",
-                    here(),
-                )
-            if sign == "*":
-                raise ScheduleError(
-                    f"{what}: with the loops in the order {', '.join(stage.leaves)}, `{dependence.read!r}` would be read before it is computed. Keep the loops along which {stage.name} steps outside of {leaf}",
-                    here(),
-                )
-    group = state.group(stage.name)
-    if group and len(group[0]) > 1:
-        tensors = tuple(t for n in group[0] for t in state.stage(n).tensors)
-        for member in group[0]:
-            for dependence in dependences(state.stage(member).parts, tensors):
-                for leaf, sign in zip(stepped(state, stage), dependence.signs, strict=False):
-                    kind = stage.kind(leaf)
-                    if kind not in ("serial", "unrolled") and sign != "=":
-                        raise ScheduleError(
-                            f"{what}: the steps of {leaf} of {stage.name} cannot run {_kind(kind)}, because `{dependence.read!r}` reads what an earlier one computes. {_free_loops(state, stage)}",
-                            here(),
-                        )
-                    if sign == "<":
-                        break
-
-
-def _free_loops(state: State, stage: StageState) -> str:
-    """The loops of a recurrence that may run in parallel, as advice."""
-    found = []
-    for leaf in stage.leaves:
-        signs = [[s for n, s in carriers(stage, d) if n == leaf] for d in dependences(stage.parts, stage.tensors)]
-        if (
-            not stage.is_reduction_loop(leaf)
-            and leaf not in stepped(state, stage)
-            and all(s in ([], ["="]) for s in signs)
-        ):
-            found.append(leaf)
-    return f"The loops that can are {', '.join(found)}" if found else "It has no loop that can"
+                    f"{what}: {tensor} would be prefetched in {axis} of {stage.name}, {'which would be' if leaf == axis else f'inside of {leaf} of {other.name}, which would be'} vectorized, and its steps run at once. "
+                    f"Split {leaf}, prefetch at the outer loop and vectorize the inner one", here())  # fmt: skip
 
 
 # Places ----------------------------------------------------------------------------------------------------------------------------------------
@@ -365,14 +299,40 @@ def producers_stand_where_they_are_read(state: State, what: str) -> None:
 
 
 def _inside(state: State, reader: StageState, parent: StageState, axis: str) -> bool:
-    """Whether a stage runs inside of the loop `axis` of `parent`."""
-    if reader.name == parent.name:
+    """Whether a stage runs inside of the loop `axis` of `parent`. The loops along which stages step together are one for all of them."""
+    step = step_loop(state, parent, axis)
+    together = {s.name for s in state.stepping(parent.name)}
+    if reader.name == parent.name or (step is not None and reader.name in together):
         return True
     while reader.attach.kind == "at":
-        if reader.attach.stage == parent.name:
-            return parent.leaves.index(reader.attach.axis) >= parent.leaves.index(axis)
-        reader = state.stage(reader.attach.stage)
+        at = reader.attach
+        if at.stage == parent.name:
+            return parent.leaves.index(at.axis) >= parent.leaves.index(axis)
+        reader = state.stage(at.stage)
+        if step is not None and reader.name in together:
+            mine = step_loop(state, reader, at.axis)
+            return mine is None or mine >= step
     return False
+
+
+def every_reading_equation_has_the_loop(state: State, stage: StageState, parent: StageState, axis: str) -> None:
+    """The equations of a stage share the loops of the axes that they have in common. One that reads a producer has the loop at which it is computed."""
+    wanted = set(stage.tensors)
+    for other in state.stages:  # what is read through stages that are inlined, or computed further in
+        if other.name != parent.name and not wanted.isdisjoint(reads(other)):
+            wanted |= set(other.tensors)
+    for part in parent.parts:
+        read = any(isinstance(n, Access) and n.tensor in wanted - set(parent.tensors) for n in walk(*part.expressions))
+        if (
+            read
+            and part is not parent.general
+            and axis not in alone(parent, part).leaves
+            and axis not in stepped(state, parent)
+        ):
+            have = ", ".join(alone(parent, part).leaves) or "none"
+            raise ScheduleError(
+                f"compute_at of {stage.name} at {axis} of {parent.name}: the equation `{part_text(part, parent.tensors)}` reads {stage.name} as well, and has no loop {axis}; its loops are {have}. "
+                f"Compute {stage.name} further out", here())  # fmt: skip
 
 
 def is_one_equation(state: State, stage: StageState, what: str, instead: str) -> None:
@@ -386,29 +346,31 @@ def is_one_equation(state: State, stage: StageState, what: str, instead: str) ->
             f"{what}: {stage.name} has {len(stage.parts)} equations, which take turns, and is computed as a whole. {instead}",
             here(),
         )
-    group = state.group(stage.name)
-    if any(t in reads(stage) for t in stage.tensors) or (group and len(group[0]) > 1):
+    if any(t in reads(stage) for t in stage.tensors):
         raise ScheduleError(
             f"{what}: {stage.name} reads its own earlier steps, and is computed as a whole. {instead}", here()
         )
 
 
 def can_be_computed_at(state: State, stage: StageState, parent: StageState, axis: str) -> None:
-    """A result is computed as a whole, because its caller gets all of it; and only parts of a stage that stand for themselves can be moved."""
+    """A result is computed as a whole, because its caller gets all of it."""
     what = f"compute_at of {stage.name} at {axis} of {parent.name}"
-    if stage.is_output:
-        raise ScheduleError(
-            f"{what}: {stage.name} is a result, of which all elements are stored. Compute a copy there: s.cache_write({stage.name}, …), then compute_at of that",
-            here(),
-        )
     if parent.name == stage.name:
         raise ScheduleError(
             f"{what}: a stage cannot be computed inside of itself. Give a stage that reads {stage.name} ({', '.join(r.name for r in readers(state, stage)) or 'there is none'})",
             here(),
         )
+    group = state.group(stage.name)
+    moved = (stage,) if group and parent.name in group[0] else state.stepping(stage.name)
+    for member in moved:
+        if member.is_output:
+            together = "" if member.name == stage.name else f", and {stage.name} steps together with it"
+            raise ScheduleError(
+                f"{what}: {member.name} is a result, of which all elements are stored{together}. Compute a copy there: s.cache_write({member.name}, …), then compute_at of that",
+                here(),
+            )
     is_loop(parent, axis, f"compute_at of {stage.name} at")
-    is_one_equation(state, stage, what, "Leave it at the root")
-    is_one_equation(state, parent, what, f"Leave {stage.name} at the root, or inline it")
+    every_reading_equation_has_the_loop(state, stage, parent, axis)
     if parent.kind(axis) == "vectorized":
         raise ScheduleError(
             f"{what}: the loop {axis} is vectorized, and nothing can be computed between its lanes. Compute {stage.name} at a loop further out",
@@ -427,6 +389,19 @@ def can_be_inlined(state: State, stage: StageState) -> None:
             f"{what}: it is a reduction ({stage.reduction.reducer.name}), whose loops cannot stand inside an expression. Compute it at a loop of its reader: s[{stage.name!r}].compute_at(s[reader], axis)",
             here(),
         )
+    later = {s.name: s for s in state.stages if s.attach.kind == "inline"}
+    wanted, seen = [stage], {stage.name}
+    while wanted:
+        for tensor in reads(wanted.pop()):
+            other = state.writer(tensor)
+            if other is not None and other.name == stage.name:
+                raise ScheduleError(
+                    f"{what}: it reads its own earlier steps through {', '.join(n for n in seen if n != stage.name)}, which {'is' if len(seen) == 2 else 'are'} inlined too, so the expression would have no end. Leave one of them at the root",
+                    here(),
+                )
+            if other is not None and other.name in later and other.name not in seen:
+                seen.add(other.name)
+                wanted.append(other)
 
 
 def is_register_or_memory(scope: str, what: str, scopes: tuple[str, ...]) -> None:
@@ -449,9 +424,17 @@ def can_be_prefetched(state: State, stage: StageState, tensor: str, axis: str, o
             f"{what}: {stage.name} does not read it; it reads {', '.join(t.name for t in reads(stage)) or 'nothing'}",
             here(),
         )
-    if len(stage.parts) > 1:
+    moved = {a.name for a in stage.roots} & stage.origin(axis)
+    if not any(n.name in moved for access in found for n in walk(*access.indices) if isinstance(n, Axis)):
+        loops = [
+            leaf
+            for leaf in stage.leaves
+            if any(isinstance(n, Axis) and n.name in stage.origin(leaf) for a in found for n in walk(*a.indices))
+        ]
+        moves = f"The loops that move along it are {', '.join(loops)}" if loops else "It is a single element"
         raise ScheduleError(
-            f"{what}: {stage.name} has several equations, which take turns. Prefetch in a stage of one equation", here()
+            f"{what}: every step of {axis} reads the same elements of it, so there is nothing to ask for ahead. {moves}",
+            here(),
         )
     for access in found:
         if any(isinstance(n, Access) for index in access.indices for n in walk(index)):

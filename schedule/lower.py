@@ -6,20 +6,18 @@ loop by a min), so no test stands inside. Producers attached to a loop are place
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import cast
+from dataclasses import dataclass, field
 
-from tedsl.lang.expr import Axis, Const, Expr, Reduce
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import Const
 from tedsl.lang.integers import Known
-from tedsl.lang.tensor import Dim, Part, Tensor
+from tedsl.lang.tensor import Tensor
 
 from .faults import Checks, early_checks
-from .ir import Allocate, Buffer, For, Stmt, block
-from .nests import Nest, Scope
+from .ir import Allocate, Buffer, Stmt, block
+from .nests import Scope
 from .regions import as_expr
-from .state import StageState, State, cut_axes, dim, step_depth
+from .state import State
+from .steps import Steps
 from .storage import Storage
 
 
@@ -32,9 +30,6 @@ class Lowered:
     temporaries: list[Buffer] = field(default_factory=list)
 
 
-Actives = list[tuple[StageState, tuple[Part, ...]]]  # stages, and those of their equations that are meant
-
-
 def lower_state(
     state: State, inputs: tuple[Tensor, ...], checks: Checks | None = None, symbolic: bool = False
 ) -> Lowered:
@@ -43,11 +38,11 @@ def lower_state(
 
     Raises LoweringError or ScheduleError for what only the whole schedule can tell.
     """
-    return _Lowering(state, inputs, checks or Checks(), symbolic).run()
+    return Lowering(state, inputs, checks or Checks(), symbolic).run()
 
 
-class _Lowering(Storage):
-    """Stages in order, recurrences step by step."""
+class Lowering(Storage):
+    """Stages in order, those that step together at once."""
 
     def run(self) -> Lowered:
         done: set[str] = set()
@@ -56,156 +51,17 @@ class _Lowering(Storage):
         for stage in self.state.stages:
             if stage.attach.kind != "root" or stage.name in done:
                 continue
-            for tensor in stage.tensors:
-                if tensor not in self.buffers:
-                    allocations.append(
-                        self.allocate(stage, tensor, tuple((Const(0), as_expr(d)) for d in tensor.shape), Known())
-                    )
-            group = self.state.group(stage.name)
-            names = group[0] if group else (stage.name,)
-            done.update(names)
-            members = [self.state.stage(n) for n in names]
+            members = self.state.stepping(stage.name)
+            done.update(s.name for s in members)
             for member in members:
                 for tensor in member.tensors:
                     if tensor not in self.buffers:
-                        allocations.append(
-                            self.allocate(member, tensor, tuple((Const(0), as_expr(d)) for d in tensor.shape), Known())
-                        )
-            stmts.append(self.steps(members, group[1] if group else 0, Scope(Known(), frozenset(self.used))))
+                        box = tuple((Const(0), as_expr(d)) for d in tensor.shape)
+                        allocations.append(self.allocate(member, tensor, box, Known()))
+            group = self.state.group(stage.name)
+            steps = Steps(self, members, group[1] if group else 0)
+            stmts.append(steps.build(Scope(Known(), frozenset(self.used))))
         body = block(early_checks(self.checks, self.load, self.used), *stmts)
         for buffer in reversed(allocations):
             body = Allocate(buffer, body)
         return Lowered(body, self.arguments, self.temporaries)
-
-    # Recurrences -------------------------------------------------------------------------------------------------------------------------
-
-    def steps(self, stages: list[StageState], depth: int, scope: Scope) -> Stmt:
-        """Stages that step together along their first `depth` axes; single equations along integers are cut out of the loops."""
-        cut = cut_axes(stages[0]) if len(stages) == 1 else None
-        if cut:
-            return self.cut(stages[0], cut, scope)
-        return self.step([(s, s.parts) for s in stages], 0, step_depth(stages, depth), (), scope)
-
-    def step(self, actives: Actives, d: int, depth: int, values: tuple[Expr, ...], scope: Scope) -> Stmt:
-        if d == depth:
-            return block(
-                *(self.equation(stage, parts, dict(enumerate(values)), {}, scope) for stage, parts in actives if parts)
-            )
-        return self.along(
-            actives, d, scope, lambda chosen, value, inner: self.step(chosen, d + 1, depth, (*values, value), inner)
-        )
-
-    def cut(self, stage: StageState, cut: dict[str, int], scope: Scope) -> Stmt:
-        """A stage whose equations take turns along the axes `cut` (name → dimension), in the order of its loops: those outside of the innermost such
-        axis are shared by the equations, the others are each equation's own.
-        """
-        last = max(stage.leaves.index(name) for name in cut)
-        general = stage.general
-        shared = Nest(
-            self,
-            replace(stage, parts=(general,)),
-            general,
-            {},
-            {a.name: (as_expr(a.lo), as_expr(a.extent)) for a in stage.roots},
-        )
-        shared.prepare(scope)
-
-        def go(n: int, leaves: dict[str, Expr], values: dict[int, Expr], parts: tuple[Part, ...], now: Scope) -> Stmt:
-            if n > last:
-                return self.equation(stage, parts, values, leaves, now) if parts else block()
-            name = stage.leaves[n]
-            if name not in cut:
-                return shared.loop(
-                    name,
-                    stage.leaves[n + 1 :],
-                    leaves,
-                    now,
-                    lambda opened, inner, _: go(n + 1, opened, values, parts, inner),
-                    attach=False,
-                )
-            return self.along(
-                [(stage, parts)],
-                cut[name],
-                now,
-                lambda chosen, value, inner: go(n + 1, leaves, {**values, cut[name]: value}, chosen[0][1], inner),
-            )
-
-        return go(0, {}, {}, stage.parts, scope)
-
-    def along(self, actives: Actives, d: int, scope: Scope, inner: Callable[[Actives, Expr, Scope], Stmt]) -> Stmt:
-        """The steps along dimension d, one range after the other: between the integers that equations name, and at these."""
-        points = sorted({int(e.value) for _, parts in actives for p in parts if isinstance(e := p.lhs[d], Const)})
-        extent = actives[0][0].tensor.shape[d]
-        stmts: list[Stmt | None] = []
-        start = 0
-        for point in [*points, None]:
-            end: Dim = extent if point is None else point
-            stmts.append(self.along_range(actives, d, scope, inner, start, end))
-            if point is not None and not (isinstance(extent, int) and point >= extent):
-                if isinstance(extent, int):
-                    chosen = [(s, tuple(p for p in parts if _covers(p.lhs[d], point))) for s, parts in actives]
-                    stmts.append(inner(chosen, Const(point), scope))
-                else:  # the point may lie outside: a loop of one step or none
-                    stmts.append(
-                        self.along_range(
-                            actives, d, scope, inner, point, dim(apply("minimum", extent, point + 1)), point
-                        )
-                    )
-                start = point + 1
-        return block(*stmts)
-
-    def along_range(self, actives: Actives, d: int, scope: Scope, inner: Callable[[Actives, Expr, Scope], Stmt], start: int, end: Dim,
-                    point: int | None = None) -> Stmt | None:  # fmt: skip
-        """The steps start … end - 1 along dimension d."""
-        if isinstance(end, int) and end <= start:
-            return None
-        chosen = [
-            (s, tuple(p for p in parts if (isinstance(p.lhs[d], Axis) if point is None else _covers(p.lhs[d], point))))
-            for s, parts in actives
-        ]
-        if not any(parts for _, parts in chosen):
-            return None
-        # lifted stages (their range begins later) say where the equations that they serve begin
-        lows = [cast(Axis, p.lhs[d]).lo for _, parts in chosen for p in parts if isinstance(p.lhs[d], Axis)]
-        if point is None and lows and all(isinstance(lo, int) for lo in lows):
-            start = max(start, min(cast("list[int]", lows)))
-        leading = next(e if isinstance(e := p.lhs[d], Axis) else s.axes[0] for s, parts in chosen for p in parts)
-        axis = scope.axis(leading.name)
-        extent = as_expr(dim(as_expr(end) - start) if isinstance(end, int) else dim(apply("maximum", end - start, 0)))
-        lo = Const(start)
-        stage = chosen[0][0]
-        kind = stage.kind(leading.name) if stage.root(leading.name) is not None else "serial"
-        return For(
-            axis,
-            lo,
-            extent,
-            kind,
-            inner(chosen, axis, scope.opened(axis, lo, extent)),
-            origin=f"{stage.name}.{leading.name}",
-        )
-
-    def equation(
-        self, stage: StageState, parts: tuple[Part, ...], values: dict[int, Expr], leaves: dict[str, Expr], scope: Scope
-    ) -> Stmt:
-        """The first of `parts` (earlier ones come first). `values`: of dimensions that are settled; `leaves`: the loops that are open, its outermost."""
-        part = parts[0]
-        if part is not stage.general:  # it has the same axes, less those along which it is a single step
-            own = {a.name for a in part.axes}
-            reduced = part.values[0].axes or () if isinstance(part.values[0], Reduce) else ()
-            data = (leaf for leaf in stage.leaves if stage.origin(leaf) <= own)
-            stage = replace(stage, leaves=(*data, *(a.name for a in reduced)))
-        stage = replace(stage, parts=(part,))
-        fixed = {e.name: values[d] for d, e in enumerate(part.lhs) if isinstance(e, Axis) and d in values}
-        bounds = {a.name: (as_expr(a.lo), as_expr(a.extent)) for a in stage.roots if a.name not in fixed}
-        return Nest(self, stage, part, fixed, bounds).build(scope, leaves)
-
-
-def _covers(index: Expr, point: int) -> bool:
-    """Whether an equation with `index` on its left side has a value at `point`."""
-    if isinstance(index, Const):
-        return bool(index.value == point)
-    assert isinstance(index, Axis)
-    lo, extent = index.lo, index.extent
-    return not (isinstance(lo, int) and point < lo) and not (
-        isinstance(lo, int) and isinstance(extent, int) and point >= lo + extent
-    )

@@ -9,6 +9,7 @@ from typing import Any
 from tedsl.lang.errors import DefinitionError, ScheduleError, here
 from tedsl.lang.expr import SIZES, Access, Expr, Reduce, Var, walk
 from tedsl.lang.functions import apply
+from tedsl.lang.integers import limited_effort
 from tedsl.lang.program import inputs_of
 from tedsl.lang.tensor import Tensor
 
@@ -17,6 +18,7 @@ from .fixing import FixedTensor
 from .inline import inlined
 from .ir import Allocate, Buffer, For, If, Stmt, expressions, preorder
 from .lower import lower_state
+from .passes import PROOFS
 from .registers import check_registers
 from .show import nest_text
 from .state import State
@@ -116,8 +118,9 @@ def make_nest(state: State, args: Sequence[Tensor] | None, several: bool, check_
         )
     state = inlined(state)
     checks = find_checks(state) if check_indices else None
-    lowered = lower_state(state, inputs, checks)
-    stmt = run_passes(lowered.stmt)
+    with limited_effort(PROOFS):
+        lowered = lower_state(state, inputs, checks)
+        stmt = run_passes(lowered.stmt)
     check_registers(stmt)
     ins = tuple(lowered.arguments[t] for t in inputs)
     outs = tuple(lowered.arguments[t] for t in state.outputs)

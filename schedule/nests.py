@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, Var, substitute, walk
 from tedsl.lang.functions import apply, typed
@@ -13,13 +13,17 @@ from tedsl.lang.integers import conjuncts as conjuncts_of
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Dim, Part, Tensor
 
-from .calls import intrinsic_call, prefetches
+from .calls import intrinsic_call
 from .faults import assertion
 from .ir import Allocate, Buffer, For, If, Stmt, Store, block
 from .positions import first_of_few, first_position, in_order
-from .regions import Frame, Interval, as_expr, local_value, region
+from .prefetch import prefetches
+from .producers import computed
+from .regions import Box, Frame, Interval, as_expr, local_value, within
 from .state import Split, StageState, unique, whole_blocks
-from .storage import Storage
+
+if TYPE_CHECKING:
+    from .lower import Lowering
 
 
 @dataclass(slots=True)
@@ -44,12 +48,21 @@ Cell = Callable[[int, dict[str, Expr], Scope], "tuple[Buffer, tuple[Expr, ...]]"
 
 
 class Nest:
-    """One equation of a stage as a loop nest. `fixed`: axes whose value is given; `bounds`: first value and true extent of the others."""
+    """One equation of a stage as a loop nest. `fixed`: axes whose value is given; `bounds`: first value and true extent of the others; `box`: the
+    part of the tensor that is computed (None: all).
+    """
 
     def __init__(
-        self, lowering: Storage, stage: StageState, part: Part, fixed: dict[str, Expr], bounds: dict[str, Interval]
+        self,
+        lowering: Lowering,
+        stage: StageState,
+        part: Part,
+        fixed: dict[str, Expr],
+        bounds: dict[str, Interval],
+        box: Box | None = None,
     ) -> None:
         self.lowering, self.stage, self.part, self.fixed, self.bounds = lowering, stage, part, fixed, bounds
+        self.box = box
         self.leaves = tuple(leaf for leaf in stage.leaves if leaf not in fixed)
         self.reduction = part.values[0] if isinstance(part.values[0], Reduce) else None
         self.sizes: dict[str, Dim] = {}
@@ -139,7 +152,11 @@ class Nest:
             now,
             inner,
             lambda i: block(
-                *(prefetches(self, name, now, i, step) if attach and self.stage.prefetches else ()),
+                *(
+                    prefetches(self.lowering, self.frame(now), name, i, step)
+                    if attach and self.stage.prefetches
+                    else ()
+                ),
                 body(now, i, remaining),
             ),
         )
@@ -159,23 +176,30 @@ class Nest:
         )
 
     def constraints(self, leaves: dict[str, Expr], rest: tuple[str, ...], name: str) -> list[Expr]:
-        """What must hold from loop `name` on so that every axis stays in its range: those conditions whose innermost loop it is."""
+        """What must hold from loop `name` on so that every axis stays in its range: those conditions whose innermost loop it is.
+
+        Only a split lays out more than there is. The axes of a fused loop are in range where it is, by the extents that it was made of.
+        """
         stage, found = self.stage, []
-        for root in stage.roots:
-            if root.name in self.fixed or root.name in stage.leaves:
-                continue
-            involved = self.involved(root.name)
-            if name in involved and not involved & set(rest):
-                found.append(local_value(stage, root.name, leaves, self.sizes) < self.bounds[root.name][1])
+        laid_out: list[str] = []
         for r in stage.relations:
-            if isinstance(r, Split) and stage.root(r.parent) is None:
-                involved = self.involved(r.parent)
-                if name in involved and not involved & set(rest) and r.parent not in leaves:
-                    found.append(
-                        local_value(stage, r.parent, leaves, self.sizes) < as_expr(stage.extent(r.parent, self.sizes))
-                    )
+            if isinstance(r, Split):
+                laid_out.append(r.parent)
+            else:  # axes of the stage itself may be laid out for more than they have
+                laid_out += [a for a in (r.outer, r.inner) if stage.root(a) is not None and not self.exact(a)]
+        for parent in laid_out:
+            involved = self.involved(parent)
+            if parent in leaves or name not in involved or involved & set(rest):
+                continue
+            own = stage.root(parent) is not None
+            extent = self.bounds[parent][1] if own else as_expr(stage.extent(parent, self.sizes))
+            found.append(local_value(stage, parent, leaves, self.sizes) < extent)
         symbolic = self.lowering.symbolic  # blocks of symbolic sizes, or in a symbolic number, are taken to fit
         return [c for c in found if isinstance(c, Expr) and not (symbolic and any(isinstance(n, Var) for n in walk(c)))]
+
+    def exact(self, root: str) -> bool:
+        """Whether the loops of an axis are laid out for the extent that it has."""
+        return as_expr(self.sizes[root]) is self.bounds[root][1]
 
     def involved(self, name: str) -> set[str]:
         """The leaves that an axis or loop is made of."""
@@ -415,17 +439,16 @@ class Nest:
         """Zero the tensor, then add every point of the domain to the element that it names, in order."""
         stmts: list[Stmt] = []
         for tensor in self.stage.tensors:
+            box = self.box or tuple((cast(Expr, Const(0)), as_expr(d)) for d in tensor.shape)
             inner, index = scope, []
-            for d in range(tensor.rank):
+            for d, (lo, extent) in enumerate(box):
                 axis = inner.axis(f"d{d}")
                 index.append(axis)
-                inner = inner.opened(axis, Const(0), as_expr(tensor.shape[d]))
+                inner = inner.opened(axis, lo, extent)
             buffer, indices = self.lowering.place(tensor, tuple(index))
             clear: Stmt = Store(buffer, indices, typed(Const(0), tensor.dtype))
-            for d in reversed(range(tensor.rank)):
-                clear = For(
-                    index[d], Const(0), as_expr(tensor.shape[d]), "serial", clear, origin=f"{self.stage.name} = 0"
-                )
+            for d, (lo, extent) in reversed(list(enumerate(box))):
+                clear = For(index[d], lo, extent, "serial", clear, origin=f"{self.stage.name} = 0")
             stmts.append(clear)
         return block(*stmts, self.update(0, {}, scope, part.where, lambda now, _: self.add(part, now)))
 
@@ -441,41 +464,21 @@ class Nest:
 
     # Producers ---------------------------------------------------------------------------------------------------------------------------
 
+    def frame(self, leaves: dict[str, Expr]) -> Frame:
+        """The equation where the loops `leaves` are open."""
+        return Frame(self.stage, leaves, self.bounds, self.sizes, self.fixed, self.lowering.symbolic)
+
     def produce(
         self, producers: list[StageState], leaves: dict[str, Expr], scope: Scope, body: Callable[[Scope], Stmt]
     ) -> Stmt:
         """The nests of the stages attached here, then `body(scope)`, inside of their allocations."""
         if not producers:
             return body(scope)
-        lowering = self.lowering
-        inside = frozenset(self.within(producers[0].attach.axis))
-        frame = Frame(self.stage, {**leaves, **self.fixed}, self.bounds, self.sizes, lowering.symbolic)
-        buffers, nests = [], []
-        for producer in producers:
-            box = region(lowering.state, producer, frame, inside, scope.known)
-            for tensor in producer.tensors:
-                buffers.append(lowering.allocate(producer, tensor, box, scope.known))
-            bounds = {a.name: b for a, b in zip(producer.axes, box, strict=True)}
-            bounds |= {a.name: (as_expr(a.lo), as_expr(a.extent)) for a in producer.reduce_axes}
-            nests.append(Nest(lowering, producer, producer.general, {}, bounds).build(scope))
+        inner = self.leaves[self.leaves.index(producers[0].attach.axis) :]
+        inside = within(self.lowering.state, {(self.stage.name, leaf) for leaf in inner})
+        readers = [self.stage.name, *inside]
+        buffers, nests = computed(self.lowering, producers, readers, [self.frame(leaves)], inside, scope)
         made = block(*nests, body(scope))
         for buffer in reversed(buffers):
             made = Allocate(buffer, made)
         return made
-
-    def within(self, axis: str) -> set[str]:
-        """Stages computed at `axis` of this stage or further in, directly or through others."""
-        names: set[str] = set()
-        inner = set(self.leaves[self.leaves.index(axis) :])
-        changed = True
-        while changed:
-            changed = False
-            for s in self.lowering.state.stages:
-                if (
-                    s.name not in names
-                    and s.attach.kind == "at"
-                    and ((s.attach.stage == self.stage.name and s.attach.axis in inner) or s.attach.stage in names)
-                ):
-                    names.add(s.name)
-                    changed = True
-        return names

@@ -13,10 +13,10 @@ from typing import cast
 
 from tedsl.lang.expr import CHOICES, Apply, Axis, Expr, free_axes, reads_tensors, walk
 from tedsl.lang.functions import apply
-from tedsl.lang.integers import Known, conjuncts, prove, simplify, solve, upper
+from tedsl.lang.integers import Known, conjuncts, effort_left, prove, simplify, solve, upper
 
 from .ir import Call, For, If, Stmt, block, constant, expressions, inside, preorder, substitute_axis, with_bodies
-from .passes import simplify_in
+from .passes import PROOFS, simplify_in
 
 LIMIT = 6000  # statements that cutting may make of one nest
 DEPTH = 3  # how often pieces of a loop are cut again when its bounds are no numbers: they need not become simpler
@@ -45,7 +45,8 @@ class _Partition:
 
     def loop(self, stmt: For, known: Known, depth: int = 0) -> Stmt:
         fixed = constant(stmt.lo) is not None and constant(stmt.extent) is not None
-        pieces = self.cut(stmt, known) if fixed or (depth < DEPTH and self.cuts > 0) else None
+        worth = fixed or (depth < DEPTH and self.cuts > 0 and effort_left() > PROOFS // 2)
+        pieces = self.cut(stmt, known) if worth else None
         self.cuts -= not fixed
         if pieces is None:
             return with_bodies(stmt, (self.visit(stmt.body, inside(known, stmt)),))
@@ -187,8 +188,9 @@ def _always(condition: Expr, axis: Axis, known: Known, outer: Known) -> tuple[Ex
             if constant(part) == 1:
                 continue
             return None
-        inner = [a for a in free_axes(part) if a is not axis and a in known.ranges and a not in outer.ranges]
-        if inner:
+        if any(a is not axis and a in known.ranges and a not in outer.ranges for a in free_axes(part)):
+            # the ends of their ranges may speak of others
+            inner = [a for a in known.ranges if a is not axis and a not in outer.ranges]
             a, b = part.operands
             if part.function in ("greater", "greater_equal"):
                 a, b = b, a

@@ -14,6 +14,7 @@ from tedsl.lang.integers import Known, simplify, simplify_indices
 
 from .ir import Block, For, If, Stmt, block, constant, inside, map_expressions, preorder, substitute_axis, with_bodies
 
+PROOFS = 20_000  # work of all proofs of one lowering (see `limited_effort`), of which most take some hundreds
 UNROLL_LIMIT = 4096  # statements that full unrolling may make of one loop nest
 
 
@@ -117,14 +118,18 @@ Pass = Callable[[Stmt], Stmt]
 def passes() -> list[tuple[str, Pass]]:
     """Every pass with its name, in order."""
     from .double import double_buffer_pass
+    from .invariants import invariants_pass
     from .pad import pad_pass
     from .partition import partition_pass
+    from .runs import runs_pass
 
     return [
         ("double buffer", double_buffer_pass),  # its test is one that cutting takes out of the loop
         ("simplify", simplify_pass),  # bounds must be in normal form to be compared
+        ("runs", runs_pass),  # what was a test is a bound, where cutting finds it
         ("partition", partition_pass),  # before unrolling, which needs constant bounds
         ("pad", pad_pass),  # remainders are known now; the loops that it writes out are unrolled
         ("unroll", unroll_pass),
         ("simplify again", simplify_pass),  # what unrolling made constant
+        ("invariants", invariants_pass),  # last: it makes variables, through which nothing else looks
     ]

@@ -11,6 +11,7 @@ from tedsl.lang.errors import ScheduleError, here
 from . import legality
 from .ir import SCOPES
 from .loops import Result
+from .recurrences import marked_in_step
 from .state import Attach, State
 
 
@@ -21,11 +22,17 @@ def compute_at(state: State, name: str, parent: str, axis: str) -> Result:
     for y_o in V: … = V reads H    →      for the part of H read in this step: H = …
                                           … = V reads H
 
-    Checked: everything that reads the stage is inside of that loop; it is no result, no recurrence; no stage ends up inside of itself.
+    Stages that step together (a recurrence and the sums in it) go together to a loop of a stage that is none of them; to a loop of one of them, a
+    stage goes alone, and is computed for one step at a time.
+
+    Checked: everything that reads the stage is inside of that loop; it is no result; a stage of a recurrence reads nothing there that is not
+    computed yet; no stage ends up inside of itself.
     """
     stage, outer = state.stage(name), state.stage(parent)
     legality.can_be_computed_at(state, stage, outer, axis)
-    return state.updated(replace(stage, attach=Attach("at", parent, axis))), ()
+    group = state.group(name)
+    moved = (stage,) if group and parent in group[0] else state.stepping(name)
+    return state.updated(*(replace(s, attach=Attach("at", parent, axis)) for s in moved)), ()
 
 
 def compute_inline(state: State, name: str) -> Result:
@@ -41,8 +48,10 @@ def compute_inline(state: State, name: str) -> Result:
 
 
 def compute_root(state: State, name: str) -> Result:
-    """The stage is computed in loops of its own before its readers: undoes compute_at and compute_inline."""
-    return state.updated(replace(state.stage(name), attach=Attach())), ()
+    """The stage is computed in loops of its own before its readers: undoes compute_at and compute_inline. Stages that step together go together."""
+    state = state.updated(replace(state.stage(name), attach=Attach()))
+    state = state.updated(*(replace(s, attach=Attach()) for s in state.stepping(name)))
+    return marked_in_step(state, name), ()
 
 
 def set_scope(state: State, name: str, scope: str) -> Result:
@@ -125,9 +134,9 @@ def double_buffer(state: State, name: str) -> Result:
 
 
 def prefetch(state: State, name: str, tensor: str, axis: str, offset: int) -> Result:
-    """In each step of the loop `axis`, what `offset` steps later is read of `tensor` is asked for from memory.
+    """In each step of the loop `axis`, what the step `offset` later reads of `tensor` is asked for from memory, line by line.
 
-    Checked: the stage reads the tensor, at places that depend on the loop and not on data.
+    Checked: the stage reads the tensor, at places that depend on the loop and not on data; the loop is no vectorised one.
     """
     stage = state.stage(name)
     legality.is_loop(stage, axis, "prefetch")

@@ -5,34 +5,36 @@ The loops that are open (the one it is attached to and those around it) stay sym
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tedsl.lang.definition import reads_of
-from tedsl.lang.errors import LoweringError
-from tedsl.lang.expr import Axis, Const, Expr, Var, free_axes, reads_tensors, substitute, walk
+from tedsl.lang.expr import Axis, Const, Expr, Reduce, Var, free_axes, reads_tensors, substitute, walk
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import Known, lower, prove, simplify, upper
-from tedsl.lang.tensor import Dim
+from tedsl.lang.scatter import ScatterPart
+from tedsl.lang.tensor import Dim, Part, Tensor
 
-from .state import Fuse, Split, StageState, State, whole_blocks
+from .state import Fuse, Split, StageState, State, plain_axes, reads, whole_blocks
 
 Interval = tuple[Expr, Expr]  # first value, extent
+Box = tuple[Interval, ...]  # one for each dimension of a tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A stage whose loops are (in part) open: the values of the open loops by name, and where its own axes begin and how far they run.
+    """An equation whose loops are (in part) open: the values of the open loops by name, and where its own axes begin and how far they run.
 
-    `bounds`: first value and true extent of each of its axes; `sizes`: the extents for which its splits are laid out (constants where possible);
-    `divides`: tile factors are taken to divide.
+    `stage`: its stage, with this equation alone; `bounds`: first value and true extent of each of its axes; `sizes`: the extents for which its
+    splits are laid out (constants where possible); `fixed`: the values of axes that are settled, which have no loop; `divides`: tile factors are
+    taken to divide.
     """
 
     stage: StageState
     open: Mapping[str, Expr]
     bounds: Mapping[str, Interval]
     sizes: Mapping[str, Dim]
+    fixed: Mapping[str, Expr]
     divides: bool = False
 
 
@@ -55,19 +57,45 @@ def local_value(stage: StageState, name: str, leaves: Mapping[str, Expr], sizes:
     raise KeyError(name)
 
 
+def clipped_to(axis: Axis, interval: Interval, dim: Dim, known: Known) -> Interval:
+    """The part of an interval of a dimension of extent `dim` that an axis along it runs over."""
+    first, extent = interval
+    if isinstance(axis.lo, int) and axis.lo == 0 and (axis.extent is dim or axis.extent == dim):
+        return interval
+    lo, stop = as_expr(axis.lo), simplify(as_expr(axis.lo) + as_expr(axis.extent))
+    begin = first if prove(first >= lo, known) else simplify(apply("maximum", first, lo), known)
+    end = simplify(first + extent, known)
+    end = end if prove(end <= stop, known) else simplify(apply("minimum", end, stop), known)
+    return begin, simplify(end - begin, known)
+
+
+def bounds_of(stage: StageState, part: Part, box: Box | None, known: Known) -> dict[str, Interval]:
+    """First value and extent of each axis of an equation that computes the part `box` (None: all) of a tensor."""
+    found: dict[str, Interval] = {}
+    reduced = part.values[0].axes or () if isinstance(part.values[0], Reduce) else ()
+    for axis in (*part.axes, *reduced):
+        found[axis.name] = as_expr(axis.lo), as_expr(axis.extent)
+    if box is not None:
+        for axis, d in plain_axes(part).items():
+            found[axis.name] = clipped_to(axis, box[d], stage.tensor.shape[d], known)
+    return found
+
+
 def intervals(frame: Frame, known: Known) -> dict[str, Interval]:
-    """First value and extent of each axis of a stage while its open loops stand still and the others run."""
+    """First value and extent of each axis of an equation while its open loops stand still and the others run."""
     stage = frame.stage
     leaves: dict[str, Expr] = dict(frame.open)
     ranges: dict[Axis, tuple[int | Expr, int | Expr]] = {}
     for leaf in stage.leaves:
-        if leaf not in leaves:
+        if leaf not in leaves and leaf not in frame.fixed:
             axis = Axis(f"{stage.name}:{leaf}")
             leaves[leaf] = axis
             ranges[axis] = (0, stage.extent(leaf, dict(frame.sizes)))
-    result: dict[str, Interval] = {}
+    result: dict[str, Interval] = {name: (value, Const(1)) for name, value in frame.fixed.items()}
     inner = known.with_(ranges=ranges) if ranges else known
     for root in stage.roots:
+        if root.name in frame.fixed:
+            continue
         lo, extent = frame.bounds[root.name]
         value = simplify(local_value(stage, root.name, leaves, frame.sizes), inner)
         moving = [a for a in ranges if any(n is a for n in free_axes(value))]
@@ -86,82 +114,156 @@ def intervals(frame: Frame, known: Known) -> dict[str, Interval]:
     return result
 
 
-def region(state: State, producer: StageState, frame: Frame, inside: frozenset[str], known: Known) -> list[Interval]:
-    """First value and extent, in each dimension, of what the stages `inside` the open loops (the frame's own, and those attached further in)
-    read of `producer`.
+def within(state: State, places: set[tuple[str, str]]) -> frozenset[str]:
+    """The stages computed at the loops `places` (stage, loop), directly or through others."""
+    names: set[str] = set()
+    changed = True
+    while changed:
+        changed = False
+        for s in state.stages:
+            at = s.attach
+            if s.name not in names and at.kind == "at" and ((at.stage, at.axis) in places or at.stage in names):
+                names.add(s.name)
+                changed = True
+    return frozenset(names)
+
+
+class Regions:
+    """What the equations `frames` (and the stages `inside` their loops) read of the stages that are computed inside."""
+
+    def __init__(self, state: State, frames: Sequence[Frame], inside: frozenset[str], known: Known) -> None:
+        self.state, self.frames, self.inside, self.known = state, frames, inside, known
+        self.divides = any(f.divides for f in frames)
+        self.spans = [intervals(f, known) for f in frames]
+        self.found: dict[str, Box | None] = {}
+
+    def of(self, stage: StageState) -> Box | None:
+        """First value and extent in each dimension; None when nobody inside reads it."""
+        if stage.name not in self.found:
+            group = self.state.group(stage.name)
+            names = [n for n in group[0] if n in self.inside] if group else [stage.name]
+            own = group is not None and any(f.stage.name in group[0] for f in self.frames)
+            depth = group[1] if group is not None and not own else 0
+            self.found |= _Union(self, [self.state.stage(n) for n in names], depth).boxes()
+        return self.found[stage.name]
+
+    def readers(self, unit: set[str]) -> Iterator[tuple[Part, Mapping[str, Interval]]]:
+        """Every equation inside that is not of `unit`, with the ranges of its axes."""
+        for frame, spans in zip(self.frames, self.spans, strict=True):
+            for part in frame.stage.parts:
+                yield part, spans
+        wanted = {t for n in unit for t in self.state.stage(n).tensors}
+        for reader in self.state.stages:
+            if reader.name in self.inside and reader.name not in unit and not wanted.isdisjoint(reads(reader)):
+                box = self.of(reader)
+                if box is not None:
+                    for part in reader.parts:
+                        yield part, bounds_of(reader, part, box, self.known)
+
+
+class _Union:
+    """What is read of stages that may read each other. A bound that grows after it has been used to find what is read elsewhere becomes that of the
+    whole tensor, so that the search ends; the first `depth` dimensions, along which the stages step together, are the same for all.
     """
-    found: list[tuple[Expr, Expr] | None] = [None] * producer.tensor.rank
-    for reader in state.stages:
-        if reader.name == frame.stage.name:
-            spans = intervals(frame, known)
-        elif reader.name in inside and any(t in _reads(reader) for t in producer.tensors):
-            own = region(state, reader, frame, inside, known)
-            spans = {a.name: s for a, s in zip(reader.axes, own, strict=True)}
-            spans |= {a.name: (as_expr(a.lo), as_expr(a.extent)) for a in reader.reduce_axes}
+
+    def __init__(self, regions: Regions, stages: list[StageState], depth: int) -> None:
+        self.regions, self.stages, self.depth, self.known = regions, stages, depth, regions.known
+        self.hull: dict[tuple[str, int], tuple[Expr, Expr]] = {}  # first and last index, by stage and dimension
+        self.used: set[tuple[str, int]] = set()
+        self.read: set[str] = set()
+
+    def key(self, stage: StageState, d: int) -> tuple[str, int]:
+        return ("", d) if d < self.depth else (stage.name, d)
+
+    def boxes(self) -> dict[str, Box | None]:
+        for part, spans in self.regions.readers({s.name for s in self.stages}):
+            self.add(part, spans)
+        changed = True
+        while changed:
+            changed = False
+            for stage in reversed(self.stages):
+                if stage.name in self.read:
+                    keys = [self.key(stage, d) for d in range(stage.tensor.rank)]
+                    self.used.update(keys)
+                    for part in stage.parts:
+                        changed |= self.add(part, bounds_of(stage, part, self.box(stage), self.known))
+        return {s.name: self.box(s) if s.name in self.read else None for s in self.stages}
+
+    def box(self, stage: StageState) -> Box:
+        result = []
+        for d in range(stage.tensor.rank):
+            first, last = self.hull[self.key(stage, d)]
+            extent = simplify(last - first + 1, self.known)
+            result.append((first, whole_blocks(extent) if self.regions.divides else extent))
+        return tuple(result)
+
+    def add(self, part: Part, spans: Mapping[str, Interval]) -> bool:
+        """Take in what an equation reads. Whether anything has changed."""
+        changed = False
+        for stage in self.stages:
+            # where data decides what is written, any element may be, so the whole of these dimensions is there
+            apart = plain_axes(stage.general).values() if isinstance(stage.general, ScatterPart) else None
+            for reach in reached(part, spans, stage.tensors, self.known, apart):
+                changed |= stage.name not in self.read
+                self.read.add(stage.name)
+                for d, ends in enumerate(reach):
+                    changed |= self.join(self.key(stage, d), ends, stage.tensor.shape[d])
+        return changed
+
+    def join(self, key: tuple[str, int], ends: tuple[Expr, Expr], dim: Dim) -> bool:
+        before = self.hull.get(key)
+        if before is None:
+            self.hull[key] = ends
+            return True
+        first, last = before
+        if key not in self.used:
+            first, last = apply("minimum", first, ends[0]), apply("maximum", last, ends[1])
         else:
-            continue
-        _add_reads(found, producer, reader, spans, known)
-    whole = [(Const(0), as_expr(d)) for d in producer.tensor.shape]
-    result = []
-    for bounds, full in zip(found, whole, strict=True):
-        if bounds is None:
-            raise LoweringError(
-                f"the stage {producer.name} is computed at a loop of {frame.stage.name}, inside of which nobody reads it"
-            )
-        first, last = bounds
-        result.append(
-            full
-            if first is full[0] and last is full[1]
-            else (
-                first,
-                whole_blocks(simplify(last - first + 1, known)) if frame.divides else simplify(last - first + 1, known),
-            )
-        )
-    return result
+            if not prove(ends[0] >= first, self.known):
+                first = Const(0)
+            if not prove(ends[1] <= last, self.known):
+                last = as_expr(dim) - 1
+        now = simplify(first, self.known), simplify(last, self.known)
+        self.hull[key] = now
+        return now[0] is not before[0] or now[1] is not before[1]
 
 
-def _reads(stage: StageState) -> set[Any]:
-    from .state import reads
-
-    return set(reads(stage))
-
-
-def _add_reads(
-    found: list[tuple[Expr, Expr] | None],
-    producer: StageState,
-    reader: StageState,
+def reached(
+    part: Part,
     spans: Mapping[str, Interval],
+    tensors: Sequence[Tensor],
     known: Known,
-) -> None:
-    places = {root.name: Axis(f"{reader.name}.{root.name}") for root in reader.roots}
-    inner = known.with_(ranges={p: spans[name] for name, p in places.items() if name in spans})
-    for part in reader.parts:
-        mapping: dict[Expr, Expr] = {}
-        if part is not reader.general:
-            for own, general in zip(part.lhs, reader.general.lhs, strict=True):
-                if isinstance(own, Axis) and isinstance(general, Axis):
-                    mapping[own] = places[general.name]
-        mapping |= {a: places[a.name] for a in reader.roots}
-        for read in reads_of(part.expressions):
-            if read.access.tensor not in producer.tensors:
-                continue
-            for d, index in enumerate(read.access.indices):
-                dim = as_expr(producer.tensor.shape[d])
-                index = substitute(index, mapping)
-                moving = [p for p in places.values() if any(n is p for n in free_axes(index))]
-                first = last = None
-                if not reads_tensors(index):
-                    first, last = (
-                        (lower(index, moving, inner), upper(index, moving, inner)) if moving else (index, index)
-                    )
-                if first is None or last is None:
-                    first, last = Const(0), simplify(dim - 1)
-                elif read.guards:  # the guard, not the index, keeps it in bounds
-                    if not prove(first >= 0, inner):
-                        first = apply("maximum", first, 0)
-                    if not prove(last < dim, inner):
-                        last = apply("minimum", last, dim - 1)
-                before = found[d]
-                if before is not None:
-                    first, last = apply("minimum", before[0], first), apply("maximum", before[1], last)
-                found[d] = (simplify(first, known), simplify(last, known))
+    apart: Container[int] | None = None,
+) -> Iterator[list[tuple[Expr, Expr]]]:
+    """First and last index, in each dimension, of each read of `tensors` in an equation whose axes run over `spans`. Of the dimensions that are not
+    `apart`, if it is given, all is wanted.
+    """
+    wanted = [read for read in reads_of(part.expressions) if read.access.tensor in tensors]
+    if not wanted:
+        return
+    places = {name: Axis(f"read.{name}") for name in spans}
+    inner = known.with_(ranges={p: spans[name] for name, p in places.items()})
+    mapping: dict[Expr, Expr] = {a: places[a.name] for a in _axes(part) if a.name in places}
+    for read in wanted:
+        reach = []
+        for d, index in enumerate(read.access.indices):
+            dim = as_expr(read.access.tensor.shape[d])
+            index = substitute(index, mapping)
+            moving = [p for p in places.values() if any(n is p for n in free_axes(index))]
+            first = last = None
+            if not reads_tensors(index) and (apart is None or d in apart):
+                first, last = (lower(index, moving, inner), upper(index, moving, inner)) if moving else (index, index)
+            if first is None or last is None:
+                first, last = Const(0), simplify(dim - 1)
+            elif read.guards:  # the guard, not the index, keeps it in bounds
+                if not prove(first >= 0, inner):
+                    first = apply("maximum", first, 0)
+                if not prove(last < dim, inner):
+                    last = apply("minimum", last, dim - 1)
+            reach.append((simplify(first, known), simplify(last, known)))
+        yield reach
+
+
+def _axes(part: Part) -> tuple[Axis, ...]:
+    value = part.values[0]
+    return (*part.axes, *(value.axes or () if isinstance(value, Reduce) else ()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, cast
 
-from tedsl.lang.errors import ScheduleError, here
+from tedsl.lang.errors import DefinitionError, ScheduleError, here
 from tedsl.lang.expr import Access, Axis, Cast, Expr, Reduce, substitute, walk
 from tedsl.lang.functions import apply, typed
 from tedsl.lang.integers import Known, constant_bounds, joined, prove, simplify
@@ -16,8 +16,9 @@ from tedsl.lang.tensor import Definition, Dim, Part, Tensor
 from . import legality
 from .ir import SCOPES
 from .loops import Result
+from .recurrences import marked_in_step, stepped
 from .regions import local_value
-from .state import Attach, Split, StageState, State, reads, stage_state, unique
+from .state import Attach, Split, StageState, State, reads, regrouped, stage_state, unique
 
 
 class StageTensor(Tensor):
@@ -27,12 +28,12 @@ class StageTensor(Tensor):
         super().__init__(name, shape, dtype, None, here())
         self.source = source
 
-    def define(self, tensors: tuple[Tensor, ...], part: Part, component: int) -> None:
-        """Give it its equation, as a definition of the user's has one."""
+    def define(self, tensors: tuple[Tensor, ...], parts: tuple[Part, ...], component: int) -> None:
+        """Give it its equations, as a definition of the user's has them."""
         first = tensors[0]
         if first.definition is None:
-            first.definition = Definition(tensors, part.location)
-            first.definition.parts = (part,)
+            first.definition = Definition(tensors, parts[0].location)
+            first.definition.parts = parts
         self.definition, self.component = first.definition, component
 
 
@@ -70,7 +71,7 @@ def cache_read(state: State, tensor: str, scope: str, readers: list[str]) -> Res
 
     C = f(B)    →    B.scope[j, k] = B[j, k];  C = f(B.scope)
 
-    Checked: every reader reads the tensor, and none computes it.
+    A copy of what a recurrence computes, for a reader that steps together with it, takes part in the steps. Checked: every reader reads the tensor.
     """
     what = f"cache_read of {tensor}"
     source = state.tensors()[tensor]
@@ -80,36 +81,51 @@ def cache_read(state: State, tensor: str, scope: str, readers: list[str]) -> Res
             f"{what}: it needs at least one reader; {tensor} is read by {_reader_names(state, source)}", here()
         )
     writer = state.writer(source)
-    group = state.group(writer.name) if writer is not None else None
     for name in readers:
         if source not in reads(state.stage(name)):
             raise ScheduleError(
                 f"{what}: {name} does not read it; {tensor} is read by {_reader_names(state, source)}", here()
             )
-        if writer is not None and (name == writer.name or (group and name in group[0])):
-            raise ScheduleError(
-                f"{what}: {name} computes it step by step while it reads it, so there is no time at which a copy could be made. Cache it for other readers only",
-                here(),
-            )
     lhs = tuple(Axis(n, 0, d) for n, d in zip(_axis_names(state, source, readers), source.shape, strict=True))
     name = unique(f"{_base(state, tensor)}.{scope}", _names(state))
     copy = StageTensor(name, source.shape, source.dtype, source)
     part = Part(lhs, (cast(Expr, Access(source, lhs)),), here())
-    copy.define((copy,), part, 0)
+    copy.define((copy,), (part,), 0)
     attach = writer.attach if writer is not None and writer.attach.kind == "at" else Attach()
     made = replace(stage_state(name, (copy,), (part,)), scope=scope, attach=attach)
-    chosen = set(readers)
+    steps = _steps_with(state, writer, readers)
     stages: list[StageState] = []
-    together = {n for r in readers for n in (state.group(r) or ((r,), 0))[0]}
-    placed = False
+    first = {n for r in readers for n in (state.group(r) or ((r,), 0))[0]}
     for stage in state.stages:
-        if stage.name in together and not placed:
+        if not steps and made not in stages and stage.name in first:
             stages.append(made)
-            placed = True
-        if stage.name in chosen:
+        if stage.name in readers:
             stage = replace(stage, parts=tuple(with_reads(p, {source: copy}) for p in stage.parts))
         stages.append(stage)
-    return replace(state, stages=tuple(stages)), (name,)
+        if steps and writer is not None and stage.name == writer.name:
+            stages.append(made)
+    new = replace(state, stages=tuple(stages))
+    return (_joined(new, steps, name, what) if steps else new), (name,)
+
+
+def _steps_with(state: State, writer: StageState | None, readers: list[str]) -> tuple[str, ...]:
+    """The stages that step together with the one that computes a tensor, when one of its readers is among them."""
+    if writer is None:
+        return ()
+    names = (state.group(writer.name) or ((writer.name,), 0))[0]
+    return names if set(readers) & set(names) else ()
+
+
+def _joined(state: State, names: tuple[str, ...], new: str, what: str) -> State:
+    """The state with a stage more among those that step together, in the order in which they stand."""
+    members = [s.name for s in state.stages if s.name in names or s.name == new]
+    try:
+        state = regrouped(state, members)
+    except DefinitionError as e:
+        raise ScheduleError(
+            f"{what}: {new} would step together with {', '.join(names)}, and cannot: {e.message}", here()
+        ) from None
+    return marked_in_step(state, new)
 
 
 def _reader_names(state: State, tensor: Tensor) -> str:
@@ -139,8 +155,8 @@ def cache_write(state: State, tensors: str | list[str], scope: str) -> Result:
 
     C[i, j] = sum(…)    →    C.scope[i, j] = sum(…);  C[i, j] = C.scope[i, j]
 
-    Checked: the stage is one equation and no recurrence; its reduction has not been split, marked or used as a place yet; all tensors that a
-    stage computes together are given.
+    A stage of a recurrence gives its equations to a stage that takes the same steps. Checked: its reduction has not been split, marked or used as a
+    place yet; all tensors that a stage computes together are given.
     """
     listed = [tensors] if isinstance(tensors, str) else list(tensors)
     if not listed or len(set(listed)) != len(listed):
@@ -173,7 +189,6 @@ def cache_write(state: State, tensors: str | list[str], scope: str) -> Result:
 
 def _written(state: State, stage: StageState, scope: str) -> tuple[State, str]:
     what = f"cache_write of {stage.name}"
-    legality.is_one_equation(state, stage, what, "Cache it for its readers: s.cache_read")
     _reduction_is_untouched(state, stage, what)
     used = _names(state)
     tensors = state.tensors()
@@ -181,42 +196,49 @@ def _written(state: State, stage: StageState, scope: str) -> tuple[State, str]:
     for t in stage.tensors:
         base = _base(state, next(n for n, x in tensors.items() if x is t))
         copies.append(StageTensor(unique(f"{base}.{scope}", used), t.shape, t.dtype, t))
-    part = stage.parts[0]
     for n, copy in enumerate(copies):
-        copy.define(tuple(copies), part, n)
-    new = replace(stage_state(copies[0].name, tuple(copies), (part,)), scope=scope, attach=stage.attach)
-    old = replace(
-        stage, parts=(Part(part.lhs, tuple(cast(Expr, Access(c, part.lhs)) for c in copies), part.location),),
-        leaves=tuple(leaf for leaf in stage.leaves if not stage.is_reduction_loop(leaf)))  # fmt: skip
+        copy.define(tuple(copies), stage.parts, n)
+    new = replace(stage_state(copies[0].name, tuple(copies), stage.parts), scope=scope, attach=stage.attach)
+    kept = tuple(leaf for leaf in stage.leaves if not (stage.is_reduction_loop(leaf) or scattered(stage)))
+    places = [part.lhs for part in stage.parts]
+    if scattered(stage):  # its loops are those of what is added
+        places = [tuple(Axis(f"d{d}", 0, extent) for d, extent in enumerate(stage.tensor.shape))]
+        kept = tuple(axis.name for axis in cast("tuple[Axis, ...]", places[0]))
+    parts = tuple(
+        Part(lhs, tuple(cast(Expr, Access(c, lhs)) for c in copies), part.location)
+        for lhs, part in zip(places, stage.parts, strict=True)
+    )
+    old = replace(stage, parts=parts, leaves=kept)
     at = [s.name for s in state.stages].index(stage.name)
-    return replace(state, stages=(*state.stages[:at], new, old, *state.stages[at + 1 :])), new.name
+    made = replace(state, stages=(*state.stages[:at], new, old, *state.stages[at + 1 :]))
+    group = state.group(stage.name)
+    return (_joined(made, group[0], new.name, what) if group else made), new.name
+
+
+def scattered(stage: StageState) -> bool:
+    """Whether data says to which elements a stage adds, so that its loops are not those of its elements."""
+    return isinstance(stage.general, ScatterPart)
 
 
 def _reduction_is_untouched(state: State, stage: StageState, what: str) -> None:
     """The loops of a reduction go to the new stage as they were defined; what was done to them before would be lost."""
-    reduced = {a.name for a in stage.reduce_axes}
+    reduced = {a.name for a in (stage.roots if scattered(stage) else stage.reduce_axes)}
     cut = [
         r.parent if isinstance(r, Split) else r.outer
         for r in stage.relations
         if stage.origin(r.parent if isinstance(r, Split) else r.outer) & reduced
     ]
     marked = [
-        leaf
-        for leaf, kind in stage.kinds
-        if leaf in stage.leaves and kind != "serial" and stage.is_reduction_loop(leaf)
+        leaf for leaf, kind in stage.kinds if leaf in stage.leaves and kind != "serial" and stage.origin(leaf) & reduced
     ]
-    marked += [leaf for leaf, _ in (*stage.pragmas, *stage.tensorized) if stage.is_reduction_loop(leaf)]
+    marked += [leaf for leaf, _ in (*stage.pragmas, *stage.tensorized) if stage.origin(leaf) & reduced]
     if cut or marked:
         raise ScheduleError(
-            f"{what}: the loop {(cut or marked)[0]}, which is reduced over, was scheduled already, and goes to the new stage as it was defined. Call cache_write first, and schedule the reduction there",
+            f"{what}: the loop {(cut or marked)[0]}{'' if scattered(stage) else ', which is reduced over,'} was scheduled already, and goes to the new stage as it was defined. Call cache_write first, and schedule the reduction there",
             here(),
         )
     for other in state.stages:
-        if (
-            other.attach.kind == "at"
-            and other.attach.stage == stage.name
-            and stage.is_reduction_loop(other.attach.axis)
-        ):
+        if other.attach.kind == "at" and other.attach.stage == stage.name and stage.origin(other.attach.axis) & reduced:
             raise ScheduleError(
                 f"{what}: {other.name} is computed at the loop {other.attach.axis}, which goes to the new stage. Call cache_write first, then compute {other.name} there",
                 here(),
@@ -230,7 +252,7 @@ def written(state: State, names: list[str]) -> list[Tensor]:
     for name in names:
         stage = state.writer(tensors[name])
         assert stage is not None
-        value = stage.parts[0].values[next(n for n, t in enumerate(stage.tensors) if t is tensors[name])]
+        value = stage.general.values[next(n for n, t in enumerate(stage.tensors) if t is tensors[name])]
         assert isinstance(value, Access)
         found.append(value.tensor)
     return found
@@ -242,15 +264,14 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
     C[i] = sum(X[i, k], k), k split into k_o, k_i    rfactor(C, k_o)    →
         C.rf[k_o, i] = sum(X[i, k], k_i);  C[i] = sum(C.rf[k_o, i], k_o)
 
-    The partial results can be computed in parallel, or as lanes. Checked: the stage is one reduction, no recurrence; the axis is one of the loops
-    that it reduces over.
+    The partial results can be computed in parallel, or as lanes. Those of a step of a recurrence are computed in that step, along which their first
+    axes run. Checked: the stage is a reduction; the axis is one of the loops that it reduces over.
     """
     stage = state.stage(name)
     what = f"rfactor of {name}"
     reduction = stage.reduction
     if reduction is None:
         raise ScheduleError(f"{what}: it is no reduction{_moved(state, stage)}", here())
-    legality.is_one_equation(state, stage, what, "Its steps depend on each other")
     legality.is_free_loop(state, stage, axis, "rfactor")
     if not stage.is_reduction_loop(axis):
         loops = ", ".join(leaf for leaf in stage.leaves if stage.is_reduction_loop(leaf))
@@ -268,7 +289,7 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
                 f"{what}: {other.name} is computed at the loop {other.attach.axis}, which goes to the new stage. Call rfactor first, then compute {other.name} there",
                 here(),
             )
-    part = stage.parts[0]
+    part = stage.general
     reduced = [leaf for leaf in stage.leaves if stage.is_reduction_loop(leaf)]
     axes = {leaf: Axis(leaf, 0, stage.extent(leaf)) for leaf in reduced}
     mapping, guards = _unfolded(stage, axes)
@@ -302,7 +323,12 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
     )
     new_part = Part(lhs, cast("tuple[Expr, ...]", partial), part.location)
     for n, t in enumerate(tensors):
-        t.define(tensors, new_part, n)
+        t.define(tensors, (new_part,), n)
+    group = state.group(name)
+    if group and place < group[1]:
+        steps = ", ".join(stepped(state, stage)[: group[1]])
+        raise ScheduleError(
+            f"{what}: factor_axis is {factor_axis}, and {', '.join(group[0])} take turns along {steps}, which come first. Call it with factor_axis={group[1]}", here())  # fmt: skip
     new = replace(stage_state(tensors[0].name, tensors, (new_part,)), attach=stage.attach)
     inner = tuple(typed(Access(t, lhs), k) for t, k in zip(tensors, given_kinds, strict=True))
     combined = tuple(
@@ -314,11 +340,13 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
         r for r in stage.relations if not stage.origin(r.parent if isinstance(r, Split) else r.outer) & gone
     )
     leaves = tuple(leaf for leaf in stage.leaves if leaf == axis or leaf not in reduced)
+    factored = Part(part.lhs, combined, part.location)
     old = replace(
-        stage, parts=(Part(part.lhs, combined, part.location),), leaves=leaves, relations=relations,
+        stage, parts=tuple(factored if p is part else p for p in stage.parts), leaves=leaves, relations=relations,
         kinds=tuple((n, k) for n, k in stage.kinds if n in leaves), pragmas=tuple((n, p) for n, p in stage.pragmas if n in leaves))  # fmt: skip
     at = [s.name for s in state.stages].index(name)
-    return replace(state, stages=(*state.stages[:at], new, old, *state.stages[at + 1 :])), (new.name,)
+    made = replace(state, stages=(*state.stages[:at], new, old, *state.stages[at + 1 :]))
+    return (_joined(made, group[0], new.name, what) if group else made), (new.name,)
 
 
 def _narrow(position: Expr, axes: dict[str, Axis]) -> Expr:

@@ -17,7 +17,7 @@ from typing import Any, cast
 from tedsl.lang.errors import Location
 from tedsl.lang.expr import Apply, Axis, Const, Expr, Reduce, rewrite
 from tedsl.lang.integers import simplify
-from tedsl.lang.program import Program, Stage, program
+from tedsl.lang.program import Program, Stage, group_of, program
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Dim, Part, Tensor
 
@@ -246,6 +246,20 @@ class State:
     def group(self, name: str) -> tuple[tuple[str, ...], int] | None:
         return next((g for g in self.groups if name in g[0]), None)
 
+    def stepping(self, name: str) -> tuple[StageState, ...]:
+        """The stages that run step by step together with the stage `name`, itself included: those of its group that are not computed inside of one
+        another. A stage that is computed inside of one of its group's loops has none but itself.
+        """
+        group = self.group(name)
+        if group is None:
+            return (self.stage(name),)
+        members = tuple(
+            s
+            for s in map(self.stage, group[0])
+            if s.attach.kind != "inline" and not (s.attach.kind == "at" and s.attach.stage in group[0])
+        )
+        return members if any(s.name == name for s in members) else (self.stage(name),)
+
     def readers(self, tensor: Tensor) -> tuple[StageState, ...]:
         return tuple(s for s in self.stages if tensor in reads(s))
 
@@ -283,6 +297,39 @@ def cut_axes(stage: StageState) -> dict[str, int] | None:
         for d, e in enumerate(general.lhs)
         if any(isinstance(p.lhs[d], Const) for p in stage.parts)
     }
+
+
+def plain_axes(part: Part) -> dict[Axis, int]:
+    """The axes that are an index by themselves on the left side of an equation, and (the first of) their dimensions: two steps of such an axis write
+    different elements.
+    """
+    found: dict[Axis, int] = {}
+    for d, e in enumerate(part.lhs):
+        if isinstance(e, Axis):
+            found.setdefault(e, d)
+    return found
+
+
+def alone(stage: StageState, part: Part) -> StageState:
+    """A stage with one of its equations: its loops are those of the axes that this one has, then those that it reduces over."""
+    if part is stage.general:
+        return stage if len(stage.parts) == 1 else replace(stage, parts=(part,))
+    own = {a.name for a in part.axes}
+    reduced = part.values[0].axes or () if isinstance(part.values[0], Reduce) else ()
+    data = (leaf for leaf in stage.leaves if stage.origin(leaf) <= own)
+    return replace(stage, leaves=(*data, *(a.name for a in reduced)), parts=(part,))
+
+
+def regrouped(state: State, names: Sequence[str]) -> State:
+    """The state with the groups among the stages `names` (in the order in which they take turns) found anew. Raises DefinitionError when they have no
+    order of steps.
+    """
+    members = [state.stage(n) for n in names]
+    made = {s.name: Stage(s.name, s.tensors, s.parts) for s in members}
+    tensors = {t: stage for stage in made.values() for t in stage.tensors}
+    found = group_of(tensors, {stage: (0, n) for n, stage in enumerate(made.values())})
+    own = tuple((tuple(s.name for s in g.stages), g.depth) for g in found if g.depth or len(g.stages) > 1)
+    return replace(state, groups=(*(g for g in state.groups if set(g[0]).isdisjoint(names)), *own))
 
 
 def reads(stage: StageState) -> tuple[Tensor, ...]:

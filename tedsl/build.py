@@ -72,7 +72,7 @@ def c_module(
 
     label = name or s.outputs[0].name
     debug.report(2, f"{label}: schedule", s.history or "plain loops")
-    with _uncollected():
+    with uncollected():
         with debug.step(label, "lower"):
             nest = make_nest(s.state, args, s.several, check_indices)
         debug.report(3, f"{label}: loop nest", nest)
@@ -83,7 +83,7 @@ def c_module(
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Without the cyclic garbage collector: the thousands of small nodes that lowering makes are all in use until the source is printed, and it
     would look at them again and again in vain.
     """
@@ -106,7 +106,7 @@ def scheduled(what: Any, tuned: Any, sizes: dict[str, int]) -> Schedule:
     elif tuned is not None:
         from .tune import best_schedule
 
-        s = best_schedule(what, tuned) or auto_schedule(what)
+        s = best_schedule(what, tuned, sizes=sizes) or auto_schedule(what)
     else:
         with debug.step("te.build", "schedule"):
             s = auto_schedule(what)

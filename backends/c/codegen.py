@@ -28,7 +28,7 @@ from tedsl.schedule.ir import (
 )
 from tedsl.schedule.nest import Nest
 
-from . import stream, vector_math
+from . import stream, vector_math, workspace
 from .module import Argument, CModule, Fault, Size, SizeCheck, SizeVar
 from .names import Names, comment, legal
 from .registers import NotPromoted, promoted
@@ -70,7 +70,8 @@ class _Generator:
         self.parallel = 0
         self.openmp = any(isinstance(s, For) and s.kind == "parallel" for s in preorder(nest.stmt))
         self.locals: dict[Buffer, Any] = {}  # register buffers kept in named variables
-        self.heap: list[list[str]] = [[]]  # pointers in use: of the function, and of each open loop
+        self.heap: list[list[str]] = [[]]  # how memory in use is given back: of the function, and of each open loop
+        self.slots = 0  # places that keep memory from call to call
         self.typedefs: set[tuple[str, int]] = set()
         self.vector_helpers: dict[str, str] = {}
         self.strides: dict[Buffer, tuple[int | Affine, ...]] = {}
@@ -136,7 +137,8 @@ class _Generator:
         )
         return "\n".join([
             *head, "#include <math.h>", "#include <stdint.h>", "#include <stdlib.h>", "#include <string.h>", "",
-            *([math] if math else []), *types, *self.scalars.helpers.values(), *self.vector_helpers.values(), *headers, "",
+            *([math] if math else []), *types, *self.scalars.helpers.values(), *self.vector_helpers.values(), *headers,
+            *([workspace.source(self.slots)] if self.slots else [""]),
             f"int64_t {self.entry}({indent.join(parameters)})", "{",
             *([f"    {' '.join(unused)}"] if unused else []), *(["    int64_t te_failed = 0;"] if failed else []),
             *body, f"    return {'te_failed' if failed else '0'};", "}", "",
@@ -249,10 +251,10 @@ class _Generator:
             self.open(f"if (!({self.scalar(stmt.condition)}))")
             self.put("#pragma omp critical(te_fault)")
             self.put(f"if (!te_failed) {{ te_failed = {stmt.fault + 1}; {details} }}")
-            self.put("".join(f"free({p}); " for p in self.heap[-1]) + "continue;")
+            self.put("".join(f"{back} " for back in self.heap[-1]) + "continue;")
             self.close()
             return
-        free = "".join(f" free({p});" for scope in self.heap for p in scope)
+        free = "".join(f" {back}" for scope in self.heap for back in scope)
         self.put(f"if (!({self.scalar(stmt.condition)})) {{ {details}{free} return {stmt.fault + 1}; }}")
 
     def call(self, stmt: Call) -> None:
@@ -355,12 +357,17 @@ class _Generator:
                     if isinstance(count, Expr)
                     else str(count * dtypes.itemsize(buffer.dtype))
                 )
-                self.put(f"{ctype} *{RESTRICT} {name} = aligned_alloc(64, ((size_t)({bytes_}) + 64) & ~(size_t)63);")
+                if self.parallel:
+                    take, back = f"aligned_alloc(64, ((size_t)({bytes_}) + 64) & ~(size_t)63)", f"free({name});"
+                else:
+                    take, back = f"te_take({self.slots}, {bytes_})", f"te_give({self.slots}, {name});"
+                    self.slots += 1
+                self.put(f"{ctype} *{RESTRICT} {name} = {take};")
                 self.give_up(name)
-                self.heap[-1].append(name)
+                self.heap[-1].append(back)
                 self.statement(stmt.body)
                 self.heap[-1].pop()
-                self.put(f"free({name});")
+                self.put(back)
                 return
         self.statement(stmt.body)
         self.locals.pop(buffer, None)  # another piece of the nest may have it with other lanes
@@ -368,10 +375,10 @@ class _Generator:
     def give_up(self, name: str) -> None:
         """Leave when there is no memory: at once, or, in a parallel loop, by skipping the iteration of the innermost loop."""
         if self.parallel:
-            free = "".join(f" free({p});" for p in self.heap[-1])
+            free = "".join(f" {back}" for back in self.heap[-1])
             self.put(f"if (!{name}) {{{free} te_failed = -1; continue; }}")
         else:
-            free = "".join(f" free({p});" for scope in self.heap for p in scope)
+            free = "".join(f" {back}" for scope in self.heap for back in scope)
             self.put(f"if (!{name}) {{{free} return -1; }}")
 
     def elements(self, buffer: Buffer) -> Dim:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from tedsl.lang import dtypes
-from tedsl.lang.expr import Access, Apply, Cast, Expr, walk
+from tedsl.lang.expr import Access, Apply, Cast, Const, Expr, walk
 from tedsl.lang.functions import FUNCTIONS
 from tedsl.lang.integers import constant_bounds
 
@@ -29,7 +29,7 @@ class Masks(Memory):
                 and (node.function in COMPARE or FUNCTIONS[node.function].kind == "test")
                 and self.varies(node)
             ):
-                if None not in map(self.narrow, node.operands):
+                if self.narrowed(node) is not None:
                     return 4
                 kind = dtypes.strong(dtypes.promote(*(x.dtype for x in node.operands)))
                 return dtypes.itemsize(kind)
@@ -72,10 +72,7 @@ class Masks(Memory):
         raise Unfit
 
     def compare(self, e: Apply, width: int) -> str:
-        a, b = e.operands
-        narrow = self.narrow(a), self.narrow(b)
-        if None not in narrow:
-            a, b = cast("tuple[Expr, Expr]", narrow)
+        a, b = self.narrowed(e) or e.operands
         kind = dtypes.strong(dtypes.promote(a.dtype, b.dtype))
         if kind == "bool":
             text = f"({self.mask(a, width)} ^ {self.mask(b, width)})"
@@ -83,13 +80,24 @@ class Masks(Memory):
         left, right = self.operand(a), self.operand(b)
         return self.resized(f"({left} {COMPARE[e.function]} {right})", dtypes.itemsize(kind), width)
 
+    def narrowed(self, e: Apply) -> tuple[Expr, Expr] | None:
+        """What a comparison compares, in 32 bits where that is the same. A number for all lanes beside an index may be cut off at the ends of 32 bits."""
+        if len(e.operands) != 2:
+            return None
+        found = [self.narrow(x) for x in e.operands]
+        for n, x in enumerate(e.operands):
+            if found[n] is None and x.dtype == "int64" and e.operands[1 - n].dtype == "int" and not self.varies(x):
+                low, high = Const(-(2**31), "int64"), Const(2**31 - 1, "int64")
+                found[n] = cast(Expr, Cast("int32", Apply("maximum", (Apply("minimum", (x, high)), low))))
+        return None if None in found else cast("tuple[Expr, Expr]", tuple(found))
+
     def narrow(self, e: Expr) -> Expr | None:
         """An integer of 64 bits as one of 32 where its value is the same: it has twice the lanes."""
         if isinstance(e, Cast) and e.dtype == "int64" and e.operand.dtype == "int32":
             return e.operand
         if e.dtype == "int":
             low, high = constant_bounds(e, self.g.known)
-            if low is not None and high is not None and -(2**31) <= low and high < 2**31:
+            if low is not None and high is not None and -(2**31) < low and high < 2**31 - 1:
                 return cast(Expr, Cast("int32", e))
         return None
 

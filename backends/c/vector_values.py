@@ -156,7 +156,9 @@ static inline {w} {name}({x} x)
     def where(self, e: Apply) -> str:
         c, a, b = e.operands
         if not self.varies(c):
-            return f"({self.g.scalar(self.fixed(c))} ? {self.whole(a)} : {self.whole(b)})"
+            # an expression of what was loaded from any address has a type of its own, which `?:` tells from the plain one
+            kind = "" if e.dtype == "bool" else f"({self.of(e.dtype)})"
+            return f"({self.g.scalar(self.fixed(c))} ? {kind}{self.whole(a)} : {kind}{self.whole(b)})"
         for branch in (a, b):
             for node in walk(branch):
                 if isinstance(node, Access) and not self.in_bounds(node):

@@ -10,14 +10,17 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 
 from tedsl.lang.errors import LoweringError, ScheduleError
+from tedsl.lang.expr import free_axes
 from tedsl.lang.tensor import Tensor
 
 from ..nest import make_nest
 from ..schedule import Schedule, create_schedule
+from ..state import StageState
 from .contraction import contraction
 from .elementwise import elementwise
 from .facts import Facts, seen
-from .fusion import inline_stages, overlapping, rows_together
+from .fusion import inline_stages, overlapping, planes_together, rows_together
+from .recurrences import elements_in_steps, sums_in_steps
 from .reductions import columns, rows, to_a_scalar
 
 Rule = Callable[[Schedule, str, Facts], bool]
@@ -25,10 +28,12 @@ Rule = Callable[[Schedule, str, Facts], bool]
 # From the special to the general: a stage goes to the first rule that says yes.
 RULES: tuple[tuple[str, Rule], ...] = (
     ("contraction", contraction),
+    ("reduction within a step", sums_in_steps),
     ("reduction to a scalar", to_a_scalar),
     ("reduction of rows", rows),
     ("reduction of columns", columns),
     ("elementwise", elementwise),
+    ("steps of a recurrence", elements_in_steps),
 )
 
 
@@ -49,6 +54,7 @@ def auto_schedule(target: Tensor | Sequence[Tensor], vector_bytes: int | None = 
     facts = Facts(vector_bytes or _vector_bytes(), _cache_bytes())
     attempt(schedule, lambda: inline_stages(schedule, facts))
     attempt(schedule, lambda: rows_together(schedule, facts))
+    attempt(schedule, lambda: planes_together(schedule, facts))
     for name in [stage.name for stage in reversed(seen(schedule).stages)]:
         attempt(schedule, partial(overlapping, schedule, name, facts))
     for name in [stage.name for stage in seen(schedule).stages]:
@@ -69,21 +75,30 @@ def untouched(schedule: Schedule, name: str) -> bool:
 def attempt(schedule: Schedule, rule: Callable[[], bool]) -> bool:
     """Run a rule; take its steps back when it does not apply or the schedule refuses one of them."""
     before = len(schedule.history)
+    old = {stage.name: stage for stage in schedule.state.stages}
     try:
         with schedule.checked_together():
             applies = rule()
         if applies:
-            if any(
-                stage.reduction is not None and stage.reduction.where is not None for stage in schedule.state.stages
-            ):
-                make_nest(
-                    schedule.state, None, schedule.several
-                )  # a condition may leave registers without constant places
+            if any(old.get(s.name) is not s and _cut_by_condition(s) for s in schedule.state.stages):
+                # a condition may leave registers without constant places
+                make_nest(schedule.state, None, schedule.several)
             return True
     except (ScheduleError, LoweringError):
         pass
     schedule.undo(len(schedule.history) - before)
     return False
+
+
+def _cut_by_condition(stage: StageState) -> bool:
+    """Whether the condition of a reduction speaks of an axis that is no plain loop any more."""
+    reduction = stage.reduction
+    if reduction is None or reduction.where is None:
+        return False
+    return any(
+        a.name not in stage.leaves or stage.kind(a.name) in ("vectorized", "unrolled")
+        for a in free_axes(reduction.where)
+    )
 
 
 def _vector_bytes() -> int:

@@ -18,7 +18,7 @@ from tedsl.lang.tensor import Tensor
 
 from ..handles import StageHandle
 from ..schedule import Schedule
-from .facts import LARGE, Facts, View, count, seen
+from .facts import LARGE, Facts, View, count, look
 from .fusion import into_reader
 
 ENOUGH = 8  # steps of a parallel loop
@@ -37,15 +37,15 @@ FEWEST = 8  # tiles of a block: a panel comes from beyond the L2 cache once for 
 
 def contraction(s: Schedule, name: str, facts: Facts) -> bool:
     """A reduction in which at least one operand does not move with the columns, and another not with the rows."""
-    stage = seen(s).stage(name)
-    view = View(stage)
+    view = look(s, name)
+    stage = view.stage
     reduction = view.reduction
     if (
         reduction is None
         or not view.simple
         or len(stage.tensors) > 1
         or reduction.reducer.components > 1
-        or len(view.axes) < 2
+        or len(view.free) < 2
     ):
         return False
     depth = 1
@@ -55,8 +55,8 @@ def contraction(s: Schedule, name: str, facts: Facts) -> bool:
         return False
     plans = [
         p
-        for column in reversed(view.axes)
-        for row in reversed(view.axes)
+        for column in reversed(view.free)
+        for row in reversed(view.free)
         if row is not column and (p := plan(view, facts, row, column, depth)) is not None
     ]
     if not plans:
@@ -105,12 +105,12 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
     last = column is view.axes[-1]
     for access in moving:
         contiguous = view.stride(access, column) == 1
-        elements = _elements(access.tensor)
+        elements = elements_of(access.tensor)
         if contiguous and not (
-            elements >= SCATTERED and results * depth >= 64 * elements and _can_be_packed(view, access, column)
+            elements >= SCATTERED and results * depth >= 64 * elements and can_be_packed(view, access, column)
         ):
             continue
-        if _can_be_packed(view, access, column) and results * depth >= 16 * elements:
+        if can_be_packed(view, access, column) and results * depth >= 16 * elements:
             packed[access.tensor] = None
             cycles += (0.5 if contiguous else 2.0) * elements
         elif not last:
@@ -133,7 +133,7 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
         / efficiency(count(row.extent), height, vectors, len(packed) == len({x.tensor for x in moving}))
     )
     crowded = [x.tensor for x in still if _crowded(view, x, row, height)]
-    copied = tuple(t for t in crowded if results * depth >= 64 * _elements(t))
+    copied = tuple(t for t in crowded if results * depth >= 64 * elements_of(t))
     long = where is None and count(view.reduce_axes[-1].extent) >= 2 * STRETCH
     stretched = tuple(t for t in crowded if t not in copied) if long else ()
     return Plan(row, column, height, vectors, vectors * lanes, tuple(packed), copied, stretched, cycles)
@@ -153,15 +153,17 @@ def _bounds_of_rows(view: View, where: Expr, row: Axis, column: Axis) -> bool:
     return True
 
 
-def _elements(tensor: Tensor) -> int:
+def elements_of(tensor: Tensor) -> int:
     total = 1
     for d in tensor.shape:
         total *= count(d)
     return total
 
 
-def _can_be_packed(view: View, access: Access, column: Axis) -> bool:
-    """Whether the column is a dimension of its own in an operand that is read once."""
+def can_be_packed(view: View, access: Access, column: Axis) -> bool:
+    """Whether the column is a dimension of its own in an operand that is read once, and that is there before the first step."""
+    if access.tensor in view.own:
+        return False
     alone = (
         sum(i is column for i in access.indices) == 1
         and sum(any(a is column for a in free_axes(i)) for i in access.indices) == 1
@@ -174,7 +176,7 @@ def _crowded(view: View, access: Access, row: Axis, height: int) -> bool:
     half of one and drive each other out.
     """
     stride = view.stride(access, row)
-    if stride is None or view.stride(access, view.reduce_axes[-1]) != 1 or not _can_be_packed(view, access, row):
+    if stride is None or view.stride(access, view.reduce_axes[-1]) != 1 or not can_be_packed(view, access, row):
         return False
     step = stride * dtypes.itemsize(access.tensor.dtype)
     sets = Counter(n * step % SET_SPAN // LINE_BYTES for n in range(height))
@@ -244,11 +246,12 @@ def _schedule(s: Schedule, name: str, view: View, facts: Facts, plan: Plan) -> N
     local.unroll(row.name)
     if view.work >= LARGE and view.stage.attach.kind == "root":
         even = isinstance(column.extent, int) and column.extent % width == 0
-        _parallel(result, outside, [count(a.extent) for a in others], block, column_outer, even)
+        shared = [a for a in others if a in view.free]
+        _parallel(result, [names[a.name] for a in shared], [count(a.extent) for a in shared], block, column_outer, even)
     if column is not view.axes[-1]:
         local.layout(*[a.name for a in others], row.name, column.name)
     for tensor in plan.packed:
-        _pack(s, tensor, local.name, view, column, width)
+        pack(s, tensor, local.name, view, column, width)
     for tensor in plan.copied:
         copy = _copy_rows(s, tensor, "global", local.name, view, row, facts)
         if view.work >= LARGE:
@@ -280,7 +283,7 @@ def _parallel(
         result.parallel(block)
 
 
-def _pack(s: Schedule, tensor: Tensor, reader: str, view: View, column: Axis, width: int) -> None:
+def pack(s: Schedule, tensor: Tensor, reader: str, view: View, column: Axis, width: int) -> None:
     access = next(x for x in view.accesses if x.tensor is tensor)
     place = next(d for d, i in enumerate(access.indices) if i is column)
     panel = s[s.cache_read(tensor, "global", s[reader])]

@@ -5,25 +5,27 @@ from __future__ import annotations
 from math import prod
 
 from tedsl.lang import dtypes
-from tedsl.lang.expr import Axis, Expr
+from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, free_axes, walk
+from tedsl.lang.integers import conjuncts
 from tedsl.lang.tensor import Tensor
 
 from ..ir import STREAM
 from ..schedule import Schedule
-from .facts import LARGE, Facts, View, count, seen
+from .facts import LARGE, Facts, View, count, look, seen
 
 UNROLLED = 4  # vectors in a row
 BLOCK = 128  # rows and columns of a transposed matrix that are copied together
 ROW_BYTES = 2048  # of a row from which it may be stored past the caches
 CHUNKS = 64  # of a single long axis, for threads
+CYCLE = 4  # elements that are written out because they come from several tensors in turn
 ROWS = 4  # rows that are computed together when they read the same elements
 
 
 def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
     """A stage without a reduction."""
-    stage = seen(s).stage(name)
-    view = View(stage)
-    if view.reduction is not None or not view.simple or not view.axes or stage.attach.kind == "inline":
+    view = look(s, name)
+    stage = view.stage
+    if view.reduction is not None or not view.simple or not view.axes or view.steps or stage.attach.kind == "inline":
         return False
     last = view.axes[-1]
     lanes = facts.lanes(view.dtype)
@@ -34,7 +36,17 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
     handle = s[name]
     outer: Axis | None = view.axes[0]
     chunked = False
-    if crossed and count(last.extent) >= lanes and count(crossed[0].extent) >= 8:
+    turns = _in_turns(view)
+    if turns:
+        for axis, cycle in turns.items():  # written out, each element knows whose turn it is; C compilers interleave
+            before, inner = handle.split(axis, factor=cycle)
+            handle.unroll(inner)
+            outer = before if axis is view.axes[0] else outer
+            if axis is not last:
+                _rows_at(s, view, axis, cycle, before)
+    elif _bordered(view) and not view.calls:
+        pass  # the loop is cut at the border, and is plain on both sides of it: C compilers vectorise it from there on
+    elif crossed and count(last.extent) >= lanes and count(crossed[0].extent) >= 8:
         block = BLOCK if count(crossed[0].extent) >= 2 * BLOCK and count(last.extent) >= 2 * BLOCK else lanes
         row, column, inner_row, inner = handle.tile(crossed[0], last, BLOCK, block)
         if block > lanes:  # within a block each page is visited once
@@ -61,7 +73,7 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
         handle.vectorize(inner)
         if len(view.axes) == 1:
             outer = o
-    if view.work >= LARGE and stage.attach.kind == "root":
+    if view.work >= LARGE and stage.attach.kind == "root" and (not turns or len(view.axes) > 1):
         if outer is not view.axes[0] and len(view.axes) == 1 and not chunked:
             chunks, _ = handle.split(outer, nparts=CHUNKS)
             handle.parallel(chunks)
@@ -85,6 +97,44 @@ def _past_the_cache(view: View, facts: Facts) -> bool:
         return False
     tensors = dict.fromkeys([stage.tensor, *(a.tensor for a in view.accesses)])
     return sum(prod(map(count, t.shape)) * dtypes.itemsize(t.dtype) for t in tensors) > facts.cache_bytes
+
+
+def _in_turns(view: View) -> dict[Axis, int]:
+    """The axes along which elements are taken from several tensors in turn (``x % 2 == 0``), with the length of the cycle."""
+    found: dict[Axis, int] = {}
+    for v in view.values:
+        for n in walk(v):
+            if not (isinstance(n, Apply) and n.function == "where"):
+                continue
+            for test in walk(n.operands[0]):
+                if isinstance(test, Apply) and test.function == "remainder" and isinstance(test.operands[1], Const):
+                    axis, cycle = test.operands[0], int(test.operands[1].value)
+                    if isinstance(axis, Axis) and 1 < cycle <= CYCLE and count(axis.extent) >= cycle:
+                        found[axis] = max(cycle, found.get(axis, 0))
+    return found if len(found) <= 2 else {}
+
+
+def _rows_at(s: Schedule, view: View, axis: Axis, cycle: int, place: object) -> None:
+    """Compute what is computed inside of a stage that takes its elements in turn at the step of the rows that it gives."""
+    for producer in seen(s).stages:
+        if producer.attach.kind == "at" and producer.attach.stage == view.stage.name:
+            reads = [n for n in view.accesses if n.tensor in producer.tensors]
+            d = next(n for n, a in enumerate(view.axes) if a is axis)
+            row = Apply("floor_divide", (axis, Const(cycle)))
+            if reads and all(len(n.indices) > d and n.indices[d] is row for n in reads):
+                s[producer.name].compute_at(s[view.stage.name], place)
+
+
+def _bordered(view: View) -> bool:
+    """Whether an element is read under a condition on the last axis alone, as in a copy with zeros around it."""
+    last = view.axes[-1]
+    for v in view.values:
+        for n in walk(v):
+            if isinstance(n, Apply) and n.function == "where":
+                for test in conjuncts(n.operands[0]):
+                    if free_axes(test) == (last,) and not any(isinstance(x, Access) for x in walk(test)):
+                        return True
+    return False
 
 
 def _neighbours(view: View) -> Axis | None:

@@ -11,6 +11,7 @@ from tedsl.lang.integers import Affine
 from tedsl.lang.tensor import Dim, Tensor
 
 from ..inline import inlined
+from ..recurrences import stepped
 from ..schedule import Schedule
 from ..state import StageState, State
 
@@ -48,9 +49,13 @@ def count(extent: Dim) -> int:
 
 @dataclass
 class View:
-    """A stage as the rules see it: one equation, its axes, its accesses and how they move with each axis."""
+    """A stage as the rules see it: one equation, its axes, its accesses and how they move with each axis. `steps`: the axes along which it takes
+    turns, with others or its own equations; `own`: the tensors that are computed in turn.
+    """
 
     stage: StageState
+    steps: tuple[str, ...] = ()
+    own: tuple[Tensor, ...] = ()
     strides: dict[tuple[Access, Axis], int | None] = field(default_factory=dict)
 
     @cached_property
@@ -75,6 +80,11 @@ class View:
         return self.stage.axes
 
     @property
+    def free(self) -> tuple[Axis, ...]:
+        """The axes whose loops may be cut and put into another order."""
+        return tuple(a for a in self.axes if a.name not in self.steps)
+
+    @property
     def reduce_axes(self) -> tuple[Axis, ...]:
         return self.stage.reduce_axes
 
@@ -84,9 +94,9 @@ class View:
 
     @cached_property
     def work(self) -> int:
-        """Operations, roughly."""
+        """Operations, roughly; of one step where it takes turns."""
         points = 1
-        for a in self.stage.roots:
+        for a in (*self.free, *self.reduce_axes):
             points *= count(a.extent)
         return points * max(sum(isinstance(n, Apply) for v in self.values for n in walk(v)), 1)
 
@@ -124,6 +134,15 @@ class View:
     @property
     def reduction(self) -> Reduce | None:
         return self.stage.reduction
+
+
+def look(schedule: Schedule, name: str) -> View:
+    """A stage as it is computed."""
+    state = seen(schedule)
+    stage = state.stage(name)
+    group = state.group(name)
+    own = tuple(t for n in group[0] for t in state.stage(n).tensors) if group else ()
+    return View(stage, stepped(state, stage), own)
 
 
 def _stride(access: Access, axis: Axis) -> int | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from tedsl.lang import dtypes
-from tedsl.lang.expr import Access, Apply, walk
+from tedsl.lang.expr import Access, Apply, Axis, Const, Reduce, walk
 
 from ..handles import StageHandle
 from ..schedule import Schedule
 from ..state import StageState
-from .facts import LARGE, Facts, View, count, seen
+from .facts import LARGE, Facts, View, count, look, seen
 
+PLANE_BYTES = 128 * 1024  # of the planes that are kept while a stage goes over them
+TAPS = 32  # steps of a reduction that is computed plane by plane
 ROW_BYTES = 32 * 1024  # of a row that is kept while the stages that read it go over it
 FEW = 16  # operations that may be repeated rather than stored
 TILE_ROWS, TILE_COLUMNS = (
@@ -70,8 +72,6 @@ def _plain(access: Access) -> bool:
 
 
 def _plain_index(index: object) -> bool:
-    from tedsl.lang.expr import Axis, Const
-
     return isinstance(index, (Axis, Const))
 
 
@@ -95,17 +95,20 @@ def into_reader(s: Schedule, name: str) -> tuple[StageHandle, StageHandle, dict[
 def _elementwise_reader(s: Schedule, stage: StageState) -> StageState | None:
     """The only stage that reads `stage`, if it reads just the element that it writes, and has no loops or places of its own yet."""
     readers = seen(s).readers(stage.tensor)
-    if stage.is_output or stage.attach.kind != "root" or len(readers) != 1 or s.state.group(stage.name) is not None:
+    if stage.is_output or stage.attach.kind != "root" or len(readers) != 1:
         return None
     reader = readers[0]
-    view = View(reader)
+    view = look(s, reader.name)
+    together = s.state.group(stage.name)
     plain = (
         reader.attach.kind == "root"
         and not reader.relations
         and not reader.kinds
-        and s.state.group(reader.name) is None
+        and s.state.group(reader.name) == together
     )
-    if not plain or not view.simple or view.reduction is not None or len(reader.axes) != len(stage.axes):
+    if not plain or view.reduction is not None or len(reader.axes) != len(stage.axes):
+        return None
+    if not view.simple and (together is None or not _one_reads(view, stage)):
         return None
     if any(other.attach.kind == "at" and other.attach.stage == reader.name for other in seen(s).stages):
         return None
@@ -114,8 +117,28 @@ def _elementwise_reader(s: Schedule, stage: StageState) -> StageState | None:
         len(n.indices) == len(reader.axes) and all(i is a for i, a in zip(n.indices, reader.axes, strict=True))
         for n in reads
     )
-    alike = all(a.extent is b.extent or a.extent == b.extent for a, b in zip(stage.axes, reader.axes, strict=True))
+    alike = all(
+        a.extent is b.extent or a.extent == b.extent
+        for a, b in zip(stage.axes, reader.axes, strict=True)
+        if b.name not in view.steps
+    )
     return reader if same and alike else None
+
+
+def _one_reads(view: View, stage: StageState) -> bool:
+    """Whether of several equations only the general one reads a stage, and none reads its neighbours in the same step."""
+    general = view.stage.general
+    for part in view.stage.parts:
+        for n in walk(*part.values):
+            if isinstance(n, Reduce):
+                return False
+            if isinstance(n, Access) and n.tensor is stage.tensor and part is not general:
+                return False
+            if isinstance(n, Access) and n.tensor in view.stage.tensors:
+                pairs = zip(n.indices, part.lhs, strict=True)
+                if any(i is not e for i, e in pairs if isinstance(e, Axis) and e.name not in view.steps):
+                    return False
+    return True
 
 
 def overlapping(s: Schedule, name: str, facts: Facts) -> bool:
@@ -187,6 +210,8 @@ def rows_together(s: Schedule, facts: Facts) -> bool:
             own = View(producer)
             if producer.is_output or not own.simple or producer.attach.kind != "root" or producer.name == stage.name:
                 continue
+            if s.state.group(producer.name) is not None or s.state.group(stage.name) is not None:
+                continue
             leading = len(view.axes) - 1
             if len(own.axes) != (leading if own.reduction is not None else leading + 1) or any(
                 a.extent is not b.extent and a.extent != b.extent
@@ -207,3 +232,60 @@ def rows_together(s: Schedule, facts: Facts) -> bool:
                 s[producer.name].compute_at(s[stage.name], row)
                 attached.add(producer.name)
     return True
+
+
+def planes_together(s: Schedule, facts: Facts) -> bool:
+    """Stages that work plane by plane (the parts of a pooling's gradient) are computed at the plane of the stage that reads them all, where they stay
+    in the cache.
+    """
+    for name in [stage.name for stage in reversed(seen(s).stages)]:
+        view = look(s, name)
+        if not view.simple or view.reduction is not None or len(view.axes) < 3 or view.stage.attach.kind != "root":
+            continue
+        outer = len(view.axes) - 2
+        room = PLANE_BYTES - _plane(view, outer)
+        inside = {name}
+        for producer in reversed(seen(s).stages):
+            own = look(s, producer.name)
+            if producer.is_output or producer.attach.kind != "root" or not _by_planes(own, view, outer):
+                continue
+            readers = [look(s, r.name) for r in seen(s).readers(producer.tensor)]
+            if not readers or any(r.stage.name not in inside or not _same_plane(r, producer, outer) for r in readers):
+                continue
+            if _plane(own, outer) <= room:
+                room -= _plane(own, outer)
+                inside.add(producer.name)
+                s[producer.name].set_scope("cache")
+                s[producer.name].compute_at(s[name], view.axes[outer - 1])
+    return True
+
+
+def _plane(view: View, outer: int) -> int:
+    """Bytes of a plane of a stage; more than there is room for if that is not known."""
+    size = dtypes.itemsize(view.dtype)
+    for a in view.axes[outer:]:
+        if not isinstance(a.extent, int):
+            return PLANE_BYTES + 1
+        size *= a.extent
+    return size
+
+
+def _by_planes(view: View, reader: View, outer: int) -> bool:
+    """Whether a stage has planes as the reader has, and takes few steps for an element."""
+    if not view.simple or view.steps or view.own or len(view.axes) != len(reader.axes) or len(view.stage.tensors) > 1:
+        return False
+    steps = 1
+    for a in view.reduce_axes:
+        steps *= count(a.extent)
+    reduction = view.reduction
+    if reduction is not None and (reduction.where is not None or reduction.reducer.components > 1 or steps > TAPS):
+        return False
+    return all(
+        a.extent is b.extent or a.extent == b.extent for a, b in zip(view.axes[:outer], reader.axes, strict=False)
+    )
+
+
+def _same_plane(view: View, producer: StageState, outer: int) -> bool:
+    """Whether a reader reads a producer in its own plane only."""
+    reads = [n for n in view.accesses if n.tensor is producer.tensor]
+    return all(_plain(n) and all(i is a for i, a in zip(n.indices[:outer], view.axes, strict=False)) for n in reads)

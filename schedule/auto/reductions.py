@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tedsl.lang import dtypes
-from tedsl.lang.expr import Axis, free_axes
+from tedsl.lang.expr import Apply, Axis, Const, Expr, Var, free_axes, walk
 
 from ..schedule import Schedule
-from .facts import LARGE, Facts, View, count, seen
+from .facts import LARGE, Facts, View, count, look, seen
 from .fusion import into_reader
 
 CHAINS = 4  # vectors of partial results, so that additions need not wait for one another
@@ -16,25 +16,26 @@ STRETCH_BYTES = (
     16 * 1024
 )  # of a row that is added before the next rows; half of an L1 cache holds as much of the result
 WRITTEN_OUT = 32  # steps of a reduction (a filter's taps) that are written out
+APART = 4  # elements between those that neighbouring lanes read, at most (pooling)
 LAST = 4  # partial results that are combined one by one
 
 
-def _by_lanes(s: Schedule, name: str, axis: object, facts: Facts, lanes: int) -> None:
-    """Reduce along a contiguous axis in lanes: partial results in registers, then a tree."""
+def _by_lanes(s: Schedule, name: str, axis: object, lanes: int, steps: int = 0) -> None:
+    """Reduce along a contiguous axis in lanes: partial results in registers, then a tree. `steps`: leading axes that are stepped through."""
     width = lanes * CHAINS
     _, inner = s[name].split(axis, factor=width)
-    partial = [s[_first(s.rfactor(name, inner))]]
+    partial = [s[_first(s.rfactor(name, inner, steps))]]
     while width > LAST:
         width = lanes if width > lanes else width // 2
         _, inner = s[name].split(s[name].reduce_axis[0], factor=width)
-        partial.append(s[_first(s.rfactor(name, inner))])
+        partial.append(s[_first(s.rfactor(name, inner, steps))])
         partial[-1].unroll(partial[-1].reduce_axis[0])
     s[name].unroll(s[name].reduce_axis[0])
     row = _innermost(s, name)
     for p in reversed(partial):
         p.set_scope("register")
         p.compute_at(s[name], row)
-        lane = p.axis[0]
+        lane = p.axis[steps]
         p.reorder(*[a for a in p.loops if a.name != lane.name], lane)
         p.vectorize(lane)
 
@@ -61,10 +62,9 @@ def _odd(view: View) -> bool:
 
 def rows(s: Schedule, name: str, facts: Facts) -> bool:
     """A reduction of which the last reduced axis is contiguous in memory."""
-    stage = seen(s).stage(name)
-    view = View(stage)
-    reduction = view.reduction
-    if reduction is None or not view.simple or reduction.where is not None or not view.axes or _odd(view):
+    view = look(s, name)
+    stage, reduction = view.stage, view.reduction
+    if reduction is None or not view.simple or not view.free or _odd(view) or not of_steps(view, reduction.where):
         return False
     axis = view.reduce_axes[-1]
     lanes = facts.lanes(reduction.values[0].dtype if reduction.reducer.indexed else view.dtype)
@@ -75,33 +75,40 @@ def rows(s: Schedule, name: str, facts: Facts) -> bool:
     ):
         return False
     if view.work >= LARGE and stage.attach.kind == "root":
-        s[name].parallel(view.axes[0])
-    _by_lanes(s, name, axis, facts, lanes)
+        s[name].parallel(view.free[0])
+    _by_lanes(s, name, axis, lanes, len(view.steps))
     return True
+
+
+def of_steps(view: View, where: Expr | None) -> bool:
+    """Whether a condition, if there is one, only says in which steps the reduction runs."""
+    return where is None or all(
+        isinstance(n, (Apply, Const, Var)) or (isinstance(n, Axis) and n.name in view.steps) for n in walk(where)
+    )
 
 
 def columns(s: Schedule, name: str, facts: Facts) -> bool:
     """A reduction over outer axes of something contiguous along the last axis of the result."""
-    stage = seen(s).stage(name)
-    view = View(stage)
+    view = look(s, name)
+    stage = view.stage
     if (
         view.reduction is None
+        or view.steps
         or not view.simple
         or not view.axes
         or len(stage.tensors) > 1
         or view.reduction.reducer.components > 1
     ):
         return False
-    if stage.attach.kind != "root":
-        return False
     last = view.axes[-1]
     lanes = facts.lanes(view.dtype)
-    if count(last.extent) < lanes or any(view.stride(x, last) not in (0, 1) for x in view.accesses):
+    strides = [view.stride(x, last) for x in view.accesses]
+    if count(last.extent) < lanes or any(d is None or not 0 <= d <= APART for d in strides):
         return False
     steps = 1
     for a in view.reduce_axes:
         steps *= count(a.extent)
-    if steps >= 8 * ROWS and view.reduction.where is None and len(view.reduce_axes) == 1:
+    if steps >= 8 * ROWS and view.reduction.where is None and len(view.reduce_axes) == 1 and max(strides) <= 1:
         return _row_by_row(s, name, view, facts, lanes)
     written_out = steps <= WRITTEN_OUT and view.reduction.where is None
     row = _overlapping_rows(view) if written_out else None
@@ -129,7 +136,7 @@ def columns(s: Schedule, name: str, facts: Facts) -> bool:
     for a in reversed(view.reduce_axes):
         if written_out:
             local.unroll(a.name)
-    if view.work >= LARGE:
+    if view.work >= LARGE and stage.attach.kind == "root":
         sizes = {names[a.name]: count(a.extent) for a in view.axes}
         result.parallel(next((n for n in outside if sizes[n] > 1), outer))
     return True
@@ -174,9 +181,8 @@ def _row_by_row(s: Schedule, name: str, view: View, facts: Facts, lanes: int) ->
 
 def to_a_scalar(s: Schedule, name: str, facts: Facts) -> bool:
     """A reduction with a single result: in blocks that run in parallel, each by lanes."""
-    stage = seen(s).stage(name)
-    view = View(stage)
-    reduction = view.reduction
+    view = look(s, name)
+    stage, reduction = view.stage, view.reduction
     if (
         reduction is None
         or not view.simple
@@ -209,5 +215,5 @@ def to_a_scalar(s: Schedule, name: str, facts: Facts) -> bool:
         blocks.parallel(row)
     inner_axis = [a for a in blocks.loops if a.name != row.name][-1]
     if count(inner_axis.extent) >= 2 * lanes:
-        _by_lanes(s, blocks.name, inner_axis, facts, lanes)
+        _by_lanes(s, blocks.name, inner_axis, lanes)
     return True

@@ -38,7 +38,7 @@ def interval(x: Affine, known: Known | None) -> Bounds:
 
 def atom_interval(atom: Expr, known: Known | None) -> Bounds:
     if type(atom) is Var:
-        return atom.args[1], None
+        return (atom.args[1] if known is None else known.least_size(atom)), None
     if known is None:
         return _atom_interval(atom, None)
     found = known.intervals.get(atom)

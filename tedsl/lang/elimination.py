@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from math import gcd
 
 from .expr import Axis, Expr
@@ -14,6 +16,38 @@ Row = tuple[dict[Expr, int], int]  # sum + constant >= 0 (or == 0)
 
 class Contradiction(Exception):
     """The rows have no solution."""
+
+
+class Effort:
+    """The work that may still be done, in rows that elimination makes: a count, so that it ends at the same place in every run."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+
+_of_all: ContextVar[Effort | None] = ContextVar("effort", default=None)
+
+
+@contextmanager
+def limited_effort(rows: int) -> Iterator[Effort]:
+    """Bound the work of all proofs made inside. Those that come after it has been used up fail, as any proof may."""
+    outer = _of_all.get()
+    effort = Effort(rows)
+    token = _of_all.set(effort)
+    try:
+        yield effort
+    finally:
+        _of_all.reset(token)
+        if outer is not None:
+            outer.left -= rows - effort.left
+
+
+def effort_left() -> int:
+    """What is left of the work of all proofs; as good as endless where nobody bounded it."""
+    effort = _of_all.get()
+    return 1 << 60 if effort is None else effort.left
 
 
 def _tight(terms: dict[Expr, int], constant: int) -> Row | None:
@@ -40,8 +74,11 @@ def _combine(a: dict[Expr, int], p: int, b: dict[Expr, int], q: int) -> dict[Exp
     return terms
 
 
-def eliminate(rows: Iterable[Row], equations: Iterable[Row], keep: Expr | None = None) -> list[Row]:
-    """What the rows say of `keep` alone. Raises Contradiction when they are seen to have no solution in integers."""
+def eliminate(
+    rows: Iterable[Row], equations: Iterable[Row], keep: Expr | None = None, effort: Effort | None = None
+) -> list[Row]:
+    """What the rows say of `keep` alone. Raises Contradiction when they are seen to have no solution in integers. `effort`: of this proof."""
+    whole = _of_all.get()
     rows, pending = list(rows), list(equations)
     fresh = 0
     while pending:
@@ -102,8 +139,12 @@ def eliminate(rows: Iterable[Row], equations: Iterable[Row], keep: Expr | None =
         up = [row for row in table.values() if row[0].get(best, 0) > 0]
         down = [row for row in table.values() if row[0].get(best, 0) < 0]
         table = {key: row for key, row in table.items() if best not in row[0]}
-        if len(up) * len(down) + len(table) > _MOST_ROWS:
+        made = len(up) * len(down)
+        if made + len(table) > _MOST_ROWS or (effort is not None and made > effort.left):
             continue  # the variable's rows are forgotten: what is left still holds
+        for account in (effort, whole):
+            if account is not None:
+                account.left -= made
         for a, c in up:
             p = a[best]
             for b, d in down:

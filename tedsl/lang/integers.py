@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .affine import Affine
 from .bounds import constant_bounds, lower, multiple_of, upper
+from .elimination import effort_left, limited_effort
 from .known import Known
 from .prove import prove
 from .simplify import conjuncts, joined, negated, simplify, simplify_indices
@@ -19,7 +20,9 @@ __all__ = [
     "Solution",
     "conjuncts",
     "constant_bounds",
+    "effort_left",
     "joined",
+    "limited_effort",
     "lower",
     "multiple_of",
     "negated",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .affine import Affine
-from .expr import Axis, Expr
+from .expr import SIZES, Axis, Const, Expr, Var, substitute, walk
 from .sums import affine
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Known:
         "extended",
         "facts",
         "intervals",
+        "least",
         "proofs",
         "ranges",
         "samples",
@@ -51,6 +53,7 @@ class Known:
         self.bounds: dict[Any, Bounds] = {}
         self.proofs: dict[Any, bool] = {}
         self.extended: dict[Any, Known] = {}
+        self.least: dict[Var, int] | None = None
         self.facts: Facts | None = None
         self.samples: tuple[list[Sample], Iterator[Sample]] | None = None
 
@@ -71,7 +74,11 @@ class Known:
                 axis: span for axis, span in self.spans.items() if axis not in ranges
             }  # they follow from their own ranges alone
         else:
-            result.spans, result.intervals = self.spans, self.intervals  # they follow from the ranges alone
+            result.spans, result.intervals, result.least = (
+                self.spans,
+                self.intervals,
+                self.least,
+            )  # they follow from the ranges alone
         return result
 
     def assumes(self, condition: Expr) -> bool:
@@ -94,6 +101,13 @@ class Known:
         self.spans[axis] = span
         return span
 
+    def least_size(self, size: Var) -> int:
+        """The least value of a size: at least 1 where a range would be empty without it."""
+        if self.least is None:
+            ends = (extent for _, extent in self.ranges.values() if isinstance(extent, Expr) and extent.has & SIZES)
+            self.least = {v: max(v.minimum, 1) for extent in ends for v in positive_sizes(extent)}
+        return self.least.get(size, size.minimum)
+
     def axis_value(self, axis: Axis) -> Affine:
         """`axis` as a sum: the constant that it is, where it takes one value only."""
         value = self.only_value(axis)
@@ -109,3 +123,16 @@ class Known:
     def __repr__(self) -> str:
         ranges = ", ".join(f"{a.name} in {lo!r} + [0, {n!r})" for a, (lo, n) in self.ranges.items())
         return f"Known({ranges}; {', '.join(map(repr, self.conditions))})"
+
+
+@lru_cache(maxsize=1024)
+def positive_sizes(extent: Expr) -> tuple[Var, ...]:
+    """The sizes that cannot be 0 where `extent` is at least 1."""
+    from .bounds import interval
+
+    found = []
+    for size in dict.fromkeys(n for n in walk(extent) if isinstance(n, Var)):
+        high = interval(affine(substitute(extent, {size: Const(0)}), None), None)[1]
+        if high is not None and high <= 0:
+            found.append(size)
+    return tuple(found)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import cached_property
 
 from .affine import FALSE, Affine
-from .elimination import Contradiction, eliminate
+from .elimination import Contradiction, Effort, effort_left, eliminate
 from .expr import Apply, Axis, Cast, Const, Expr, walk
 from .known import Bounds, Known
 from .samples import disproved, exhausted, falsified, samples, vanishes
@@ -21,6 +21,7 @@ from .simplify import comparison
 from .system import Formula, System, formula
 
 _MOST_CASES = 48
+_MOST_ROWS = 2000  # that one proof makes; those that succeed make a few dozen, some hundreds at most
 _MOST_POINTS = 2048
 
 
@@ -68,20 +69,23 @@ def _assume(system: System) -> None:
 
 
 class _Budget:
-    __slots__ = ("left",)
+    """What is left of the work of one proof."""
 
-    def __init__(self, cases: int) -> None:
-        self.left = cases
+    __slots__ = ("cases", "rows")
+
+    def __init__(self) -> None:
+        self.cases = _MOST_CASES
+        self.rows = Effort(_MOST_ROWS)
 
 
 def _refuted(system: System, budget: _Budget) -> bool:
     """Whether no integer point satisfies the system."""
-    budget.left -= 1
+    budget.cases -= 1
     try:
-        eliminate(system.rows, system.equations)
+        eliminate(system.rows, system.equations, effort=budget.rows)
     except Contradiction:
         return True
-    if not system.choices or budget.left <= 0:
+    if not system.choices or budget.cases <= 0 or budget.rows.left <= 0:
         return False
     choice = system.choices[0]
     for part in choice:
@@ -97,6 +101,8 @@ def _refuted(system: System, budget: _Budget) -> bool:
 
 
 def _impossible(f: Formula, known: Known) -> bool:
+    if effort_left() <= 0:
+        return False
     system = System(known)
     try:
         system.add(f)
@@ -107,7 +113,7 @@ def _impossible(f: Formula, known: Known) -> bool:
         system.multiply()
     except Contradiction:
         return True
-    return _refuted(system, _Budget(_MOST_CASES))
+    return _refuted(system, _Budget())
 
 
 def _mention(system: System, f: Formula) -> None:
@@ -212,6 +218,8 @@ def _prove(e: Expr, known: Known) -> bool:
 
 def project(x: Affine, known: Known) -> Bounds:
     """The least and the greatest value of `x`, as far as elimination finds them."""
+    if effort_left() <= 0:
+        return None, None
     target = Axis("\0value")
     system = System(known)
     try:
@@ -222,12 +230,12 @@ def project(x: Affine, known: Known) -> Bounds:
         _assume(system)
     except Contradiction:
         return 0, -1
-    return _projected(system, target, _Budget(_MOST_CASES))
+    return _projected(system, target, _Budget())
 
 
 def _projected(system: System, target: Expr, budget: _Budget) -> Bounds:
-    budget.left -= 1
-    if system.choices and budget.left > 0:
+    budget.cases -= 1
+    if system.choices and budget.cases > 0 and budget.rows.left > 0:
         low: int | None = None
         high: int | None = None
         first = True
@@ -246,7 +254,7 @@ def _projected(system: System, target: Expr, budget: _Budget) -> Bounds:
             first = False
         return (0, -1) if first else (low, high)
     try:
-        rows = eliminate(system.rows, system.equations, target)
+        rows = eliminate(system.rows, system.equations, target, budget.rows)
     except Contradiction:
         return 0, -1
     low = high = None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import gcd
 
-from .affine import TRUE, Affine, within
+from .affine import TRUE, Affine, factors, product, removed, within
 from .expr import Apply, Axis, Const, Expr
 from .known import Known
 from .simplify import comparison, conditioned, conjuncts, joined, relation
-from .sums import affine, extreme, extremes, floor, modulo
+from .sums import affine, at_least, extreme, extremes, floor, modulo
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,15 @@ def solve(condition: Expr, axis: Axis, known: Known | None = None) -> Solution |
     """
     known = known or Known()
     span = known.span(axis)
+    # The range of the axis itself is no assumption here: the bounds are found within it.
+    outside = Known(
+        {a: r for a, r in known.ranges.items() if a is not axis}, [c for c in known.conditions if not within(axis, c)]
+    )
     found = _Set([], [], None, [])
     rest: list[Expr] = []
     expressed = False
     for part in conjuncts(conditioned(condition, None)):
-        if within(axis, part) and _gather(part, axis, found):
+        if within(axis, part) and (_gather(part, axis, found) or _scaled(part, axis, found, outside)):
             expressed = True
         elif part is not TRUE:
             rest.append(part)
@@ -54,10 +58,6 @@ def solve(condition: Expr, axis: Axis, known: Known | None = None) -> Solution |
         found.highs.append(span[1])
     if not found.lows or not found.highs:
         return None
-    # The range of the axis itself is no assumption here: the bounds are found within it.
-    outside = Known(
-        {a: r for a, r in known.ranges.items() if a is not axis}, [c for c in known.conditions if not within(axis, c)]
-    )
     step, lows = 1, found.lows
     if found.residue is not None:
         step, residue = found.residue
@@ -149,6 +149,53 @@ def _gather(part: Expr, axis: Axis, found: _Set) -> bool:
         found.side += trial.side
         return True
     return False
+
+
+def _scaled(part: Expr, axis: Axis, found: _Set, outside: Known) -> bool:
+    """Put an inequality into `found` in which the axis is multiplied or divided by a size or the like, that is positive:
+    ``block*axis + rest >= 0``, ``(axis + b) // block + rest >= 0``.
+    """
+    compared = comparison(part, None)
+    if compared is None or compared[0] != "ge":
+        return False
+    x = _undivided(compared[1], axis, outside)
+    slope: dict[Expr, int] = {}
+    rest: dict[Expr, int] = {}
+    constant = 0
+    for atom, c in x.terms.items():
+        others = removed(factors(atom), [axis])
+        if others is None:
+            if within(axis, atom):
+                return False
+            rest[atom] = c
+        elif not others:
+            constant = c
+        elif any(within(axis, e) for e in others):
+            return False
+        else:
+            slope[product(others)] = c
+    by, other = Affine(slope, constant), Affine(rest, x.constant)
+    sign = 1 if at_least(by, 1, outside) else -1
+    if sign < 0 and not at_least(-by, 1, outside):
+        return False
+    bound = affine(Apply("floor_divide", (other.expr(), by.scaled(sign).expr())), outside)
+    if sign > 0:  # axis >= ceil(-other / by)
+        found.lows.append(-bound)
+    else:
+        found.highs.append(bound)
+    return True
+
+
+def _undivided(x: Affine, axis: Axis, outside: Known) -> Affine:
+    """What is not negative where ``x`` is not, without the quotient by a size that the axis stands in."""
+    for atom, c in x.terms.items():
+        if isinstance(atom, Apply) and atom.args[0] == "floor_divide" and abs(c) == 1 and within(axis, atom):
+            y, d = (affine(e, None) for e in atom.args[1])
+            rest = x.without(atom)
+            if d.terms and not any(within(axis, a) for a in (*d.terms, *rest.terms)) and at_least(d, 1, outside):
+                # y // d >= -rest; y // d <= rest
+                return y.plus(rest.times(d), 1) if c > 0 else (rest + 1).times(d) - y - 1
+    return x
 
 
 def _divisible(x: Affine, d: int) -> Expr:

@@ -337,6 +337,8 @@ def plus(a: Affine, b: Affine) -> Affine:
 
 def _symbolic(x: Affine, y: Affine, known: Known | None) -> tuple[Affine, Affine]:
     """``x // y`` and ``x % y`` for a divisor that is not a constant. Where it may be 0 (then both are 0) or negative, they stay as they are."""
+    if not x.terms and not x.constant:
+        return ZERO, ZERO
     divisor = y.expr()
     positive = at_least(y, 1, known)
     whole: Affine = ZERO
@@ -363,6 +365,8 @@ def _symbolic(x: Affine, y: Affine, known: Known | None) -> tuple[Affine, Affine
             return whole, ZERO
         if at_least(rest, 0, known) and at_least(y - rest, 1, known):
             return whole, rest
+        if rest.constant < 0 and at_least(-rest, 1, known) and at_least(rest + y, 0, known):
+            return whole - 1, rest + y
     else:
         rest = x
     operands = (rest.expr(), divisor)

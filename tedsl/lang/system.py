@@ -137,7 +137,7 @@ class System:
                 self.at_least_zero(span[1] - one)
             return
         if isinstance(atom, Var):
-            self.at_least_zero(one - atom.minimum)
+            self.at_least_zero(one - self.known.least_size(atom))
             if atom.multiple_of > 1:
                 part = Axis(f"{atom.name}/{atom.multiple_of}\0part")
                 self.seen[part] = None

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import time
 
+from .judge import Built
 from .process import START_SECONDS, Child, Deadline
 from .search import Candidate, Search
 from .worker import Made
 
+WAITING_SECONDS = 600.0  # for a core where kernels are timed, which is no candidate's fault
+LIMITED = ("template", "compiler")  # phases that begin a candidate's time limit anew
+
 
 class Builder:
-    """A process and the candidate that it is at. `phase`: start, import, idle; or what it is doing: template, lowering, compiler."""
+    """A process and the candidate that it is at. `phase`: start, import, idle; or what it is doing: waiting (for its core), template, lowering,
+    compiler.
+    """
 
     candidate: Candidate | None
     search: Search | None
@@ -29,11 +35,11 @@ class Builder:
         self.began = 0.0
         self.deadline = Deadline(START_SECONDS)
 
-    def begin(self, candidate: Candidate, search: Search, seconds: float, compile_here: bool) -> None:
+    def begin(self, candidate: Candidate, search: Search, compile_here: bool) -> None:
         """Have a candidate built. Raises Died."""
-        self.candidate, self.search, self.phase = candidate, search, "template"
+        self.candidate, self.search, self.phase = candidate, search, "waiting"
         self.began = time.monotonic()
-        self.deadline.restart(seconds)
+        self.deadline.restart(WAITING_SECONDS)
         self.child.send(("build", self.core, compile_here))
 
     def reply(self, go_on: bool) -> None:
@@ -51,6 +57,7 @@ class Builder:
         return self.phase == "idle"
 
     @property
-    def spent(self) -> float:
-        """Seconds since the candidate was begun."""
-        return time.monotonic() - self.began
+    def built(self) -> Built:
+        """The candidate, as far as it has come."""
+        assert self.candidate is not None and self.search is not None
+        return Built(self.candidate, self.search, self.made, time.monotonic() - self.began)

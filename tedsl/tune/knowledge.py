@@ -35,12 +35,12 @@ class Knowledge:
         """Take in what is new in the store."""
         rows = self.store.rows()
         for row in rows[self._seen :]:
-            if (row.machine, row.compiler) not in self.machines:
+            if (row.machine, row.compiler) not in self.machines or row.sizes != self.store.subject.sizes:
                 continue
             current = row.version == __version__
             if row.source and current and (row.threads in (0, 1) or self.threads in (None, row.threads)):
                 self.by_source.setdefault(row.source, row)
-            if row.template != self.store.template or row.args != self.store.args:
+            if row.place != self.store.subject.place:
                 continue
             if current and row.fingerprint == self.fingerprint:
                 if row.key not in self.known:

@@ -86,7 +86,7 @@ def _figure(result: Result, knobs: tuple[str, str] | None) -> Any:
     _heat(places[1, 0], trials, knobs, scale, unit)
     _importance(places[1, 1], share)
     best = min(trials, key=lambda t: t.seconds or 0.0)
-    name = f"{best.template.rpartition(':')[2]}{best.args}".replace("[", "(").replace("]", ")")
+    name = best.subject.rpartition(":")[2].replace("[", "(").replace("]", ")")
     figure.suptitle(
         f"{name}: {(best.seconds or 0.0) * scale:.3g} {unit} with "
         + ", ".join(f"{k}={v}" for k, v in best.config.items()),

@@ -6,14 +6,15 @@ with plain data. Dask's executor is one like any other: ``Client(address).get_ex
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any
 
+from .builders import WAITING_SECONDS
 from .measure import Job
 from .process import START_SECONDS, Child, Deadline, Died
 
 REFERENCE_SECONDS = 1800.0  # the reference is no candidate's fault, and may take long for large sizes
-WAITING_SECONDS = 600.0
 
 
 class Children:
@@ -42,6 +43,11 @@ class Children:
             self.drop(child)
             raise Died(str(e) or "it did not answer") from None
         return child
+
+    def prepare(self) -> None:
+        """Have a process ready before the first job comes. If none can be started, the first job says so."""
+        with contextlib.suppress(Died):
+            self.give(self.take())
 
     def give(self, child: Child) -> None:
         """Keep a process that is in order for the next job."""
@@ -101,7 +107,7 @@ def measure_job(job: Job, children: Children | None = None) -> dict[str, Any]:
                 return found
     except TimeoutError:
         children.drop(child)
-        error = _late(phase, deadline.seconds)
+        error = late(phase, deadline.seconds)
     except Died as e:
         children.drop(child)
         error = f"crash: the process of the {'kernel' if phase == 'timing' else phase} died: {e}"
@@ -119,8 +125,10 @@ def who(_: int = 0) -> tuple[str, str, str]:
     return (*identity(), compiler())
 
 
-def _late(phase: str, seconds: float) -> str:
+def late(phase: str, seconds: float) -> str:
+    """The reason of a row whose candidate was given up while it was at a phase."""
     what = {
+        "template": "the template",
         "compiler": "the compiler",
         "kernel": "the kernel",
         "timing": "the kernel",

@@ -18,11 +18,12 @@ class Result:
     best       the fastest trial: .config, .seconds, .apply() → (schedule, arguments), .schedule (its steps as Python)
     trials     every trial: .config, .seconds, .error and the rest of its row
     measured   how many were measured in this call; counts: failed, duplicates, rejected by the template, saved by the cost model
+    rejected   how many the template turned down, by its reason
     left_out   what the cost model left out
     """
 
     def __init__(self, trials: Sequence[Trial], measured: int = 0, counts: Mapping[str, int] | None = None, seconds: float = 0.0, interrupted: bool = False,
-                 left_out: Sequence[Trial] = (), where: Any = None, any_machine: bool = False) -> None:  # fmt: skip
+                 rejected: Mapping[str, int] | None = None, left_out: Sequence[Trial] = (), where: Any = None, any_machine: bool = False) -> None:  # fmt: skip
         self.all_trials = tuple(trials)
         self.trials = _latest(trials)
         self.measured, self.seconds, self.interrupted, self.where, self.any_machine = (
@@ -33,6 +34,7 @@ class Result:
             any_machine,
         )
         self.counts = dict(counts or {})
+        self.rejected = dict(rejected or {})
         self.left_out = tuple(left_out)
 
     @property
@@ -41,16 +43,18 @@ class Result:
         good = [t for t in self.trials if t.seconds is not None]
         if not good:
             reasons = "; ".join(sorted({(t.error or "")[:120] for t in self.trials})[:3])
+            if not self.trials and self.rejected:
+                reasons = f"the template turned every configuration down{_reasons(self.rejected)}"
             raise TuneError(
                 f"none of {len(self.trials)} trials was successful"
                 + (f": {reasons}" if reasons else "; run te.tune first"),
                 here(),
             )
-        groups = {(t.template, t.args) for t in good}
+        groups = {t.subject for t in good}
         if len(groups) > 1:
-            shown = ", ".join(f"{name}{args}" for name, args in sorted(groups)[:5])
+            shown = ", ".join(sorted(groups)[:5])
             raise TuneError(
-                f"these results are of several templates and arguments ({shown}); choose one: te.load_results(…, template=…, args=…)",
+                f"these results are of several templates, arguments or sizes ({shown}); choose one: te.load_results(…, template=…, args=…, sizes=…)",
                 here(),
             )
         return min(good, key=lambda t: t.seconds or 0.0)
@@ -87,11 +91,13 @@ class Result:
             return None
 
 
-def load_results(store: Any, template: Any = None, args: Any = None, machine: str = "this") -> Result:
+def load_results(
+    store: Any, template: Any = None, args: Any = None, machine: str = "this", sizes: Mapping[str, int] | None = None
+) -> Result:
     """What is in a store: `.trials`, `.best`, `.plot`. Raises TuneError when there is no such store.
 
-    template, args: only those of a template (itself, or its name), called with these arguments. machine: "this" for what was measured here, "any", or
-    a machine's key.
+    template, args, sizes: only those of a template (itself, or its name), called with these arguments, for these symbolic sizes. machine: "this" for
+    what was measured here, "any", or a machine's key.
     """
     rows = read(store)
     if template is not None:
@@ -100,6 +106,8 @@ def load_results(store: Any, template: Any = None, args: Any = None, machine: st
     if args is not None:
         wanted = json.dumps(list(args) if isinstance(args, (tuple, list)) else [args])
         rows = [r for r in rows if r.args == wanted]
+    if sizes is not None:
+        rows = [r for r in rows if r.sizes == dict(sizes)]
     if machine != "any":
         from .machine import identity
 
@@ -110,9 +118,10 @@ def load_results(store: Any, template: Any = None, args: Any = None, machine: st
 
 def _latest(rows: Sequence[Trial]) -> tuple[Trial, ...]:
     """One row for each configuration: the last one, since the template's text may have changed."""
-    found: dict[tuple[str, str, str, str], Trial] = {}
+    found: dict[tuple[str, ...], Trial] = {}
     for row in rows:
-        found[row.template, row.args, row.key, row.machine] = row
+        one = (*row.place, row.key, row.machine)
+        found[one] = row
     return tuple(found.values())
 
 
@@ -136,7 +145,7 @@ def lines(result: Result) -> list[str]:
     if counts.get("duplicates"):
         notes.append(f"{counts['duplicates']} with the source of another")
     if counts.get("rejected"):
-        notes.append(f"{counts['rejected']} turned down by the template")
+        notes.append(f"{counts['rejected']} turned down by the template{_reasons(result.rejected)}")
     if notes:
         found.append(", ".join(notes))
     failures: dict[str, int] = {}
@@ -155,11 +164,11 @@ def lines(result: Result) -> list[str]:
         best = result.best
     except TuneError:
         return found + [
-            f"{name}{args}: best {duration(t.seconds or 0.0)}, {_config(t)}"
-            for (name, args), t in sorted(bests(trials).items())
+            f"{subject}: best {duration(t.seconds or 0.0)}" + _config(t, ", ")
+            for subject, t in sorted(bests(trials).items())
         ]
     found += [
-        f"best: {duration(best.seconds or 0.0)} (spread {best.spread:.1%} of {best.samples} runs), {_config(best)}"
+        f"best: {duration(best.seconds or 0.0)} (spread {best.spread:.1%} of {best.samples} runs)" + _config(best, ", ")
     ]
     found += standing(best)
     if best.schedule:
@@ -167,13 +176,18 @@ def lines(result: Result) -> list[str]:
     return found
 
 
-def bests(trials: Sequence[Trial]) -> dict[tuple[str, str], Trial]:
-    """The fastest trial of each template and arguments."""
-    found: dict[tuple[str, str], Trial] = {}
+def _reasons(rejected: Mapping[str, int]) -> str:
+    """Why a template turned configurations down, where it said so."""
+    found = sorted((r for r in rejected if r), key=lambda r: -rejected[r])[:3]
+    return f" ({'; '.join(found)})" if found else ""
+
+
+def bests(trials: Sequence[Trial]) -> dict[str, Trial]:
+    """The fastest trial of each template, its arguments and sizes."""
+    found: dict[str, Trial] = {}
     for t in trials:
-        place = (t.template, t.args)
-        if t.seconds is not None and (place not in found or t.seconds < (found[place].seconds or 0.0)):
-            found[place] = t
+        if t.seconds is not None and (t.subject not in found or t.seconds < (found[t.subject].seconds or 0.0)):
+            found[t.subject] = t
     return found
 
 
@@ -184,7 +198,7 @@ def source_of(trial: Trial) -> str:
     seconds = trial.seconds if trial.seconds is not None else float("nan")
     body = trial.schedule.split("\n") if trial.schedule else []
     text = [
-        f'"""A schedule found by tuning {trial.template} for {trial.args}: {seconds:.6g} s.', "",
+        f'"""A schedule found by tuning {trial.subject}: {seconds:.6g} s.', "",
         f"{shown}", f"on {trial.cpu}, {trial.compiler}, tedsl {trial.version}", '"""', "",
         "import tedsl as te", "", "",
         f"def schedule_{name if name.isidentifier() else 'tuned'}(target):",
@@ -193,8 +207,8 @@ def source_of(trial: Trial) -> str:
     return "\n".join(text) + "\n"
 
 
-def _config(trial: Trial) -> str:
-    return ", ".join(f"{k}={v!r}" for k, v in trial.config.items())
+def _config(trial: Trial, before: str) -> str:
+    return before * bool(trial.config) + ", ".join(f"{k}={v!r}" for k, v in trial.config.items())
 
 
 def standing(trial: Trial) -> list[str]:

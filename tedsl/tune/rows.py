@@ -17,6 +17,7 @@ class Trial:
     """One configuration of a template and what came of it: `seconds`, or the reason why there are none, `error`.
 
     template, args, fingerprint   the template, what it was called with, and what its text hashed to
+    sizes                         the numbers that symbolic sizes had, those of the program first, in the order in which its text has them
     workload                      the key of what the kernel computes ("" when the template did not get that far)
     schedule, steps               the schedule: as Python, and with places for names
     source                        the hash of the kernel's source
@@ -35,6 +36,7 @@ class Trial:
     error: str | None = None
     template: str = ""
     args: str = ""
+    sizes: dict[str, int] = field(default_factory=dict)
     fingerprint: str = ""
     workload: str = ""
     schedule: str = ""
@@ -61,10 +63,21 @@ class Trial:
         return config_key(self.config)
 
     @property
+    def place(self) -> tuple[str, str, str]:
+        """What was tuned: the template, its arguments, and the symbolic sizes."""
+        return (self.template, self.args, json.dumps(self.sizes, sort_keys=True))
+
+    @property
+    def subject(self) -> str:
+        """What was tuned, for people: `matmul[1024]`."""
+        given = "".join(f" {name}={n}" for name, n in self.sizes.items())
+        return f"{self.template}{self.args}{given}"
+
+    @property
     def identity(self) -> str:
         """What tells this row from every other, in any store."""
         return json.dumps(
-            [self.template, self.args, self.key, self.machine, self.compiler, self.version, self.source, self.finished]
+            [*self.place, self.key, self.machine, self.compiler, self.version, self.source, self.finished]
         )
 
     def to_json(self) -> dict[str, Any]:

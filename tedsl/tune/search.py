@@ -44,7 +44,7 @@ class Search:
 
     def begin(self) -> Candidate | None:
         """A new candidate; None when there is none at the moment (or none any more: `exhausted`)."""
-        raise TuneError("this search cannot begin", here())
+        raise NotImplementedError
 
     def answer(self, candidate: Candidate, knob: Knob) -> Value:
         value = self._value(candidate, knob)
@@ -53,7 +53,7 @@ class Search:
         return value
 
     def _value(self, candidate: Candidate, knob: Knob) -> Value:
-        raise TuneError("this search has no answers", here())
+        raise NotImplementedError
 
     def tell(self, candidate: Candidate, seconds: float | None) -> None:
         """What came of it: seconds, or None for a candidate that failed or was turned down."""
@@ -67,7 +67,10 @@ class Search:
 
 
 class GivenSearch(Search):
-    """Configurations that are known."""
+    """Configurations that are known: whoever has one makes the candidate."""
+
+    def begin(self) -> None:
+        """None: nothing is searched."""
 
     def _value(self, candidate: Candidate, knob: Knob) -> Value:
         given = candidate.forced or {}

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,13 @@ _QUERY = "SELECT trial_id, value_json FROM trial_user_attributes WHERE key = ? A
 
 
 class Store:
-    """The rows of one template and its arguments, and of all others in the same place. `where`: a path, a URL of Optuna's, or None for memory."""
+    """The rows of one template with its arguments and sizes, and of all others in the same store. `where`: a path, a URL of Optuna's, or None for
+    memory.
+    """
 
-    def __init__(self, where: Any, template: str, args: str) -> None:
+    def __init__(self, where: Any, template: str, args: str, sizes: Mapping[str, int] | None = None) -> None:
         self.where = where
-        self.template, self.args = template, args
+        self.subject = Trial({}, template=template, args=args, sizes=dict(sizes or {}))
         self._last = -1
         self._rows: list[Trial] = []
         self._study: Any = None
@@ -93,8 +95,8 @@ class Store:
         return self._rows
 
     def mine(self) -> list[Trial]:
-        """The rows of this template with these arguments."""
-        return [r for r in self.rows() if r.template == self.template and r.args == self.args]
+        """The rows of this template with these arguments and sizes."""
+        return [r for r in self.rows() if r.place == self.subject.place]
 
     def close(self) -> None:
         if self._storage is not None:
@@ -107,7 +109,7 @@ class Store:
         import optuna
 
         if self._study is None:
-            name = f"{self.template}{self.args}" + (f" #{self._generation + 1}" if self._generation else "")
+            name = self.subject.subject + (f" #{self._generation + 1}" if self._generation else "")
             with quiet():
                 self._study = optuna.create_study(
                     storage=self._storage, study_name=name[:500], direction="minimize", load_if_exists=True
@@ -133,15 +135,14 @@ def merge(sources: Iterable[Any], into: Any) -> tuple[int, int]:
     gathered = [row for source in sources for row in read(source)]
     have = {row.identity for row in read(into)} if not _is_file(into) or Path(into).exists() else set()
     written = 0
-    stores: dict[tuple[str, str], Store] = {}
+    stores: dict[tuple[str, ...], Store] = {}
     for row in gathered:
         if row.identity in have:
             continue
         have.add(row.identity)
-        place = (row.template, row.args)
-        if place not in stores:
-            stores[place] = Store(into, *place)
-        stores[place].add(row, {})
+        if row.place not in stores:
+            stores[row.place] = Store(into, row.template, row.args, row.sizes)
+        stores[row.place].add(row, {})
         written += 1
     if not stores and _is_file(into) and not Path(into).exists():
         Store(into, "", "").close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,15 +58,16 @@ class Knob:
         return any(value == v and type(value) is type(v) for v in self.values)
 
 
-class Knobs:
+class Knobs(ABC):
     """What a template asks: `cfg` in ``def template(cfg, …)``. Asking for one name twice gives one value."""
 
     def __init__(self) -> None:
         self.asked: dict[str, Knob] = {}
         self.config: Config = {}
 
+    @abstractmethod
     def _answer(self, knob: Knob) -> Value:
-        raise TuneError("these knobs have no answers", here())
+        """The value of a knob that is asked for the first time."""
 
     def _ask(self, knob: Knob) -> Value:
         if not isinstance(knob.name, str) or not knob.name:

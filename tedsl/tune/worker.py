@@ -42,11 +42,14 @@ class Guess:
 
 @dataclass(frozen=True)
 class Made:
-    """What a template and code generation gave. `program`: outputs and arguments, pickled."""
+    """What a template and code generation gave. `program`: outputs and arguments, pickled; `sizes`: the numbers to measure with, in the order of the
+    program's text.
+    """
 
     module: Any
     source: str
     workload: str
+    sizes: dict[str, int]
     schedule: str
     steps: list[dict[str, Any]]
     program: bytes
@@ -109,11 +112,13 @@ class _Builder:
 
     def build(self, core: int, compile_here: bool) -> None:
         """One candidate: knobs, schedule, source; then, if the parent wants it, the compiler."""
+        from tedsl.build import uncollected
+
         from .cores import building, pin
 
         pin([core])
         try:
-            with building(core):
+            with building(core), uncollected():
                 self._build(compile_here)
         except _Stop:
             self.connection.send(("stopped",))
@@ -164,14 +169,16 @@ def make(schedule: Any, args: Any, nest: Any, sizes: dict[str, int]) -> Made:
     """The C module of a schedule, and what tells it from others."""
     from tedsl.backends.c.codegen import generate
 
-    from .workload import key_of, places_of
+    from .workload import key_of, places_of, sizes_of
 
     module = generate(nest, schedule.outputs[0].name)
     outputs, several = schedule.outputs, schedule.several
     program = pickle.dumps((outputs, None if args is None else tuple(args)))
     text = f"{module.name}\n{module.source}\n{module.isa}"
     source = hashlib.sha256(text.encode()).hexdigest()[:32]
-    return Made(module, source, key_of(outputs, several, sizes), str(schedule.history), places_of(schedule), program)
+    workload, names = key_of(outputs, several), sizes_of(outputs)
+    ordered = {name: sizes[name] for name in dict.fromkeys((*names, *sizes)) if name in sizes}
+    return Made(module, source, workload, ordered, str(schedule.history), places_of(schedule), program)
 
 
 def _unfixed(schedule: Any) -> set[str]:

@@ -22,20 +22,26 @@ from tedsl.schedule.state import Fuse, Split, StageState, State
 FORMAT = 1
 
 
-def key_of(outputs: Sequence[Tensor], several: bool = False, sizes: Mapping[str, int] | None = None) -> str:
-    """The structural key of a program. `sizes`: the numbers that symbolic sizes had when it was measured."""
-    return hashlib.sha256(text_of(outputs, several, sizes).encode()).hexdigest()[:32]
+def key_of(outputs: Sequence[Tensor], several: bool = False) -> str:
+    """The structural key of a program."""
+    return hashlib.sha256(text_of(outputs, several).encode()).hexdigest()[:32]
 
 
-def text_of(outputs: Sequence[Tensor], several: bool = False, sizes: Mapping[str, int] | None = None) -> str:
+def text_of(outputs: Sequence[Tensor], several: bool = False) -> str:
     """The program as text without names: what the key is the hash of."""
-    return _Writer(program(tuple(outputs)), sizes or {}).text(several)
+    return _Writer(program(tuple(outputs))).text(several)
+
+
+def sizes_of(outputs: Sequence[Tensor]) -> list[str]:
+    """The names of the symbolic sizes of a program, in the order in which its text has them: programs with one key agree in what each is."""
+    writer = _Writer(program(tuple(outputs)))
+    writer.text(False)
+    return list(writer.vars)
 
 
 class _Writer:
-    def __init__(self, made: Program, sizes: Mapping[str, int]) -> None:
+    def __init__(self, made: Program) -> None:
         self.program = made
-        self.sizes = sizes
         self.tensors: dict[Tensor, int] = {}
         self.vars: dict[str, int] = {}
         self.nodes: dict[Expr, int] = {}
@@ -101,7 +107,7 @@ class _Writer:
             return f"const {node.args[0]} {node.dtype}"
         if isinstance(node, Var):
             number = self.vars.setdefault(node.name, len(self.vars))
-            return f"var {number} {node.minimum} {node.multiple_of} {self.sizes.get(node.name, '?')}"
+            return f"var {number} {node.minimum} {node.multiple_of}"
         if isinstance(node, Access):
             return f"read {self.tensors[node.tensor]} {operands}"
         if isinstance(node, Apply):

@@ -95,6 +95,40 @@ def test_the_branch_not_taken_is_no_nan(inner: str) -> None:
     assert np.isfinite(got).all()
 
 
+def test_what_ties_in_a_reducer_shares_all_of_the_gradient() -> None:
+    """One value read many times: the shares of its places add up to the derivative in it."""
+    A, B = real("A", 2), te.tensor("B")
+    largest = te.reducer(float("-inf"), te.maximum)
+    B[i] = largest(A[i] + 0 * te.cast(k, "float64"), axis=te.reduce_axis(9, "k"))
+    dA = te.grad(B.sum(), A)
+    np.testing.assert_array_equal(te.evaluate(dA, {A: np.array([1.0, 2.0])}), [1, 1])
+    te.check_grad(B, A, order=2)
+    T, M = real("T", 1, 5), te.tensor("M")
+    M[i] = largest(T[i, k])
+    np.testing.assert_array_equal(
+        te.evaluate(te.grad(M.sum(), T), {T: np.ones((1, 5))}), [[1 / 16, 1 / 16, 1 / 8, 1 / 4, 1 / 2]]
+    )
+
+
+def test_an_extreme_that_nothing_attains_has_the_derivative_zero() -> None:
+    A, M = real("A", 3, 2), te.tensor("M")
+    M[i] = te.max(A[i, k], where=A[i, k] > 0)
+    a = np.array([[-1.0, -2.0], [1.0, 2.0], [np.nan, 1.0]])
+    np.testing.assert_array_equal(te.evaluate(te.jvp(M, {A: A}), {A: a}), [0, 2, 1])
+    np.testing.assert_array_equal(te.evaluate(te.grad(M.sum(), A), {A: a}), [[0, 0], [0, 1], [0, 1]])
+    N = te.tensor("N")
+    N[i] = te.max(A[i, k])
+    np.testing.assert_array_equal(te.evaluate(te.jvp(N, {A: A}), {A: a}), [-1, 2, 0])
+    np.testing.assert_array_equal(te.evaluate(te.grad(N.sum(), A), {A: a}), [[1, 0], [0, 1], [0, 0]])
+
+
+def test_a_constant_base_of_zero() -> None:
+    A, B = real("A", 3), te.tensor("B")
+    B[i] = 0.0 ** A[i] + 1.0 ** A[i] + 2.0 ** A[i]
+    a = np.array([0.0, 1.0, 2.0])
+    np.testing.assert_allclose(te.evaluate(te.grad(B.sum(), A), {A: a}), np.log(2) * 2**a)
+
+
 def test_empty_tensors() -> None:
     A, B = real("A", 0, 3), te.tensor("B")
     B[j] = te.sum(A[i, j] ** 2)

@@ -1,4 +1,4 @@
-"""Random programs: reverse mode is the transpose of forward mode, and both agree with central differences where these exist."""
+"""Random programs, of all kinds and of those that are hard to differentiate: reverse mode is the transpose of forward mode, and both agree with central differences where these exist."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gradient_kinds import GRADIENT_KINDS
 from hypothesis import given, note
 from hypothesis import strategies as st
-from program_parts import Drawn, Program, Seeded
+from program_parts import Drawn, Program, Seeded, tensors_below
 from programs import generate
 
 import tedsl as te
@@ -20,7 +21,12 @@ from tedsl.lang.tensor import Tensor
 
 @st.composite
 def programs(draw: Any) -> Program:
-    return generate(Drawn(draw))
+    return generate(Drawn(draw), kinds=draw(st.sampled_from([(), GRADIENT_KINDS])))
+
+
+def hard(seed: int) -> Program:
+    """A program of the kinds that are hard to differentiate."""
+    return generate(Seeded(seed), kinds=GRADIENT_KINDS)
 
 
 def compare(program: Program) -> str:
@@ -53,6 +59,9 @@ def compare(program: Program) -> str:
     if not (np.isfinite(reverse) and np.isfinite(direct)):
         return ""
     assert abs(reverse - direct) <= 1e-8 * max(1, abs(reverse), abs(direct)), (reverse, direct)
+
+    if any(t.gradient is not None for t in tensors_below(*outputs)):
+        return "modes"  # differences move what te.stop_gradient holds
 
     def difference(step: float) -> float:
         def at(h: float) -> Any:
@@ -101,7 +110,7 @@ def compare_second(program: Program) -> bool:
     return True
 
 
-KINKS = {154}  # where two values tie, differences of either side are not the mean of both
+KINKS, HARD_KINKS = {154}, {189}  # where two values tie, differences of either side are not the mean of both
 
 
 @pytest.mark.parametrize("first", range(0, 200, 20))
@@ -113,6 +122,17 @@ def test_seeded_programs(first: int) -> None:
 @pytest.mark.parametrize("first", range(0, 120, 20))
 def test_gradients_of_gradients(first: int) -> None:
     assert sum(compare_second(generate(Seeded(seed))) for seed in range(first, first + 20)) >= 5
+
+
+@pytest.mark.parametrize("first", range(0, 200, 20))
+def test_hard_programs(first: int) -> None:
+    found = [compare(hard(seed)) for seed in range(first, first + 20) if seed not in HARD_KINKS]
+    assert found.count("all") >= 10
+
+
+@pytest.mark.parametrize("first", range(0, 80, 20))
+def test_gradients_of_gradients_of_hard_programs(first: int) -> None:
+    assert sum(compare_second(hard(seed)) for seed in range(first, first + 20)) >= 12
 
 
 @pytest.mark.fuzz

@@ -59,6 +59,11 @@ def test_integers() -> None:
     F[i] = te.cast(I[i], "float64") * 2
     with pytest.raises(te.GradientError, match=r"depends on it only through `I\[i\] = argmax.*is of type int64"):
         te.grad(F.sum(), A)
+    P, Q = real("P", 4), te.tensor("Q")
+    Q[i] = P[te.argmax(A[i, j], axis=j)]
+    with pytest.raises(te.GradientError) as raised:
+        te.grad(Q.sum(), A)
+    assert "of type int64" in str(raised.value) and "of type float64" not in str(raised.value)
     C = te.tensor("C")
     C[i] = te.cast(te.cast(A[i, 0], "int64"), "float64")
     with pytest.raises(te.GradientError, match=r"`cast\(A\[i, 0\], int64\)` is of type int64"):
@@ -159,13 +164,76 @@ def test_check_grad_finds_a_wrong_gradient() -> None:
         te.check_grad((B * B).sum(), B)
 
 
-def test_products_over_several_axes_in_a_recurrence() -> None:
-    S, X = real("S", 4, 2), real("X", 4, 2)
-    m = te.reduce_axis(2, "m")
-    S[0, j] = X[0, j]
-    S[t, j] = te.prod(S[t - 1, k] * X[t, m], axis=(k, m))
-    with pytest.raises(te.GradientError, match=r"runs over several axes inside a recurrence"):
-        te.grad(S.sum(), X)
+def test_what_a_function_with_its_own_gradient_reads_beside_its_arguments() -> None:
+    """Its gradient would be left out."""
+    A, W = real("A", 3), real("W", 3)
+
+    @te.custom_gradient
+    def scaled(X: te.Tensor) -> Any:
+        return X * W, lambda g: g * W
+
+    message = (
+        r"scaled has a gradient of its own .* for its arguments A, but it also reads W, whose gradient is asked for"
+    )
+    with pytest.raises(te.GradientError, match=message):
+        te.grad((scaled(A) + W).sum(), [A, W])
+    with pytest.raises(te.GradientError, match=message):
+        te.grad(scaled(A).sum(), W)
+    assert te.show(te.grad((scaled(A) + W).sum(), A)).endswith("* W[i]\ndA[i] = multiply[i]")
+    held = te.grad((te.stop_gradient(scaled(A)) * W).sum(), W)  # a constant, whatever it reads
+    np.testing.assert_array_equal(te.evaluate(held, {A: np.full(3, 2.0), W: np.full(3, 3.0)}), 6)
+    above = scaled(W * A)  # through an argument as well
+    with pytest.raises(te.GradientError, match="also reads W"):
+        te.grad(above.sum(), [A, W])
+
+
+def test_nothing_to_differentiate() -> None:
+    A = real("A", 3)
+    for call in (
+        lambda: te.grad([], A),
+        lambda: te.vjp({}, A, {}),
+        lambda: te.jvp([], {A: A}),
+        lambda: te.jacobian([], A),
+    ):
+        with pytest.raises(te.GradientError, match=r"(output|scalar) is (\[\]|\{\}), with no tensor in it"):
+            call()
+    assert te.grad(A.sum(), []) == [] and te.grad(A.sum(), {}) == {}
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"order": True}, "order=True; it is 1 or more"),
+        ({"seed": 1.5}, "seed=1.5; it is a whole number"),
+        ({"step": "x"}, "step='x'; it is a number above 0"),
+        ({"tolerance": 0}, "tolerance=0; it is a number above 0"),
+        ({"inputs": [1]}, r"inputs= is a dict of arrays by tensor, not \[1\]"),
+        ({"inputs": {"Z": [1.0]}}, "inputs= gives 'Z', which is not among the inputs A"),
+        ({"inputs": {"A": "x"}}, "the values of A cannot be read as an array"),
+        ({"inputs": {"A": np.ones(4)}}, r"the values of A have shape \(4,\), not \(3,\)"),
+    ],
+)
+def test_what_check_grad_is_given(arguments: dict[str, Any], message: str) -> None:
+    A = real("A", 3)
+    with pytest.raises(te.GradientError, match=message):
+        te.check_grad(A * A, A, **arguments)
+
+
+def test_check_grad_takes_sizes_from_the_arrays_and_names() -> None:
+    n = te.var("n", min=1)
+    A, B = real("A", n), real("B", n)
+    assert te.check_grad(A * B, [A, B], inputs={A: np.ones(5)}) < 1e-8
+    assert te.check_grad(A * B, [A, B], inputs={"B": np.ones(2)}) < 1e-8
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+def test_check_grad_finds_a_wrong_gradient_of_any_size(scale: float) -> None:
+    A = real("A", 5)
+    wrong = te.custom_gradient(lambda X: (te.sin(X) * scale, lambda g: g * te.cos(X) * (scale * 1.001)))(A)
+    right = te.custom_gradient(lambda X: (te.sin(X) * scale, lambda g: g * te.cos(X) * scale))(A)
+    with pytest.raises(te.GradientError, match="is wrong in reverse mode"):
+        te.check_grad(wrong, A)
+    assert te.check_grad(right, A) < 1e-7
 
 
 def test_errors_travel() -> None:

@@ -96,7 +96,9 @@ def test_two_operands() -> None:
     [
         ({"name": "exp", "c": "x", "numpy": abs}, te.DefinitionError, "exp is one of tedsl's own functions"),
         ({"name": "1x", "c": "x", "numpy": abs}, te.DefinitionError, "a function's name is an identifier"),
+        ({"name": ["g"], "c": "x", "numpy": abs}, te.DefinitionError, "a function's name is an identifier"),
         ({"name": "g"}, te.DefinitionError, "needs the function twice"),
+        ({"name": "g", "formula": "x**2"}, te.GradientError, "is no SymPy expression"),
         ({"name": "g", "c": "x", "numpy": abs, "arity": 4}, te.DefinitionError, "1, 2 or 3 operands"),
         ({"name": "g", "c": "x", "numpy": abs, "derivative": 3}, te.GradientError, "it is a function of the operands"),
         ({"name": "g", "c": "x", "numpy": abs, "formula": 3}, te.GradientError, "is no SymPy expression"),
@@ -116,6 +118,17 @@ def test_refusals_when_differentiated() -> None:
     gamma = te.register_function("gamma_", c="tgamma(x)", numpy=abs, formula=sympy.gamma(sympy.Symbol("x")))
     pair = te.register_function("pair_", c="x", numpy=abs, derivative=lambda x: (x, x))
     A, B, C = te.tensor("A", (3,)), te.tensor("B"), te.tensor("C")
+    for derivative, shown in [
+        (lambda x: "2 * x", "returned '2 \\* x'"),
+        (lambda x: A[i], r"returned `A\[i\]`"),
+        (lambda x: i, "returned `i`"),
+    ]:
+        D = te.tensor("D")
+        D[i] = te.register_function("foreign_", c="x", numpy=abs, derivative=derivative)(A[i] * 2)
+        with pytest.raises(
+            te.GradientError, match=f"the derivative of foreign_ {shown}; it is an expression of the operands"
+        ):
+            te.grad(D.sum(), A)
     B[i], C[i] = gamma(A[i]), pair(A[i])
     with pytest.raises(te.GradientError, match="tedsl has no function"):
         te.grad(B.sum(), A)

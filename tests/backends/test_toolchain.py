@@ -92,6 +92,14 @@ def test_no_openmp_means_one_thread_and_a_warning(cache_folder, monkeypatch, tmp
     np.testing.assert_array_equal(rows(np.ones((3, 4)))[0], [4, 4, 4])
 
 
+def test_a_compiler_that_does_not_know_a_flag_is_not_given_it(cache_folder, monkeypatch, tmp_path):
+    unknown = f"case \"$*\" in *{toolchain.QUICK}*) echo 'unknown argument' >&2; exit 1;; esac\n"
+    monkeypatch.setenv("CC", script(tmp_path, "cc", unknown + 'exec gcc "$@"\n'))
+    found = toolchain.find()
+    assert found.openmp and not found.quick
+    assert build_module(c_modules.matmul("slowly")).library.exists()
+
+
 FEATURES = {
     "sse2": set(),
     "avx2": {*toolchain.AVX2},

@@ -156,7 +156,7 @@ def test_double_buffers_take_turns_in_a_loop() -> None:
 def test_a_stage_is_not_computed_inside_of_itself() -> None:
     _X, H, V, s = two_stages()
     refused(
-        s, lambda: s[V].compute_at(s[V], "y"), "V is a result, of which all elements are stored", "s.cache_write(V, …)"
+        s, lambda: s[V].compute_at(s[H], "y"), "V is a result, of which all elements are stored", "s.cache_write(V, …)"
     )
     refused(
         s, lambda: s[H].compute_at(s[H], "y"), "a stage cannot be computed inside of itself", "a stage that reads H (V)"
@@ -212,13 +212,11 @@ def test_reductions_results_and_recurrences_are_not_inlined() -> None:
     V["t", j] = S["t", j] + 1
     s = te.create_schedule(V)
     refused(s, lambda: s[S].compute_inline(), "S has 2 equations, which take turns")
-    refused(s, lambda: s[S].compute_at(s[V], "t"), "S has 2 equations")
     P, R = te.tensor("P"), te.tensor("R", (9, 33))
     P["t", j] = X["t", j] * 2
     R[0, j] = P[0, j]
     R["t", j] = R[te.axes("t") - 1, j] + P["t", j]
     s = te.create_schedule(R)
-    refused(s, lambda: s[P].compute_at(s[R], j), "R has 2 equations", "Leave P at the root, or inline it")
     s[P].compute_inline()
     check(s)
 
@@ -268,29 +266,116 @@ def test_tails_of_a_symbolic_size() -> None:
         np.testing.assert_array_equal(kernel(a), a[:-1] * 2 + a[1:] * 2)
 
 
-def test_prefetch_asks_for_what_later_steps_read() -> None:
+def requests(s: te.schedule.Schedule) -> int:
+    """How many prefetches a kernel of one nest makes, by counting what its C does."""
+    from tedsl.schedule.ir import Call, For, preorder
+
+    def count(stmt: object) -> int:
+        inner = sum(map(count, stmt.body_parts))
+        if isinstance(stmt, For):
+            return inner * stmt.extent.value if inner else 0
+        return inner + isinstance(stmt, Call)
+
+    assert any(isinstance(x, For) for x in preorder(te.lower(s).stmt))
+    return count(te.lower(s).stmt)
+
+
+def test_prefetch_asks_for_every_line_that_a_later_step_reads() -> None:
     A, B, C, s = matmul()
+    s[C].prefetch(A, i, 2)  # rows of 23: two lines, and the end of the row, whose line may be a third
+    assert "__builtin_prefetch(A[minimum(36, i + 2), minimum(22, 16 * A.line1)])" in check(s)
+    assert requests(s) == 37 * 3
+    assert te.emit(s).count("for (int64_t i = ") == 1, "the clipping of a prefetch is no reason to cut a loop"
+    s.undo()
     ko, _ = s[C].split(k, factor=8)
-    s[C].prefetch(A, i, 2)
-    s[C].prefetch(B, ko, 1)
-    text = check(s)
-    assert "__builtin_prefetch(A[minimum(36, i + 2), 0])" in text
-    assert "__builtin_prefetch(B[j, minimum(22, 8 * k_o + 8)])" in text
-    source = te.emit(s)
-    assert source.count("for (int64_t i = ") == 1, "the clipping of a prefetch is no reason to cut a loop"
+    s[C].prefetch(B, ko, 1)  # 8 of a row, which may lie in two lines
+    assert requests(s) == 37 * 29 * 3 * 2
+    check(s)
+    s[C].prefetch(A, ko, 1)
+    check(s)
     Bp = s.cache_read(B, "cache", C)
-    s.undo(2)
+    s.undo(3)
     Bp = s.cache_read(B, "cache", C)
     s[Bp].compute_at(s[C], ko)
-    s[C].prefetch(Bp, i, 1)  # not there yet when i opens: nothing to ask for
+    s[C].prefetch(Bp, j, 1)  # not there yet when j opens: nothing to ask for
     assert "prefetch(B" not in check(s)
 
 
+def test_what_several_reads_have_in_common_is_asked_for_once() -> None:
+    X, H, V, s = two_stages()
+    s[H].prefetch(X, y, 1)  # x, x + 1, x + 2: one row of 40
+    s[V].prefetch(H, y, 2)  # three rows of 38
+    assert requests(s) == 40 * 4 + 38 * 3 * 4
+    check(s)
+
+
+def test_prefetch_is_bounded_and_follows_the_layout() -> None:
+    X, Y = te.tensor("X", (5, 9000)), te.tensor("Y")
+    Y[i, j] = X[i, j] * 2
+    s = te.create_schedule(Y)
+    s[Y].prefetch(X, i, 1)
+    assert requests(s) == 5 * 256
+    check(s)
+    X, Y = te.tensor("X", (40, 30), order="F"), te.tensor("Y")
+    Y[i, j] = X[i, j] * 2
+    s = te.create_schedule(Y)
+    s[Y].reorder(j, i)
+    s[Y].prefetch(X, j, 1)
+    assert requests(s) == 30 * 4
+    np.testing.assert_array_equal(te.build(s)(x := np.asfortranarray(np.ones((40, 30), "f4"))), 2 * x)
+    _A, B, C, s = matmul(16, 64, 32)
+    P = s.cache_read(B, "global", C)
+    jo, ji = s[P].split("j", factor=8)
+    s[P].layout(jo, "k", ji)
+    o, _ = s[C].split(j, factor=8)
+    s[C].prefetch(P, o, 1)  # a panel: [32][8]
+    assert requests(s) == 16 * 8 * 32 * 2
+    check(s)
+    m = te.var("m")
+    X, Y = te.tensor("X", (m, m)), te.tensor("Y")
+    Y[i, j] = X[i, j] * 2
+    s = te.create_schedule(Y)
+    s[Y].prefetch(X, i, 3)
+    kernel = te.build(s)
+    for size in (0, 1, 2, 33):
+        np.testing.assert_array_equal(kernel(x := np.ones((size, size), "f4")), 2 * x)
+
+
+def test_prefetch_in_the_steps_of_a_recurrence() -> None:
+    X, S, s = recurrence()
+    s[S].prefetch(X, "t", 1)
+    s[S].prefetch(X, j, 4)
+    check(s)
+    assert "__builtin_prefetch(X[minimum(8, t + 1), 16 * X.line1])" in str(s)
+    m, t = te.axes("m t")
+    W, T = te.tensor("W", (33, 33)), te.tensor("T", (9, 33))
+    T[0, j] = X[0, j]
+    T[t, j] = te.tanh(te.sum(T[t - 1, m] * W[m, j])) + X[t, j]
+    s = te.create_schedule(T)
+    s[T].prefetch(X, t, 1)
+    s["T.sum"].prefetch(W, m, 1)
+    check(s)
+    assert str(s).count("__builtin_prefetch(X") == 1
+
+
 def test_refusals_of_prefetch() -> None:
-    A, _B, C, s = matmul()
+    A, B, C, s = matmul()
     refused(s, lambda: s[C].prefetch(A, i, 0), "the offset is 0; it is a whole number of steps of i, at least 1")
     refused(s, lambda: s[C].prefetch(C, i, 1), "prefetch of C in C: C does not read it; it reads A, B")
     refused(s, lambda: s[C].prefetch(A, "q", 1), "there is no such loop")
+    refused(
+        s,
+        lambda: s[C].prefetch(B, i, 1),
+        "every step of i reads the same elements of it, so there is nothing to ask for ahead",
+        "The loops that move along it are j, k",
+    )
+    s[C].prefetch(A, k, 16)
+    refused(
+        s,
+        lambda: s[C].vectorize(j),
+        "A would be prefetched in k of C, inside of j of C, which would be vectorized",
+        "Split j, prefetch at the outer loop and vectorize the inner one",
+    )
     T, idx, E = te.tensor("T", (7, 4)), te.tensor("idx", (5,), "int32"), te.tensor("E")
     E[i, j] = T[idx[i], j]
     s = te.create_schedule(E)
@@ -302,8 +387,6 @@ def test_refusals_of_prefetch() -> None:
     )
     s[E].prefetch(idx, i, 1)
     check(s)
-    X, S, s = recurrence()
-    refused(s, lambda: s[S].prefetch(X, j, 1), "S has several equations")
 
 
 def test_a_condition_waits_for_what_it_reads() -> None:

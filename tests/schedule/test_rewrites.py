@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from schedule_cases import arrays, check, i, j, k, matmul, recurrence, refused, t, two_stages
+from schedule_cases import arrays, check, i, j, k, matmul, refused, two_stages
 
 import tedsl as te
 
@@ -244,8 +244,6 @@ def test_refusals_of_cache_read() -> None:
     refused(s, lambda: s.cache_read(B, "cache", []), "it needs at least one reader; B is read by C")
     refused(s, lambda: s.cache_read(C, "cache", C), "C does not read it; C is read by nothing")
     refused(s, lambda: s.cache_read(B, "cache", A), "A is an input and has no loops")
-    _X, S, s = recurrence()
-    refused(s, lambda: s.cache_read(S, "cache", S), "S computes it step by step while it reads it")
 
 
 def test_refusals_of_cache_write() -> None:
@@ -283,8 +281,6 @@ def test_refusals_of_cache_write() -> None:
         lambda: s.cache_write(C, "register"),
         "C.register reads A.cache, and is computed at the root, outside of the loop i of C",
     )
-    _X, S, s = recurrence()
-    refused(s, lambda: s.cache_write(S, "cache"), "S has 2 equations, which take turns")
 
 
 def test_refusals_of_rfactor() -> None:
@@ -301,9 +297,3 @@ def test_refusals_of_rfactor() -> None:
     s.rfactor(Cr, k)
     _X, H, _V, s = two_stages()
     refused(s, lambda: s.rfactor(H, "y"), "it is no reduction, so there is nothing to take apart")
-    m = te.axes("m")
-    W, S = te.tensor("W", (5, 5)), te.tensor("S", (6, 5))
-    S[0, j] = W[0, j]
-    S[t, j] = te.sum(S[t - 1, m] * W[m, j])
-    s = te.create_schedule(S)
-    refused(s, lambda: s.rfactor(S, m), "S has 2 equations", "Its steps depend on each other")

@@ -208,6 +208,43 @@ def gather_in_a_recurrence() -> tuple[Any, Any]:
 
 
 @case
+def product_over_several_axes_in_a_recurrence() -> tuple[Any, Any]:
+    X, S = real("X", 4, 2), real("S", 4, 2)
+    S[0, j] = X[0, j]
+    S[t, j] = te.prod(S[t - 1, k] * X[t, l], axis=(te.reduce_axis(2, "k"), te.reduce_axis(2, "l")))
+    return S, X
+
+
+@case
+def states_between_inputs() -> tuple[Any, Any]:
+    """A recurrence of two tensors of which one is a step longer."""
+    X, C, H = real("X", 4), real("C", 5), real("H", 4)
+    C[0] = X[0]
+    C[t] = te.sin(H[t - 1]) * X[t - 1]
+    H[t] = C[t] ** 2 + X[t]
+    return [C, H], X
+
+
+@case
+def symbolic_states_between_inputs() -> tuple[Any, Any]:
+    m = te.var("m", min=1)
+    X, W, C, H = real("X", m, 2), real("W", 2, 2), real("C", m + 1, 2), real("H", m, 2)
+    C[0, j] = 0.5
+    C[t, j] = te.sin(te.sum(H[t - 1, k] * W[k, j])) * X[t - 1, j]
+    H[t, j] = te.prod(C[t, k] * te.tanh(W[j, k])) + X[t, j]
+    return [C, H], [X, W]
+
+
+@case
+def complex_products_as_a_reducer() -> tuple[Any, Any]:
+    turned = te.reducer((1.0, 0.0), lambda p, q: (p[0] * q[0] - p[1] * q[1], p[0] * q[1] + p[1] * q[0]))
+    A, B, Y = real("A", 3, 4), real("B", 4, 2), te.tensor("Y")
+    u, v = turned((A[i, j], B[j, k]), axis=(j, k))
+    Y[i] = u * v
+    return Y, [A, B]
+
+
+@case
 def several_results() -> tuple[Any, Any]:
     A = real("A", 3, 4)
     p, q = te.compute((3, 4), lambda i, j: (te.sin(A[i, j]), A[i, j] * A[i, 0]), name="pair")

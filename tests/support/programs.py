@@ -36,9 +36,9 @@ from tedsl.lang import dtypes
 from tedsl.lang.expr import Expr
 
 
-def generate(source: Source, half: bool = False) -> Program:
-    """A random program. half: float16 may occur."""
-    return Generator(source, half).program()
+def generate(source: Source, half: bool = False, kinds: Sequence[Any] = ()) -> Program:
+    """A random program. half: float16 may occur. kinds: of definitions, other than those of `program_kinds`."""
+    return Generator(source, half).program(kinds)
 
 
 @dataclass
@@ -71,11 +71,11 @@ class Generator:
 
     # Programs ---------------------------------------------------------------------------------------------------------
 
-    def program(self) -> Program:
+    def program(self, kinds: Sequence[Any] = ()) -> Program:
         from program_kinds import KINDS
 
         for _ in range(self.source.integer(1, 3)):
-            made = self.source.choice(KINDS)(self)
+            made = self.source.choice(kinds or KINDS)(self)
             self.made += made
         read_later = len(self.made)
         chosen = [m for n, m in enumerate(self.made) if n == read_later - 1 or self.chance(30)]

@@ -13,6 +13,7 @@ from program_parts import Program, Source
 import tedsl as te
 from tedsl.schedule.faults import find_checks
 from tedsl.schedule.inline import inlined
+from tedsl.schedule.ir import For, If, preorder
 from tedsl.schedule.lower import lower_state
 from tedsl.schedule.nest import arguments
 from tedsl.schedule.passes import passes
@@ -228,13 +229,27 @@ def verified(s: Any) -> None:
             raise AssertionError(f"after the pass {name}: {error}") from error
 
 
+def guards(nest: Any) -> list[str]:
+    """The conditions that lowering left inside of vectorised and innermost loops: there should be none."""
+    found = []
+    for loop in preorder(nest.stmt):
+        if isinstance(loop, For):
+            inner = list(preorder(loop.body))
+            if loop.kind == "vectorized" or not any(isinstance(s, For) for s in inner):
+                found += [f"{loop.axis.name}: {s.condition!r}" for s in inner if isinstance(s, If) and s.added]
+    return found
+
+
 def check_schedule(program: Program, s: Any, isa: str | None = None) -> None:
     """Assert that a schedule computes what the reference does, with the same bits on one and two threads, and that its
     history makes the same nest again.
     """
     order = inputs_in_order(program.outputs)
     sizes = untold(order, program.sizes)
-    nest = str(te.lower(s).verify())
+    lowered = te.lower(s).verify()
+    for made in (lowered, te.lower(s, **sizes)) if sizes else (lowered,):
+        assert not guards(made), f"guards are left: {guards(made)}"
+    nest = str(lowered)
     again = te.create_schedule(list(program.outputs)).replay(s.to_json())
     assert str(te.lower(again)) == nest, "the replayed history makes another nest"
     typed = te.create_schedule(list(program.outputs))

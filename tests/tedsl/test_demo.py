@@ -45,6 +45,9 @@ def test_the_whole_demo(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_inner_loops_end_where_the_first_nest_ends() -> None:
-    source = "int f(void)\n{\n    for (i) {\n        x;\n    }\n    for (j) {\n    }\n}\n"
-    assert demo.inner_loops(source) == "    for (i) {\n        x;\n    }"
-    assert demo.inner_loops(source, count=2) == "    for (i) {\n        x;"
+    helper = "void g(void)\n{\n    for (;;) { }\n}\n"
+    source = (
+        helper + "int f(void)\n{\n    for (i) {  /* D.i */\n        x;\n    }\n    for (j) {  /* D.j */\n    }\n}\n"
+    )
+    assert demo.inner_loops(source) == "    for (i) {  /* D.i */\n        x;\n    }"
+    assert demo.inner_loops(source, count=2) == "    for (i) {  /* D.i */\n        x;"

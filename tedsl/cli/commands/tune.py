@@ -157,13 +157,13 @@ def _list(options: argparse.Namespace) -> int:
         found = bests(result.trials)
         cells = [
             (
-                name,
-                args,
-                sum(t.template == name and t.args == args for t in result.trials),
+                t.template,
+                t.subject.removeprefix(t.template),
+                sum(other.place == t.place for other in result.trials),
                 duration(t.seconds or 0.0),
                 t.cpu,
             )
-            for (name, args), t in sorted(found.items())
+            for _, t in sorted(found.items())
         ]
         say("")
         table(cells, ("in the store", "arguments", "trials", "best", "machine"), right=(2, 3))

@@ -6,17 +6,20 @@ import dataclasses
 import importlib.util
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tedsl as te
+from tedsl.tune.cores import available, timing
 from tedsl.tune.pool import Children, measure_job
 from tedsl.tune.rival import einsum_of
 from tedsl.tune.worker import foresee, make
@@ -97,6 +100,31 @@ def test_bad_candidates_are_rows(templates):
     assert again.measured == 0 and again.counts["failed"] == 0 and len(again.trials) == 5
 
 
+def test_an_intrinsic_that_lies_is_found_out(templates):
+    result = te.tune(templates.intrinsic, (16,), trials=4, store="t.db", search="grid", rank=False)
+    found = {t.config["said"]: t for t in result.trials}
+    assert found["nothing"].seconds and found["the truth"].seconds and "tensorize" in found["the truth"].schedule
+    for said in ("one product too few", "a sum instead of a product"):
+        row = found[said]
+        assert row.seconds is None and row.kind == "failed" and "tensorize" in row.schedule
+        assert re.fullmatch(r"wrong answer: C\[0, 0\] is \S+ instead of \S+; 100.0% of the elements differ", row.error)
+    assert result.best.config["said"] in ("nothing", "the truth") and "failed: 2 x wrong answer" in str(result)
+    assert [t.error for t in te.load_results("t.db").trials] == [t.error for t in result.trials]
+
+
+def test_templates_that_want_nothing_and_that_ask_nothing(templates):
+    for search in ("tpe", "grid"):
+        result = te.tune(templates.never, (16,), trials=4, store=None, search=search)
+        assert result.trials == () and result.rejected == {"n is no square": 2}
+        assert "2 turned down by the template (n is no square)" in str(result)
+        with pytest.raises(te.TuneError, match=r"turned every configuration down \(n is no square\)"):
+            result.best  # noqa: B018
+        result = te.tune(templates.fails_at_once, (16,), trials=4, store=None, search=search)
+        assert [t.error.partition("  at ")[0] for t in result.trials] == ["the knob v has nothing to choose from"]
+        result = te.tune(templates.plain, (16,), trials=4, store=None, search=search)
+        assert len(result.trials) == 1 and result.best.config == {}
+
+
 def test_a_hanging_template_is_a_row(templates):
     result = te.tune(templates.sleepy, (16,), trials=2, store=None, search="grid", timeout=3)
     assert result.best.config == {"seconds": 0}
@@ -145,6 +173,20 @@ def test_searches_end_when_there_is_nothing_more(templates):
 def test_sizes_without_numbers(templates):
     result = te.tune(templates.symbolic, (), trials=2, store="t.db", search="grid", sizes={"n": 100}, rank=False)
     assert result.measured == 2
+    # Another size is another search, though the kernels' source is the same
+    larger = te.tune(templates.symbolic, (), trials=2, store="t.db", search="grid", sizes={"n": 5000}, rank=False)
+    assert larger.measured == 2 and larger.best.sizes == {"n": 5000}
+    assert te.tune(templates.symbolic, (), trials=2, store="t.db", search="grid", sizes={"n": 100}).measured == 0
+    with pytest.raises(te.TuneError, match=r"several templates, arguments or sizes .*symbolic\[\] n=100, .*n=5000"):
+        te.load_results("t.db").best  # noqa: B018
+    assert te.load_results("t.db", sizes={"n": 5000}).best.seconds == larger.best.seconds
+    m = te.var("m")
+    P, Q = te.tensor("P", (m,)), te.tensor("Q")
+    q = te.axes("q")
+    Q[q] = P[q] + 1
+    tuned = te.build(Q, tuned="t.db")
+    assert f'split("q", factor={larger.best.config["f"]})' in tuned.source
+    np.testing.assert_array_equal(tuned(np.arange(9, dtype="float32")), np.arange(1, 10))
     failed = te.tune(templates.symbolic, (), trials=2, store=None, search="grid", rank=False)
     assert all("te.tune(…, sizes={'n': …})" in t.error for t in failed.trials)
 
@@ -157,12 +199,23 @@ def test_indices_are_drawn_within_range(templates):
 
 
 def test_what_cannot_be_tuned(templates):
-    with pytest.raises(te.TuneError, match="trials=0"):
-        te.tune(templates.same, (8,), trials=0)
-    with pytest.raises(te.TuneError, match="search='none'"):
-        te.tune(templates.same, (8,), search="none")
-    with pytest.raises(te.TuneError, match="timeout=0"):
-        te.tune(templates.same, (8,), timeout=0)
+    whole = "; a whole number of at least 1 is needed"
+    for options, message in [
+        ({"trials": 0}, f"trials=0{whole}"),
+        ({"trials": 2.5}, f"trials=2.5{whole}"),
+        ({"search": "none"}, "search='none'; a search is one of tpe, random, grid, cmaes, evolutionary"),
+        ({"timeout": 0}, "timeout=0; a finite number of seconds is needed"),
+        ({"timeout": float("inf")}, "timeout=inf; a finite number"),
+        ({"timeout": "5"}, "timeout='5'; a finite number"),
+        ({"seed": -1}, "seed=-1; a whole number from 0 to"),
+        ({"threads": 0}, f"threads=0{whole}, or None for all cores"),
+        ({"memory": -5}, f"memory=-5{whole} (bytes), or None for most"),
+        ({"executor": 3}, "executor=3; an executor of concurrent.futures is needed"),
+        ({"data": 3}, "data=3; a list of arrays is needed, one for each input"),
+        ({"sizes": {"n": "8"}}, "sizes={'n': '8'}; a dict from the names of symbolic sizes"),
+    ]:
+        with pytest.raises(te.TuneError, match=re.escape(message)):
+            te.tune(templates.same, (8,), **options)
     with pytest.raises(te.TuneError, match="kept in the store, so they are numbers"):
         te.tune(templates.same, (object(),))
     with pytest.raises(te.TuneError, match="none of 1 trials was successful: "):
@@ -181,6 +234,63 @@ def test_templates_that_cannot_be_imported_travel_by_value():
         return te.create_schedule(B), [A, B]
 
     assert te.tune(local, (8,), trials=2, store=None, search="grid").measured == 2
+
+
+def module(tmp_path, monkeypatch, name, text):
+    """A module of a template, imported here; `text` comes before."""
+    body = """
+import tedsl as te
+@te.template
+def f(cfg, n):
+    i = te.axes("i")
+    A, B = te.tensor("A", (n,)), te.tensor("B")
+    B[i] = A[i] + cfg.choice("c", [1, 2])
+    return te.create_schedule(B), [A, B]
+"""
+    (tmp_path / f"{name}.py").write_text(text + body)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    found = importlib.import_module(name)
+    monkeypatch.setitem(sys.modules, name, found)
+    return found
+
+
+def test_templates_that_other_processes_cannot_have(tmp_path, monkeypatch):
+    import threading
+
+    pytest.importorskip("cloudpickle")
+    held = threading.Lock()
+    with pytest.raises(
+        te.TuneError, match=r"the template <lambda> cannot be sent to another process: TypeError: .*lock"
+    ):
+        te.tune(te.template(lambda cfg: held), (), trials=1, store=None)
+
+    monkeypatch.chdir(tmp_path)
+    gone = module(tmp_path, monkeypatch, "gone_template", "")
+    (tmp_path / "gone_template.py").unlink()
+    with pytest.raises(
+        te.TuneError, match="f cannot be tuned: the template cannot be imported in another process: ModuleNotFoundError"
+    ):
+        te.tune(gone.f, (8,), trials=1, store=None)
+
+    mine = f"import os, time\nif os.getpid() != {os.getpid()}: "
+    ended = module(tmp_path, monkeypatch, "ending_template", mine + "os._exit(3)\n")
+    with pytest.raises(te.TuneError, match="the template died when it was started: it ended with status 3"):
+        te.tune(ended.f, (8,), trials=1, store=None)
+
+    monkeypatch.setattr(importlib.import_module("tedsl.tune.builders"), "START_SECONDS", 3.0)
+    slow = module(tmp_path, monkeypatch, "slow_template", mine + "time.sleep(1000)\n")
+    with pytest.raises(te.TuneError, match="f cannot be tuned: importing it in another process took longer than 3 s"):
+        te.tune(slow.f, (8,), trials=1, store=None)
+
+
+def test_waiting_for_a_core_is_no_candidates_fault(templates):
+    cores = available()
+    with ThreadPoolExecutor(1) as threads, timing(cores, len(cores)):
+        found = threads.submit(te.tune, templates.same, (8,), trials=1, store=None, search="grid", timeout=3)
+        time.sleep(4)
+        assert not found.done()
+    assert found.result().measured == 1
 
 
 # Kernels that are no good -------------------------------------------------------------------------------------------
@@ -248,6 +358,8 @@ def test_a_kernel_that_does_not_compile(children):
 def test_a_kernel_that_wants_too_much_memory(children):
     wanted = dataclasses.replace(job(60.0, begin_of_body("return -1;")), memory=2**30)
     assert "memory" in measure_job(wanted, children)["error"]
+    assert "out of memory" in measure_job(dataclasses.replace(job(), memory=1), children)["error"]
+    assert "seconds" in measure_job(job(), children)  # the limit is that job's alone
 
 
 # Interrupted --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 import tedsl as te
-from tedsl.tune.workload import key_of, places_of, schedule_from
+from tedsl.tune import best_schedule
+from tedsl.tune.machine import identity
+from tedsl.tune.rows import Trial
+from tedsl.tune.store import Store
+from tedsl.tune.workload import key_of, places_of, schedule_from, sizes_of
 
 
 def matmul(n=8, names="A B C i j k", dtype="float32"):
@@ -17,8 +21,8 @@ def matmul(n=8, names="A B C i j k", dtype="float32"):
     return A, B, C
 
 
-def key(*tensors, **sizes):
-    return key_of(tensors, sizes=sizes)
+def key(*tensors):
+    return key_of(tensors)
 
 
 def test_names_do_not_matter():
@@ -28,7 +32,9 @@ def test_names_do_not_matter():
     assert key(one) == key(two)
     n, m = te.var("n"), te.var("m")
     assert key(matmul(n)[2]) == key(matmul(m)[2]) != key(matmul(te.var("n", multiple_of=4))[2])
-    assert key(matmul(n)[2], n=4) != key(matmul(n)[2], n=8)
+    p, q = te.var("p"), te.var("q")
+    one, two = (te.define("C[i,j] = A[i] + B[j]", A=(a,), B=(b,)) for a, b in [(p, q), (q, p)])
+    assert key(one) == key(two) and sizes_of([one]) == ["p", "q"] and sizes_of([two]) == ["q", "p"]
 
 
 def test_what_matters():
@@ -96,6 +102,42 @@ def test_a_schedule_is_carried_over_by_places(rng):
     assert [loop.extent for loop in te.lower(other).loops] == [loop.extent for loop in te.lower(s).loops]
     a, b = (rng.standard_normal((40, 40)).astype("float32") for _ in range(2))
     np.testing.assert_allclose(te.build(other)(a, b), a @ b.T, rtol=1e-4, atol=1e-4)
+
+
+def test_the_schedule_of_the_nearest_sizes_is_taken(tmp_path):
+    def program(n, m):
+        X, Y = te.tensor("X", (te.var(n), te.var(m))), te.tensor("Y")
+        i, j = te.axes("i j")
+        Y[i, j] = X[i, j] * 2
+        return Y
+
+    def trial(factor, seconds, **sizes):
+        Y = program("n", "m")
+        s = te.create_schedule(Y)
+        s[Y].split("j", factor=factor)
+        return Trial(
+            {"f": factor},
+            seconds,
+            sizes=sizes,
+            workload=key(Y),
+            steps=places_of(s),
+            machine=identity()[0],
+            finished=seconds,
+        )
+
+    store = Store(tmp_path / "t.db", "m:f", "[]")
+    for row in (
+        trial(4, 1e-3, n=100, m=10), trial(5, 2e-3, n=100, m=10), trial(6, 3.0, n=100, m=4000), trial(7, 1.0, n=1000, m=1000),
+    ):  # fmt: skip
+        store.add(row, {})
+    store.close()
+
+    def chosen(**sizes):
+        found = str(best_schedule(program("a", "b"), tmp_path / "t.db", sizes=sizes).history)
+        return int(found.partition("factor=")[2].partition(")")[0])
+
+    assert chosen() == 7 and chosen(a=100, b=10) == 4 and chosen(a=90, b=3000) == 6 and chosen(a=900) == 7
+    assert chosen(b=11) == 4 and "split" in te.build(program("a", "b"), tuned=tmp_path / "t.db", a=120, b=8).source
 
 
 def test_steps_that_do_not_fit_are_refused():

@@ -54,6 +54,25 @@ def sleepy(cfg, n):
 
 
 @te.template
+def never(cfg, n):
+    cfg.boolean("b")
+    cfg.require(False, "n is no square")
+
+
+@te.template
+def fails_at_once(cfg, n):
+    cfg.choice("v", [])
+
+
+@te.template
+def plain(cfg, n):
+    """No knobs, and the arguments as they are read."""
+    A, B = te.tensor("A", (n,)), te.tensor("B")
+    B[i] = A[i] + 1
+    return te.create_schedule(B)
+
+
+@te.template
 def same(cfg, n):
     """Three configurations, two kernels."""
     A, B = te.tensor("A", (n,)), te.tensor("B")
@@ -81,3 +100,34 @@ def gather(cfg, n):
     if cfg.boolean("parallel"):
         s[E].parallel(i)
     return s, [T, idx, E]
+
+
+DOT = """\
+static inline void dot_8(float *c, const float *a, const float *b)
+{
+    float sum = 0;
+    for (int n = 0; n < 8; n++) sum += a[n] * b[n];
+    *c += sum;
+}
+"""
+
+
+@te.template
+def intrinsic(cfg, n):
+    """A product by an intrinsic that says that it computes a dot product; of two of them that is not so."""
+    said = cfg.choice("said", ["nothing", "the truth", "one product too few", "a sum instead of a product"])
+    A, B, C = te.tensor("A", (n, n)), te.tensor("B", (n, n)), te.tensor("C")
+    C[i, j] = te.sum(A[i, k] * B[j, k])
+    s = te.create_schedule(C)
+    source = DOT
+    if said == "one product too few":
+        source = DOT.replace("n < 8", "n < 7")
+    if said == "a sum instead of a product":
+        source = DOT.replace("a[n] * b[n]", "a[n] + b[n]")
+    if said != "nothing":
+        m = te.axes("m")
+        a, b, c = te.tensor("a", (8,)), te.tensor("b", (8,)), te.tensor("c")
+        c[()] = te.sum(a[m] * b[m])
+        _, ki = s[C].split(k, factor=8)
+        s[C].tensorize(ki, te.intrinsic("dot_8", c, "dot_8({c}, {a}, {b})", source))
+    return s, [A, B, C]
