@@ -12,9 +12,7 @@ from .fusion import into_reader
 CHAINS = 4  # vectors of partial results, so that additions need not wait for one another
 BLOCKS = 64
 ROWS = 4  # rows that are computed together, or of a long column that are added in one go
-STRETCH_BYTES = (
-    16 * 1024
-)  # of a row that is added before the next rows; half of an L1 cache holds as much of the result
+STRETCH_BYTES = 16 << 10  # of a row that is added before the next rows: half of an L1 cache
 WRITTEN_OUT = 32  # steps of a reduction (a filter's taps) that are written out
 APART = 4  # elements between those that neighbouring lanes read, at most (pooling)
 LAST = 4  # partial results that are combined one by one
