@@ -244,7 +244,7 @@ class StageHandle:
 
     def pragma(self, axis: Any, text: str) -> None:
         """`#pragma text` before the loop in the C source. The text is taken as it is. Raises ScheduleError for text of no or several lines, and for a
-        loop that runs in parallel, as lanes or written out.
+        loop that runs in parallel, as lanes or written out. "stream", of a vectorised loop, is no text of C: whole lines of the cache are written past it.
 
         >>> import tedsl as te
         >>> i = te.axes("i")
@@ -255,6 +255,15 @@ class StageHandle:
         #pragma GCC unroll 4
         for i in 0..800:
           B[i] = 2.0 * A[i]
+
+        >>> i, j = te.axes("i j")
+        >>> X, Y = te.tensor("X", (4096, 8192)), te.tensor("Y")
+        >>> Y[i, j] = X[i, j] + 1
+        >>> s = te.create_schedule(Y)
+        >>> s[Y].vectorize(j)
+        >>> s[Y].pragma(j, "stream")
+        >>> "te_stream" in te.emit(s)
+        True
         """
         self._do("pragma", self._axis(axis, "pragma"), text)
 

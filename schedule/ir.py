@@ -26,6 +26,7 @@ from tedsl.lang.tensor import Dim, Tensor
 KINDS = ("serial", "parallel", "vectorized", "unrolled")
 GPU_AXES = tuple(f"{kind}.{dim}" for kind in ("blockIdx", "threadIdx") for dim in "xyz")
 SCOPES = ("global", "cache", "register", "shared")
+STREAM = "stream"  # the pragma of a vectorised loop that writes past the caches
 
 
 class Buffer:

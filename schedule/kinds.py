@@ -61,7 +61,13 @@ def bind(state: State, name: str, axis: str, thread: str) -> Result:
 
 
 def pragma(state: State, name: str, axis: str, text: str) -> Result:
-    """`#pragma text` stands before the loop in the C source. The text is taken as it is."""
+    """`#pragma text` stands before the loop in the C source. The text is taken as it is.
+
+    "stream" is no compiler's: a vectorised loop with it writes whole lines past the caches, without reading them before. That is for results
+    larger than the last cache, along rows of some length.
+
+    Checked: "stream" is said of a vectorised loop, everything else of a plain one.
+    """
     stage = state.stage(name)
     legality.is_loop(stage, axis, "pragma")
     if not isinstance(text, str) or not text.strip() or "\n" in text or "\\" in text:

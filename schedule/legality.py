@@ -13,6 +13,7 @@ from tedsl.lang.expr import Access, Axis, Var, walk
 from tedsl.lang.printing import definition as part_text
 from tedsl.lang.scatter import ScatterPart
 
+from .ir import STREAM
 from .recurrences import (
     kind_text,
     recurrences_run_forward,
@@ -194,9 +195,17 @@ def one_loop_of_a_kind_in_another(state: State, stage: StageState, what: str) ->
 
 
 def pragmas_stand_before_plain_loops(stage: StageState, what: str) -> None:
-    """A pragma is for the `for` statement behind it: a parallel loop has one of OpenMP's there, and vectors and unrolled steps have no such statement."""
+    """A pragma is for the `for` statement behind it: a parallel loop has one of OpenMP's there, and vectors and unrolled steps have no such statement.
+    Only "stream" is for vectors: it says how they are stored.
+    """
     for leaf, text in stage.pragmas:
-        if stage.kind(leaf) != "serial":
+        if text == STREAM:
+            if stage.kind(leaf) != "vectorized":
+                raise ScheduleError(
+                    f"{what}: {leaf} of {stage.name} is {stage.kind(leaf)}, and the pragma 'stream' says how vectors are stored. Vectorize the loop first",
+                    here(),
+                )
+        elif stage.kind(leaf) != "serial":
             raise ScheduleError(
                 f"{what}: {leaf} of {stage.name} would be {stage.kind(leaf)} and have the pragma {text!r}, which needs a plain loop behind it. Leave one of the two out, or split the loop and mark its halves",
                 here(),

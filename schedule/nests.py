@@ -16,6 +16,7 @@ from tedsl.lang.tensor import Dim, Part, Tensor
 from .calls import intrinsic_call
 from .faults import assertion
 from .ir import Allocate, Buffer, For, If, Stmt, Store, block
+from .positions import first_of_few, first_position, in_order
 from .prefetch import prefetches
 from .producers import allocated, computed
 from .regions import Box, Frame, Interval, as_expr, local_value, within
@@ -302,10 +303,14 @@ class Nest:
 
         identity = reduction.reducer.identity(kinds)
 
+        ordered = in_order(self.stage, self.leaves, reduction)
+
         def start(now: dict[str, Expr], inner: Scope) -> Stmt:
             stmts = []
             for c, value in enumerate(identity):
                 buffer, indices = cell(c, now, inner)
+                if ordered and c == 1:  # the first position: it stays if no value is better than the least there is
+                    value = typed(substitute(first_position(reduction), self.mapping(now)), kinds[1])
                 stmts.append(Store(buffer, indices, value))
             return block(*stmts)
 
@@ -389,7 +394,15 @@ class Nest:
         cells = [cell(c, leaves, scope) for c in range(len(kinds))]
         old = tuple(Access(buffer, indices) for buffer, indices in cells)
         new = tuple(self.lowering.load(v, mapping) for v in reduction.values)
-        combined = reduction.reducer.combine(old, new)
+        ordered = in_order(self.stage, self.leaves, reduction)
+        combined = (reduction.reducer.combine_in_order if ordered else reduction.reducer.combine)(old, new)
+        first = first_of_few(self.stage, self.leaves, reduction)
+        if first is not None:  # written out, the first step need not be combined with what is none
+            leaf, lo = first
+            combined = tuple(
+                apply("where", apply("equal", leaves[leaf], lo), typed(n, kind), c)
+                for n, c, kind in zip(new, combined, kinds, strict=True)
+            )
         checks = self.assertions(mapping)
         if len(kinds) == 1:
             return block(*checks, Store(*cells[0], combined[0]))

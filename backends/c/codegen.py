@@ -11,6 +11,7 @@ from tedsl.lang.expr import Access, Axis, Const, Expr, Var, walk
 from tedsl.lang.integers import Affine, Known, simplify
 from tedsl.lang.tensor import Dim
 from tedsl.schedule.ir import (
+    STREAM,
     Allocate,
     Assert,
     Block,
@@ -27,7 +28,7 @@ from tedsl.schedule.ir import (
 )
 from tedsl.schedule.nest import Nest
 
-from . import vector_math, workspace
+from . import stream, vector_math, workspace
 from .module import Argument, CModule, Fault, Size, SizeCheck, SizeVar
 from .names import Names, comment, legal
 from .registers import NotPromoted, promoted
@@ -265,16 +266,23 @@ class _Generator:
         self.put(text if text.rstrip().endswith((";", "}")) else f"{text};")
 
     def loop(self, stmt: For) -> None:
-        if (stmt.kind == "vectorized" and self.vectors.loop(stmt)) or turned(stmt, self):
-            return
-        self.plain_loop(stmt)
+        if not ((stmt.kind == "vectorized" and self.vectors.loop(stmt)) or turned(stmt, self)):
+            self.plain_loop(stmt)
+        if len(self.heap) == 1 and stmt.kind != "parallel" and stream.streams(stmt):
+            self.put(stream.fence(self))
 
     def plain_loop(self, stmt: For) -> None:
         name = self.leaf(stmt.axis)
         for pragma in stmt.pragmas:
-            self.put(f"#pragma {pragma}")
+            if pragma != STREAM:
+                self.put(f"#pragma {pragma}")
         parallel = stmt.kind == "parallel" and not self.parallel
-        if parallel:
+        fenced = parallel and stream.streams(stmt)
+        if fenced:
+            self.put("#pragma omp parallel num_threads(threads)")
+            self.open()
+            self.put("#pragma omp for schedule(static) nowait")
+        elif parallel:
             self.put("#pragma omp parallel for num_threads(threads) schedule(static)")
         elif not stmt.pragmas and self.independent(stmt):
             self.put("#pragma GCC ivdep")
@@ -294,6 +302,9 @@ class _Generator:
         self.parallel -= parallel
         self.known = known
         self.close()
+        if fenced:
+            self.put(stream.fence(self))
+            self.close()
 
     def note(self, stmt: For) -> str:
         """The comment that says where a loop comes from."""

@@ -11,12 +11,27 @@ that needs it. A loop whose body does not fit runs as an ordinary loop.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 from tedsl.lang import dtypes
-from tedsl.lang.expr import Access, Axis, Cast, Const, Expr, walk
+from tedsl.lang.expr import Access, Axis, Cast, Const, Expr, reads_tensors, substitute, walk
 from tedsl.lang.integers import Known, constant_bounds, simplify
-from tedsl.schedule.ir import Allocate, Block, Buffer, For, If, Stmt, Store, constant, preorder, substitute_axis
+from tedsl.schedule.ir import (
+    STREAM,
+    Allocate,
+    Block,
+    Buffer,
+    For,
+    If,
+    Stmt,
+    Store,
+    constant,
+    loads,
+    preorder,
+    substitute_axis,
+)
 
+from . import stream
 from .vector_lanes import Unfit, mentions
 from .vector_values import Values
 
@@ -71,19 +86,36 @@ class Vectors(Values):
         g = self.g
         place, declared, depth = len(g.lines), [set(d) for d in g.declared], g.depth
         try:
-            if self.regular(loop):
+            past = self.streamable(loop)
+            if self.regular(loop) and not past:
                 for start, lanes in self.chunks(loop):
                     self.body(loop, Const(start), lanes)
             else:
-                self.counted(loop)
+                self.counted(loop, past)
         except Unfit:
+            self.past = False
             del g.lines[place:]
             g.declared, g.depth = declared, depth
             return False
         return True
 
-    def counted(self, loop: For) -> None:
-        """A loop whose extent is known at the call: as many whole vectors as fit, then narrower ones, then single elements."""
+    def streamable(self, loop: For) -> bool:
+        """Whether a loop is to write past the caches, and can: it fills several lines with the elements of one store, one after the other."""
+        store, g = loop.body, self.g
+        if STREAM not in loop.pragmas or not isinstance(store, Store):
+            return False
+        buffer, extent = store.buffer, constant(loop.extent)
+        if buffer.dtype == "bool" or any(reads_tensors(i) for i in store.indices):
+            return False
+        if any(b in g.locals for b in (buffer, *(cast(Buffer, a.tensor) for a in loads(store.value)))):
+            return False
+        enough = extent is None or extent * dtypes.itemsize(buffer.dtype) >= 4 * stream.LINE
+        return enough and g.offset(buffer, store.indices).terms.get(loop.axis) == 1
+
+    def counted(self, loop: For, past: bool = False) -> None:
+        """A loop whose extent is known at the call: as many whole vectors as fit, then narrower ones, then single elements. `past`: single elements up
+        to a whole line first, so that the vectors may be written past the caches.
+        """
         g = self.g
         name = g.leaf(loop.axis)
         first = Axis(f"{loop.axis.name}\0first")  # the first lane's value, which has the loop's name in C
@@ -93,6 +125,12 @@ class Vectors(Values):
         end = g.scalar(simplify(loop.lo + loop.extent, known))
         g.open()
         g.put(f"int64_t {name} = {g.scalar(loop.lo)};{g.note(loop)}")
+        if past:
+            store = cast(Store, loop.body)
+            at = g.element(store.buffer, [substitute(i, {loop.axis: first}) for i in store.indices])
+            g.open(f"for (; {name} < {end} && ((uintptr_t)&{at} & {stream.LINE - 1}); {name}++)")
+            self.body(loop, first, 1)
+            g.close()
         widest = lanes = self.width_of(loop)
         most = constant_bounds(loop.extent, known)[1]
         while most is not None and lanes > max(most, 1):
@@ -104,7 +142,9 @@ class Vectors(Values):
             g.open(
                 f"for (; {name} + {lanes} <= {end}; {name} += {lanes})" if often else f"if ({name} + {lanes} <= {end})"
             )
+            self.past = past and lanes == first_width
             self.body(loop, first, lanes)
+            self.past = False
             if not often:
                 g.put(f"{name} += {lanes};")
             g.close()
@@ -210,6 +250,8 @@ class Vectors(Values):
             return
         if buffer in g.locals:
             self.assign(buffer, stride, offset, value)
+        elif stride == 1 and self.past and (past := stream.store(buffer.dtype, self.lanes, g)) is not None:
+            g.put(f"{past}(&{self.at(buffer, offset)}, {value});")
         elif stride == 1:
             g.put(f"*({self.in_memory(buffer, offset)} *)&{self.at(buffer, offset)} = {value};")
         elif stride == 0:

@@ -40,6 +40,7 @@ class Lanes:
         self.shuffles: dict[tuple[str, str], str] = {}
         self.cuts: dict[For, list[tuple[int, int]]] = {}
         self.reads: dict[tuple[Expr, Axis, Expr, int], str] = {}  # elements at the same place have the same text
+        self.past = False  # whether what is stored goes past the caches
         self.replaced: dict[Access, str] = {}  # reads that are in a variable already
 
     def type(self, dtype: str, lanes: int) -> str:

@@ -13,7 +13,7 @@ from .scalar import CTYPES
 from .vector_lanes import Unfit
 from .vector_memory import Memory
 
-_COMPARE = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!="}
+COMPARE = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!="}
 
 BITS = {"bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^"}
 
@@ -26,7 +26,7 @@ class Masks(Memory):
         for node in walk(e):
             if (
                 isinstance(node, Apply)
-                and (node.function in _COMPARE or FUNCTIONS[node.function].kind == "test")
+                and (node.function in COMPARE or FUNCTIONS[node.function].kind == "test")
                 and self.varies(node)
             ):
                 if self.narrowed(node) is not None:
@@ -41,7 +41,7 @@ class Masks(Memory):
         if not self.varies(e):
             return f"(({self.of(kind)}){{0}} - ({CTYPES[kind]})({self.g.scalar(self.fixed(e))} ? 1 : 0))"
         if isinstance(e, Apply):
-            if e.function in _COMPARE:
+            if e.function in COMPARE:
                 return self.compare(e, width)
             same = {
                 "maximum": "bitwise_or",
@@ -78,7 +78,7 @@ class Masks(Memory):
             text = f"({self.mask(a, width)} ^ {self.mask(b, width)})"
             return text if e.function == "not_equal" else f"~{text}" if e.function == "equal" else self.unfit()
         left, right = self.operand(a), self.operand(b)
-        return self.resized(f"({left} {_COMPARE[e.function]} {right})", dtypes.itemsize(kind), width)
+        return self.resized(f"({left} {COMPARE[e.function]} {right})", dtypes.itemsize(kind), width)
 
     def narrowed(self, e: Apply) -> tuple[Expr, Expr] | None:
         """What a comparison compares, in 32 bits where that is the same. A number for all lanes beside an index may be cut off at the ends of 32 bits."""

@@ -333,12 +333,26 @@ def _rsqrt(writer: _Writer, dtype: str, lanes: int) -> str:
     return f"V @rsqrt(V x)\n{{\n    return {one} / @sqrt(x);\n}}"
 
 
+def _machine_extremum(op: str, dtype: str, lanes: int) -> tuple[str, str] | None:
+    """x86's min or max of x and y, which is y where one is NaN: when it is there, and the call of it."""
+    letter, size = {"float32": ("s", 4), "float64": ("d", 8)}[dtype]
+    found = {
+        16: ("__SSE2__", f"__builtin_ia32_{op}p{letter}(x, y)"),
+        32: ("__AVX__", f"__builtin_ia32_{op}p{letter}256(x, y)"),
+        64: ("__AVX512F__", f"__builtin_ia32_{op}p{letter}512_mask(x, y, x, -1, 4)"),
+    }.get(lanes * size)
+    return found and (f"defined({found[0]}) && !defined(__clang__)", found[1])
+
+
 def _extremum(name: str, relation: str) -> Callable[[_Writer, str, int], str]:
     def primitive(writer: _Writer, dtype: str, lanes: int) -> str:
         if dtype in _SUFFIX:
-            body = (
-                f"    V r = @select(x {relation} y, x, y); /* y where y is NaN */\n    return @select(x != x, x, r);\n"
-            )
+            plain = f"    V r = @select(x {relation} y, x, y); /* y where one is NaN */\n"
+            machine = _machine_extremum(name[:3], dtype, lanes)
+            if machine is not None:  # the machine's own does just that
+                have, call = machine
+                plain = f"#if {have}\n    V r = {call};\n#else\n{plain}#endif\n"
+            body = f"{plain}    return @select(x != x, x, r);\n"
         else:
             body = f"    return @select(x {relation} y, x, y);\n"
         return f"V @{name}(V x, V y)\n{{\n{body}}}"

@@ -13,12 +13,13 @@ from tedsl.schedule.ir import Buffer
 from . import vector_math
 from .scalar import CTYPES, VECTOR_NAMES, Scalars, short
 from .vector_lanes import Unfit
-from .vector_masks import BITS, Masks
+from .vector_masks import BITS
+from .vector_select import Selects
 
 _ARITHMETIC = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 
 
-class Values(Masks):
+class Values(Selects):
     """Prints what is computed."""
 
     def vector(self, e: Expr) -> str:
@@ -91,8 +92,11 @@ static inline {w} {name}({x} x)
         if any(self.varies(atom) for atom in rest.terms):
             return None
         kind, ctype = self.of(e.dtype), CTYPES[e.dtype]
+        start = rest.constant if abs(rest.constant) < 2**24 else 0  # in the literal: vectors that follow share the sum
+        rest = rest + -start
         self.g.scalars.known = self.g.known
-        return f"(({kind}){{{', '.join(str(stride * n) for n in range(self.lanes))}}} + ({ctype})({self.g.scalars.sum(rest)}))"
+        lanes = ", ".join(str(start + stride * n) for n in range(self.lanes))
+        return f"(({kind}){{{lanes}}} + ({ctype})({self.g.scalars.sum(rest)}))"
 
     def apply(self, e: Apply) -> str:
         f, dtype = e.function, dtypes.strong(e.dtype)
@@ -160,6 +164,9 @@ static inline {w} {name}({x} x)
                 if isinstance(node, Access) and not self.in_bounds(node):
                     raise Unfit
         dtype = dtypes.strong(e.dtype)
+        selected = self.select(c, self.whole(a), self.whole(b), dtype)
+        if selected is not None:
+            return selected
         size = dtypes.itemsize(dtype)
         t, i = self.of(dtype), self.of(f"int{8 * size}")
         name = f"te_pick_{short(dtype)}x{self.lanes}"

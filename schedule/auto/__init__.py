@@ -7,7 +7,7 @@ as the Python that makes it (`s.history`). A rule that a schedule refuses is tak
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 from tedsl.lang.errors import LoweringError, ScheduleError
 from tedsl.lang.expr import free_axes
@@ -51,7 +51,7 @@ def auto_schedule(target: Tensor | Sequence[Tensor], vector_bytes: int | None = 
     >>> print(te.auto_schedule(B).history)  # doctest: +SKIP
     """
     schedule = create_schedule(target)
-    facts = Facts(vector_bytes or _vector_bytes())
+    facts = Facts(vector_bytes or _vector_bytes(), _cache_bytes())
     attempt(schedule, lambda: inline_stages(schedule, facts))
     attempt(schedule, lambda: rows_together(schedule, facts))
     attempt(schedule, lambda: planes_together(schedule, facts))
@@ -102,7 +102,15 @@ def _cut_by_condition(stage: StageState) -> bool:
 
 
 def _vector_bytes() -> int:
-    """The widest vectors of this machine. (The one thing that schedules ask of a backend; imported late, as the backend stands above.)"""
+    """The widest vectors of this machine. (Schedules ask two things of what stands above them; it is imported late.)"""
     from importlib import import_module
 
     return int(import_module("tedsl.backends.c.toolchain").vector_bytes())
+
+
+@lru_cache(maxsize=1)
+def _cache_bytes() -> int:
+    """The size of this machine's last cache."""
+    from importlib import import_module
+
+    return max(import_module("tedsl.machine").cache_bytes().values())

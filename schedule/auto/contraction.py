@@ -31,6 +31,7 @@ LINE_BYTES = 64
 SET_SPAN = 4096  # bytes after which addresses fall upon the same set of the L1 cache: a page, where it is indexed by addresses before translation
 WAYS = 8  # lines in a set of the L1 cache, at least
 BLOCK_BYTES = 384 * 1024  # of rows that stay in the L2 cache while the panels go by
+STRETCH = 64  # steps of the reduction for which rows that serve one tile only are copied to the L1 cache
 FEWEST = 8  # tiles of a block: a panel comes from beyond the L2 cache once for each block
 
 
@@ -68,7 +69,7 @@ def contraction(s: Schedule, name: str, facts: Facts) -> bool:
 @dataclass(frozen=True)
 class Plan:
     """A register tile: `height` elements of the axis `row` by `vectors` vectors along `column`; of the operands that move with the column those to pack
-    into panels, of those that move with the row those to copy; and how many cycles it may take.
+    into panels, of those that move with the row those to copy, whole or (where a row serves few tiles) by stretches; and how many cycles it may take.
     """
 
     row: Axis
@@ -78,6 +79,7 @@ class Plan:
     width: int
     packed: tuple[Tensor, ...]
     copied: tuple[Tensor, ...]
+    stretched: tuple[Tensor, ...]
     cycles: float
 
 
@@ -130,10 +132,11 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
         * (pieces * lanes / extent)
         / efficiency(count(row.extent), height, vectors, len(packed) == len({x.tensor for x in moving}))
     )
-    copied = [
-        x.tensor for x in still if results * depth >= 64 * elements_of(x.tensor) and _crowded(view, x, row, height)
-    ]
-    return Plan(row, column, height, vectors, vectors * lanes, tuple(packed), tuple(copied), cycles)
+    crowded = [x.tensor for x in still if _crowded(view, x, row, height)]
+    copied = tuple(t for t in crowded if results * depth >= 64 * elements_of(t))
+    long = where is None and count(view.reduce_axes[-1].extent) >= 2 * STRETCH
+    stretched = tuple(t for t in crowded if t not in copied) if long else ()
+    return Plan(row, column, height, vectors, vectors * lanes, tuple(packed), copied, stretched, cycles)
 
 
 def _bounds_of_rows(view: View, where: Expr, row: Axis, column: Axis) -> bool:
@@ -230,10 +233,12 @@ def _schedule(s: Schedule, name: str, view: View, facts: Facts, plan: Plan) -> N
         and view.reduction.where is not None
         and any(a is innermost for a in free_axes(view.reduction.where))
     )
+    inner: object = innermost.name
+    if plan.stretched:
+        stretch, inner = local.split(innermost.name, factor=STRETCH)
+        steps[-1:] = [stretch, inner]
     if count(innermost.extent) > UNROLL and not cut:
-        local.pragma(
-            innermost.name, f"GCC unroll {UNROLL}"
-        )  # by the compiler: a quarter of the C, and quicker to compile
+        local.pragma(inner, f"GCC unroll {UNROLL}")  # by the compiler: a quarter of the C, and quicker to compile
     elif len(view.reduce_axes) > 1 and count(innermost.extent) <= WRITTEN_OUT:
         local.unroll(innermost.name)
     local.reorder(*[a.name for a in others], *steps, row.name, column.name)
@@ -248,7 +253,11 @@ def _schedule(s: Schedule, name: str, view: View, facts: Facts, plan: Plan) -> N
     for tensor in plan.packed:
         pack(s, tensor, local.name, view, column, width)
     for tensor in plan.copied:
-        _copy_rows(s, tensor, local.name, view, row, facts)
+        copy = _copy_rows(s, tensor, "global", local.name, view, row, facts)
+        if view.large:
+            copy.parallel(copy.axis[0])
+    for tensor in plan.stretched:
+        _copy_rows(s, tensor, "cache", local.name, view, row, facts).compute_at(local, stretch)
 
 
 def _parallel(
@@ -291,14 +300,15 @@ def pack(s: Schedule, tensor: Tensor, reader: str, view: View, column: Axis, wid
         panel.parallel(outer)
 
 
-def _copy_rows(s: Schedule, tensor: Tensor, reader: str, view: View, row: Axis, facts: Facts) -> None:
+def _copy_rows(
+    s: Schedule, tensor: Tensor, scope: str, reader: str, view: View, row: Axis, facts: Facts
+) -> StageHandle:
     """Rows of an odd number of cache lines: one after the other, they begin in every set of the L1 cache."""
     access = next(x for x in view.accesses if x.tensor is tensor)
     place = next(d for d, i in enumerate(access.indices) if i is row)
-    copy = s[s.cache_read(tensor, "global", s[reader])]
+    copy = s[s.cache_read(tensor, scope, s[reader])]
     axes = list(copy.axis)
     line = LINE_BYTES // dtypes.itemsize(tensor.dtype)
     copy.storage_align(axes[place], 2 * line, line)
     copy.vectorize(copy.split(axes[-1], factor=facts.lanes(tensor.dtype))[1])
-    if view.large:
-        copy.parallel(axes[0])
+    return copy

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from math import prod
+
+from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, free_axes, walk
 from tedsl.lang.integers import conjuncts
 from tedsl.lang.tensor import Tensor
 
+from ..ir import STREAM
 from ..schedule import Schedule
 from .facts import Facts, View, count, look, seen
 
 UNROLLED = 4  # vectors in a row
 BLOCK = 128  # rows and columns of a transposed matrix that are copied together
+ROW_BYTES = 2048  # of a row from which it may be stored past the caches
+CHUNKS = 64  # of a single long axis, for threads
 CYCLE = 4  # elements that are written out because they come from several tensors in turn
 ROWS = 4  # rows that are computed together when they read the same elements
 
@@ -29,6 +35,7 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
     ]
     handle = s[name]
     outer: Axis | None = view.axes[0]
+    chunked = False
     turns = {} if view.calls else _in_turns(view)
     if turns:
         for axis, cycle in turns.items():  # written out, each element knows whose turn it is; C compilers interleave
@@ -54,6 +61,12 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
         handle.unroll(row_inner)
         handle.vectorize(inner)
         outer = row_outer if near is view.axes[0] else outer
+    elif _past_the_cache(view, facts):
+        row, chunked = last, len(view.axes) == 1
+        if chunked:
+            outer, row = handle.split(last, nparts=CHUNKS)
+        handle.vectorize(row)
+        handle.pragma(row, STREAM)
     elif count(last.extent) >= lanes:
         width = lanes * UNROLLED if count(last.extent) >= 2 * lanes * UNROLLED and not view.expensive else lanes
         o, inner = handle.split(last, factor=width)
@@ -61,12 +74,29 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
         if len(view.axes) == 1:
             outer = o
     if view.large and stage.attach.kind == "root" and (not turns or len(view.axes) > 1):
-        if outer is not view.axes[0] and len(view.axes) == 1:
-            chunks, _ = handle.split(outer, nparts=64)
+        if outer is not view.axes[0] and len(view.axes) == 1 and not chunked:
+            chunks, _ = handle.split(outer, nparts=CHUNKS)
             handle.parallel(chunks)
         else:
             handle.parallel(outer)
     return True
+
+
+def _past_the_cache(view: View, facts: Facts) -> bool:
+    """Whether a stage of plain arithmetic makes a result that will not be found in the last cache: lines that are written whole are then better not read
+    before. Rows have to be long, since their ends are stored one element at a time.
+    """
+    stage = view.stage
+    last = view.axes[-1].extent
+    whole = isinstance(last, int) and all(isinstance(d, int) for a in view.accesses for d in a.tensor.shape)
+    if not stage.is_output or stage.attach.kind != "root" or len(stage.tensors) > 1 or view.calls or not whole:
+        return False
+    size = dtypes.itemsize(view.dtype)
+    parts = CHUNKS if len(view.axes) == 1 else 1
+    if view.dtype in ("bool", "float16", "bfloat16") or count(last) * size < ROW_BYTES * parts:
+        return False
+    tensors = dict.fromkeys([stage.tensor, *(a.tensor for a in view.accesses)])
+    return sum(prod(map(count, t.shape)) * dtypes.itemsize(t.dtype) for t in tensors) > facts.cache_bytes
 
 
 def _in_turns(view: View) -> dict[Axis, int]:

@@ -27,6 +27,7 @@ class Facts:
     """The machine, as far as schedules depend on it."""
 
     vector_bytes: int
+    cache_bytes: int = 1 << 62  # of the last cache
 
     def lanes(self, dtype: str) -> int:
         """Elements in a vector."""

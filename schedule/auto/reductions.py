@@ -12,7 +12,7 @@ from .fusion import into_reader
 CHAINS = 4  # vectors of partial results, so that additions need not wait for one another
 BLOCKS = 64
 ROWS = 4  # rows that are computed together, or of a long column that are added in one go
-STRETCH = 2048  # elements of a row that are added before the next rows
+STRETCH_BYTES = 16 << 10  # of a row that is added before the next rows: half of an L1 cache
 WRITTEN_OUT = 32  # steps of a reduction (a filter's taps) that are written out
 APART = 4  # elements between those that neighbouring lanes read, at most (pooling)
 LAST = 4  # partial results that are combined one by one
@@ -163,7 +163,7 @@ def _row_by_row(s: Schedule, name: str, view: View, facts: Facts, lanes: int) ->
     parallel = next((a for a in others if count(a.extent) > 1), None)
     k_outer, _ = handle.split(k, factor=ROWS)
     few = s[_first(s.rfactor(name, k_outer))]
-    stretch, inner = handle.split(last, factor=STRETCH)
+    stretch, inner = handle.split(last, factor=STRETCH_BYTES // dtypes.itemsize(view.dtype))
     vectors, lane = handle.split(inner, factor=2 * lanes)
     handle.reorder(*others, stretch, k_outer, vectors, lane)
     handle.vectorize(lane)

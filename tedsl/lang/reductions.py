@@ -22,9 +22,12 @@ class Reducer:
     """
 
     def __init__(self, name: str, arity: int, identity: Callable[[str], Any] | tuple[Any, ...], combine: Combine, *, indexed: bool = False,
-                 checked: bool = False, widen: bool = False) -> None:  # fmt: skip
+                 checked: bool = False, widen: bool = False, no_better: str = "") -> None:  # fmt: skip
         self.name, self.arity, self.indexed, self.checked, self.widen = name, arity, indexed, checked, widen
         self._identity, self._combine = identity, combine
+        self.no_better = (
+            no_better  # of an indexed reducer: the comparison that holds for a value that does not replace another one
+        )
         self._traced: dict[tuple[str, ...], tuple[Values, Values, Values]] = {}
         self._fixed: dict[tuple[str, ...], tuple[str, ...]] = {}
 
@@ -78,18 +81,27 @@ class Reducer:
 
     def combine(self, p: Values, q: Values) -> Values:
         """The combination of two tuples of typed expressions, typed alike."""
+        return self._put(self._trace(tuple(e.dtype for e in p)), p, q)
+
+    def combine_in_order(self, p: Values, q: Values) -> Values:
+        """`combine` for an indexed reducer when `q` stands behind all of `p`: a tie is settled without comparing positions."""
+        return self._put(self._trace(tuple(e.dtype for e in p), True), p, q)
+
+    @staticmethod
+    def _put(traced: tuple[Values, Values, Values], p: Values, q: Values) -> Values:
         from .expr import rewrite
 
-        kinds = tuple(e.dtype for e in p)
-        ps, qs, results = self._trace(kinds)
+        ps, qs, results = traced
         mapping = dict(zip((*ps, *qs), (*p, *q), strict=True))
         return tuple(rewrite(r, mapping.get, dict(mapping)) for r in results)
 
-    def _trace(self, kinds: tuple[str, ...]) -> tuple[Values, Values, Values]:
-        if kinds not in self._traced:
+    def _trace(self, kinds: tuple[str, ...], in_order: bool = False) -> tuple[Values, Values, Values]:
+        key = (*kinds, "in order") if in_order else kinds
+        if key not in self._traced:
             p, q = self._parameters(kinds, "p"), self._parameters(kinds, "q")
-            self._traced[kinds] = p, q, tuple(typed(e, k) for e, k in zip(self._call(p, q), kinds, strict=True))
-        return self._traced[kinds]
+            made = _in_order(self.no_better, p, q) if in_order else self._call(p, q)
+            self._traced[key] = p, q, tuple(typed(e, k) for e, k in zip(made, kinds, strict=True))
+        return self._traced[key]
 
     def _call(self, p: Values, q: Values) -> Values:
         if self.arity == 1 and not self.indexed and not self.builtin:
@@ -185,6 +197,15 @@ def _arg(no_better: str) -> Combine:
     return combine
 
 
+def _in_order(no_better: str, p: Values, q: Values) -> Values:
+    """What `_arg` makes where the positions of `q` are greater than those of `p`."""
+    (pv, pi), (qv, qi) = p, q
+    take = ~apply(no_better, qv, pv)
+    if dtypes.is_float(pv.dtype):  # the first NaN wins
+        take = take & ~apply("isnan", pv)
+    return apply("where", take, qv, pv), apply("where", take, qi, pi)
+
+
 def _fold(function: str) -> Combine:
     return lambda p, q: (apply(function, p[0], q[0]),)
 
@@ -201,8 +222,10 @@ REDUCERS |= {
         Reducer("machine_max", 1, dtypes.lowest, _fold("machine_maximum"), checked=True),
         Reducer("any", 1, lambda dtype: False, _fold("bitwise_or")),
         Reducer("all", 1, lambda dtype: True, _fold("bitwise_and")),
-        Reducer("argmin", 1, dtypes.highest, _arg("greater_equal"), indexed=True, checked=True),
-        Reducer("argmax", 1, dtypes.lowest, _arg("less_equal"), indexed=True, checked=True),
+        Reducer(
+            "argmin", 1, dtypes.highest, _arg("greater_equal"), indexed=True, checked=True, no_better="greater_equal"
+        ),
+        Reducer("argmax", 1, dtypes.lowest, _arg("less_equal"), indexed=True, checked=True, no_better="less_equal"),
     ]
 }
 

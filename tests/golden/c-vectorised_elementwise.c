@@ -39,7 +39,11 @@ TE_INLINE f32x4 te_select_f32x4(i32x4 mask, f32x4 a, f32x4 b)
 
 TE_INLINE f32x4 te_maximum_f32x4(f32x4 x, f32x4 y)
 {
-    f32x4 r = te_select_f32x4(x > y, x, y); /* y where y is NaN */
+#if defined(__SSE2__) && !defined(__clang__)
+    f32x4 r = __builtin_ia32_maxps(x, y);
+#else
+    f32x4 r = te_select_f32x4(x > y, x, y); /* y where one is NaN */
+#endif
     return te_select_f32x4(x != x, x, r);
 }
 
@@ -50,7 +54,11 @@ TE_INLINE f32x8 te_select_f32x8(i32x8 mask, f32x8 a, f32x8 b)
 
 TE_INLINE f32x8 te_maximum_f32x8(f32x8 x, f32x8 y)
 {
-    f32x8 r = te_select_f32x8(x > y, x, y); /* y where y is NaN */
+#if defined(__AVX__) && !defined(__clang__)
+    f32x8 r = __builtin_ia32_maxps256(x, y);
+#else
+    f32x8 r = te_select_f32x8(x > y, x, y); /* y where one is NaN */
+#endif
     return te_select_f32x8(x != x, x, r);
 }
 

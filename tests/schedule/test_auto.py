@@ -407,10 +407,62 @@ def test_rows_that_fall_upon_the_same_places_of_the_cache_are_copied(dtype: str,
         assert "rows aligned to" in str(s) and buffer.shape == (132, depth)
 
 
-def test_rows_that_are_not_read_often_enough_are_not_copied() -> None:
-    A, B = inputs((132, 1024), (32, 1024))
+@pytest.mark.parametrize("rows, columns", [(132, 16), (16, 132), (41, 19)])
+@pytest.mark.parametrize("depth", [1024, 1023], ids=["whole", "a shorter last stretch"])
+def test_rows_that_are_read_once_are_copied_by_stretches(rows: int, columns: int, depth: int) -> None:
+    """Of the operand that serves few tiles a part as long as a stretch is copied into the tile's loops, and no more."""
+    first = 1024 - depth
+    A, B = inputs((rows, 1024), (columns, 1024))
+    s = agrees(defined("Y", (i, j), te.sum(A[i, k + first] * B[j, k])), "avx512", tolerance=2e-3)
+    copies = [b for b in te.lower(s).buffers if b.scope == "cache"]
+    assert [stage.name for stage in s.stages if stage.scope == "cache"] and "compute_at" in str(s.history)
+    assert all(b.shape[1] == 64 and b.shape[0] <= 24 for b in copies) and "rows aligned to" in str(s)
+
+
+def test_rows_that_are_short_and_not_read_often_are_not_copied() -> None:
+    A, B = inputs((132, 96), (16, 96))
     s = agrees(defined("Y", (i, j), te.sum(A[i, k] * B[j, k])), "avx512", tolerance=2e-3)
-    assert "A.global" not in [stage.name for stage in s.stages]
+    assert not [stage.name for stage in s.stages if stage.scope == "cache"]
+
+
+@pytest.fixture
+def small_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose last cache has 100,000 bytes."""
+    from tedsl.schedule import auto
+
+    monkeypatch.setattr(auto, "_cache_bytes", lambda: 100_000)
+
+
+@pytest.mark.usefixtures("small_cache")
+@pytest.mark.parametrize("isa", ["sse2", "avx2", "avx512"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16"])
+def test_results_that_outgrow_the_cache_go_past_it(dtype: str, isa: str) -> None:
+    for shape in ((40, 1031), (3, 5, 2048), (70_001,)):
+        axes = te.axes("i j k")[: len(shape)]
+        A, B = inputs(shape, shape, dtype=dtype)
+        s = agrees(defined("Y", axes, A[axes] * 3 - B[axes]), isa)
+        assert "#pragma stream" in str(s)
+
+
+@pytest.mark.usefixtures("small_cache")
+def test_other_results_are_stored_as_ever() -> None:
+    """What fits the cache, has short rows, takes long to compute, is of bits, or is read again."""
+    sizes = te.var("n")
+    cases = {
+        "fits": ((4, 2000), lambda x: x + 1),
+        "short rows": ((1000, 100), lambda x: x + 1),
+        "exponentials": ((40, 1000), te.exp),
+        "bits": ((40, 1000), lambda x: x > 0),
+        "a size of the call": ((sizes, 1000), lambda x: x + 1),
+    }
+    for name, (shape, value) in cases.items():
+        (A,) = inputs(shape)
+        s = agrees(defined("Y", (i, j), value(A[i, j])), sizes={"n": 50})
+        assert "#pragma stream" not in str(s), name
+    (A,) = inputs((40, 1000))
+    Y = defined("Y", (i, j), A[i, j] + 1)
+    s = agrees(defined("Z", i, te.sum(Y[i, j] * Y[i, j])))
+    assert "#pragma stream" not in str(s)
 
 
 def test_what_was_checked_is_what_is_built() -> None:

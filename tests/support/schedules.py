@@ -21,7 +21,7 @@ from tedsl.schedule.verify import verify_stmt
 
 FACTORS = [1, 2, 2, 3, 4, 4, 5, 7, 8, 16]
 SCOPES = ["global", "cache", "register"]
-PRAGMAS = ["GCC unroll 2", "GCC ivdep"]
+PRAGMAS = ["GCC unroll 2", "GCC ivdep", "stream"]
 
 
 class Walk:
