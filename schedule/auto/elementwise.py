@@ -62,11 +62,12 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
         handle.vectorize(inner)
         outer = row_outer if near is view.axes[0] else outer
     elif _past_the_cache(view, facts):
-        row, chunked = last, len(view.axes) == 1
+        chunked = len(view.axes) == 1
+        written: object = last
         if chunked:
-            outer, row = handle.split(last, nparts=CHUNKS)
-        handle.vectorize(row)
-        handle.pragma(row, STREAM)
+            outer, written = handle.split(last, nparts=CHUNKS)
+        handle.vectorize(written)
+        handle.pragma(written, STREAM)
     elif count(last.extent) >= lanes:
         width = lanes * UNROLLED if count(last.extent) >= 2 * lanes * UNROLLED and not view.expensive else lanes
         o, inner = handle.split(last, factor=width)
