@@ -302,11 +302,11 @@ def test_waiting_for_a_core_is_no_candidates_fault(templates):
 # Kernels that are no good -------------------------------------------------------------------------------------------
 
 
-def job(timeout=60.0, change=lambda source: source):
+def job(timeout=60.0, change=lambda source: source, size=16):
     from tedsl.tune.measure import Job
 
     i = te.axes("i")
-    A, B = te.tensor("A", (16,)), te.tensor("B")
+    A, B = te.tensor("A", (size,)), te.tensor("B")
     B[i] = A[i] * 2
     s = te.create_schedule(B)
     nest, _ = foresee(s, [A, B], {})
@@ -364,7 +364,7 @@ def test_a_kernel_that_does_not_compile(children):
 def test_a_kernel_that_wants_too_much_memory(children):
     wanted = dataclasses.replace(job(60.0, begin_of_body("return -1;")), memory=2**30)
     assert "memory" in measure_job(wanted, children)["error"]
-    assert "out of memory" in measure_job(dataclasses.replace(job(), memory=1), children)["error"]
+    assert "out of memory" in measure_job(dataclasses.replace(job(size=1 << 24), memory=1), children)["error"]
     assert "seconds" in measure_job(job(), children)  # the limit is that job's alone
 
 
