@@ -123,7 +123,7 @@ def main(description: str | None, cases: Callable[[], Sequence[Case]]) -> int:
     parser.add_argument("--player", metavar="NAME", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.player:
-        serve(lambda name: prepared(cases(), name, options.player, options.threads[0]), sys.stdin)
+        serve(lambda name: prepared(cases(), name, options.player, options.threads[0]), options.threads[0], sys.stdin)
         return 0
 
     import tedsl as te

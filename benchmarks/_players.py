@@ -18,6 +18,9 @@ from typing import IO, Any
 
 SAMPLE = 1e-3  # seconds that a sample lasts at least
 SETTLE = 0.02  # seconds until the idle threads of the process before have stopped spinning (libgomp: up to 10 ms)
+WARM = (
+    0.05  # seconds of untimed calls after a rest, in which the system spreads the threads over the cores (up to 15 ms)
+)
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -54,7 +57,7 @@ class Player:
         self.repeats = self.ask(case=case, result=str(result))["repeats"]
 
     def sample(self) -> float:
-        """Seconds a call takes, the mean of a sample after an untimed call."""
+        """Seconds a call takes, the mean of a sample after untimed calls."""
         if self.threads > 1:
             time.sleep(SETTLE)
         return float(self.ask(repeats=self.repeats)["seconds"])
@@ -80,7 +83,7 @@ class Player:
                 pipe.close()
 
 
-def serve(prepare: Callable[[str], Callable[[], Any]], questions: IO[str]) -> None:
+def serve(prepare: Callable[[str], Callable[[], Any]], threads: int, questions: IO[str]) -> None:
     """A library's side: prepare cases by name and time their calls as asked, until the pipe ends."""
     import numpy as np
 
@@ -92,17 +95,26 @@ def serve(prepare: Callable[[str], Callable[[], Any]], questions: IO[str]) -> No
         if "case" in question:
             call = prepare(question["case"])
             np.save(question["result"], np.asarray(call()))
+            warm(call, threads)
             start = time.perf_counter()
             call()
             answer = {"repeats": max(1, int(SAMPLE / max(time.perf_counter() - start, 1e-7)))}
         else:
-            call()
+            warm(call, threads)
             start = time.perf_counter()
             for _ in range(question["repeats"]):
                 call()
             answer = {"seconds": (time.perf_counter() - start) / question["repeats"]}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+
+
+def warm(call: Callable[[], Any], threads: int) -> None:
+    """An untimed call; with several threads, as many as it takes until they have found their cores."""
+    began = time.perf_counter()
+    call()
+    while threads > 1 and time.perf_counter() - began < WARM:
+        call()
 
 
 def in_turn(samples: dict[str, Callable[[], float]], seconds: float) -> dict[str, list[float]]:
