@@ -17,10 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 
 SAMPLE = 1e-3  # seconds that a sample lasts at least
-SETTLE = 0.02  # seconds until the idle threads of the process before have stopped spinning (libgomp: up to 10 ms)
-WARM = (
-    0.05  # seconds of untimed calls after a rest, in which the system spreads the threads over the cores (up to 15 ms)
-)
+PATIENCE = 1.0  # seconds to wait for a process's idle threads to stop spinning (OpenBLAS: 2**28 cycles, 0.1 s)
+WARM = 0.05  # seconds of untimed calls after a rest, in which the system spreads the threads over the cores (15 ms)
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -55,12 +53,22 @@ class Player:
     def prepare(self, case: str, result: Path) -> None:
         """Make the case's arguments and call; its result is written to a file as NumPy does."""
         self.repeats = self.ask(case=case, result=str(result))["repeats"]
+        self.rest()
 
     def sample(self) -> float:
-        """Seconds a call takes, the mean of a sample after untimed calls."""
-        if self.threads > 1:
-            time.sleep(SETTLE)
-        return float(self.ask(repeats=self.repeats)["seconds"])
+        """Seconds a call takes, the mean of a sample after untimed calls. Leaves the cores to the next one."""
+        seconds = float(self.ask(repeats=self.repeats)["seconds"])
+        self.rest()
+        return seconds
+
+    def rest(self) -> None:
+        """Wait until none of the process's threads runs."""
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        until = time.perf_counter() + (PATIENCE if self.threads > 1 else 0.0)
+        if self.threads > 1 and not tasks.exists():
+            time.sleep(PATIENCE / 4)
+        while time.perf_counter() < until and any(map(running, tasks.glob("*/stat"))):
+            time.sleep(1e-3)
 
     def ask(self, **question: Any) -> dict[str, Any]:
         pipe, answers = self.process.stdin, self.process.stdout
@@ -81,6 +89,14 @@ class Player:
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+def running(stat: Path) -> bool:
+    """Whether a thread, by its file in /proc, is on a core or waits for one."""
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] == "R"
+    except OSError:  # it has ended
+        return False
 
 
 def serve(prepare: Callable[[str], Callable[[], Any]], threads: int, questions: IO[str]) -> None:
