@@ -64,7 +64,7 @@ def pragma(state: State, name: str, axis: str, text: str) -> Result:
     """`#pragma text` stands before the loop in the C source. The text is taken as it is.
 
     "stream" is no compiler's: a vectorised loop with it writes whole lines past the caches, without reading them before. That is for results
-    larger than the last cache, along rows of some length.
+    larger than the last cache, along rows of some length: of one loop, or of one vector after the other in the loop around it.
 
     Checked: "stream" is said of a vectorised loop, everything else of a plain one.
     """

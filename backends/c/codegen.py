@@ -266,7 +266,8 @@ class _Generator:
         self.put(text if text.rstrip().endswith((";", "}")) else f"{text};")
 
     def loop(self, stmt: For) -> None:
-        if not ((stmt.kind == "vectorized" and self.vectors.loop(stmt)) or turned(stmt, self)):
+        printed = stmt.kind == "vectorized" and self.vectors.loop(stmt)
+        if not (printed or turned(stmt, self) or stream.rows(stmt, self)):
             self.plain_loop(stmt)
         if len(self.heap) == 1 and stmt.kind != "parallel" and stream.streams(stmt):
             self.put(stream.fence(self))

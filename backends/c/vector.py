@@ -87,16 +87,18 @@ class Vectors(Values):
         place, declared, depth = len(g.lines), [set(d) for d in g.declared], g.depth
         try:
             past = self.streamable(loop)
-            if self.regular(loop) and not past:
+            self.row = self.rows.get(id(loop))
+            if self.row is not None or (self.regular(loop) and not past):
                 for start, lanes in self.chunks(loop):
                     self.body(loop, Const(start), lanes)
             else:
                 self.counted(loop, past)
         except Unfit:
-            self.past = False
+            self.past, self.row = False, None
             del g.lines[place:]
             g.declared, g.depth = declared, depth
             return False
+        self.row = None
         return True
 
     def streamable(self, loop: For) -> bool:
@@ -250,6 +252,8 @@ class Vectors(Values):
             return
         if buffer in g.locals:
             self.assign(buffer, stride, offset, value)
+        elif stride == 1 and self.row is not None:
+            stream.put(self.row, self.at(buffer, offset), value, self.lanes, g)
         elif stride == 1 and self.past and (past := stream.store(buffer.dtype, self.lanes, g)) is not None:
             g.put(f"{past}(&{self.at(buffer, offset)}, {value});")
         elif stride == 1:

@@ -8,7 +8,7 @@ from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Axis, Const, Expr, free_axes, reads_tensors, substitute, walk
 from tedsl.schedule.ir import Buffer, For
 
-from . import vector_math
+from . import stream, vector_math
 from .scalar import CTYPES
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class Lanes:
         self.cuts: dict[For, list[tuple[int, int]]] = {}
         self.reads: dict[tuple[Expr, Axis, Expr, int], str] = {}  # elements at the same place have the same text
         self.past = False  # whether what is stored goes past the caches
+        self.rows: dict[int, stream.Row] = {}  # loops whose vectors make lines with those before, by identity
+        self.row: stream.Row | None = None  # of the loop just now
         self.replaced: dict[Access, str] = {}  # reads that are in a variable already
 
     def type(self, dtype: str, lanes: int) -> str:

@@ -60,8 +60,10 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
         handle.reorder(row_outer, *_between(view, near), column, row_inner, inner)
         handle.unroll(row_inner)
         handle.vectorize(inner)
+        if past_the_cache(view, facts):
+            handle.pragma(inner, STREAM)
         outer = row_outer if near is view.axes[0] else outer
-    elif _past_the_cache(view, facts):
+    elif past_the_cache(view, facts):
         chunked = len(view.axes) == 1
         written: object = last
         if chunked:
@@ -83,7 +85,7 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
     return True
 
 
-def _past_the_cache(view: View, facts: Facts) -> bool:
+def past_the_cache(view: View, facts: Facts) -> bool:
     """Whether a stage of plain arithmetic makes a result that will not be found in the last cache: lines that are written whole are then better not read
     before. Rows have to be long, since their ends are stored one element at a time.
     """

@@ -5,7 +5,9 @@ from __future__ import annotations
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Apply, Axis, Const, Expr, Var, free_axes, walk
 
+from ..ir import STREAM
 from ..schedule import Schedule
+from .elementwise import past_the_cache
 from .facts import Facts, View, count, look, seen
 from .fusion import into_reader
 
@@ -123,6 +125,8 @@ def columns(s: Schedule, name: str, facts: Facts) -> bool:
         outer = column
         outside = [names[a.name] for a in view.axes[:-1]]
     result.vectorize(inner)
+    if row is not None and past_the_cache(look(s, result.name), facts):
+        result.pragma(inner, STREAM)
     local.compute_at(result, column)
     local.reorder(
         *[a.name for a in view.axes if a is not row and a is not last],

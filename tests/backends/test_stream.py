@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tedsl as te
+from tedsl.backends.c.toolchain import level
 
 i, j = te.axes("i j")
 
@@ -120,6 +121,70 @@ def test_what_cannot_go_past_the_caches_is_stored_as_ever() -> None:
     assert "te_stream_f" not in kernel.source.replace("te_stream_fence", "")
     for got, want in zip(kernel(x), (x.T, x > 0.5, x + 1), strict=True):
         np.testing.assert_array_equal(got, want)
+
+
+def neighbours(
+    rows: int, columns: int, dtype: str, width: int, height: int = 1
+) -> tuple[te.Tensor, te.Tensor, te.Schedule]:
+    """Sums of neighbours in vectors that follow each other along the rows, several rows at a time. (The result may not be the input.)"""
+    X, Y = te.tensor("X", (rows, columns + 1), dtype), te.tensor("Y")
+    Y[i, j] = X[i, j] + X[i, j + 1]
+    s = te.create_schedule(Y)
+    outer, _, row, lane = s[Y].tile(i, j, height, width)
+    s[Y].unroll(row)
+    s[Y].vectorize(lane)
+    s[Y].pragma(lane, "stream")
+    s[Y].parallel(outer)
+    return X, Y, s
+
+
+@pytest.mark.parametrize("isa", ["sse2", "avx2", "avx512"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "int16"])
+@pytest.mark.parametrize("vectors", [1, 2])
+def test_lines_are_made_of_two_vectors(dtype: str, vectors: int, isa: str) -> None:
+    size = np.dtype(dtype).itemsize
+    lanes = {"sse2": 16, "avx2": 32, "avx512": 64}[isa] // size
+    X, Y, s = neighbours(5, 6 * vectors * lanes + 3, dtype, vectors * lanes, 2)
+    kernel = te.build(s, isa=isa)
+    if level(isa) == isa:
+        assert ("te_next_" in kernel.source) == (isa != "sse2" and size >= 4)
+    x = np.random.default_rng(0).integers(0, 60, X.shape).astype(dtype)
+    want = te.evaluate(Y, {X: x})
+    for first in range(64 // size):
+        memory = np.full(want.size + 256, 7, dtype)
+        start = (-memory.ctypes.data % 64) // size + 64 + first
+        out = memory[start : start + want.size].reshape(want.shape)
+        for threads in (1, 2):
+            out[:] = 7
+            kernel(x, out=out, threads=threads)
+            np.testing.assert_array_equal(out, want)
+        assert (memory[:start] == 7).all()
+        assert (memory[start + want.size :] == 7).all()
+
+
+def test_rows_that_are_not_written_from_one_end_to_the_other() -> None:
+    """Vectors far apart, few of them, or read again by the loop that writes them: plain stores, and the values are right."""
+    x = np.random.default_rng(0).random((200, 129), "float32")
+    few = neighbours(200, 40, "float32", 16)
+    apart = neighbours(200, 128, "float32", 16)
+    apart[2][apart[1]].reorder("j_o", "i_o", "i_i", "j_i")
+    for X, Y, s in (few, apart):
+        kernel = te.build(s, isa="avx512")
+        assert "te_next_" not in kernel.source
+        part = np.ascontiguousarray(x[:, : X.shape[1]])
+        np.testing.assert_array_equal(kernel(part), te.evaluate(Y, {X: part}))
+    X, S = te.tensor("X", (8, 128)), te.tensor("S")
+    k = te.axes("k")
+    S[j] = te.sum(X[k, j])
+    s = te.create_schedule(S)
+    column, lane = s[S].split(j, factor=16)
+    s[S].reorder(k, column, lane)
+    s[S].vectorize(lane)
+    s[S].pragma(lane, "stream")
+    kernel = te.build(s, isa="avx512")
+    assert "te_next_" not in kernel.source.partition("/* S.k")[2]
+    part = np.ascontiguousarray(x[:8, :128])
+    np.testing.assert_allclose(kernel(part), part.sum(0), rtol=1e-5)
 
 
 def test_it_is_for_vectors() -> None:
