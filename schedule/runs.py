@@ -46,7 +46,11 @@ class _Runs:
             made = self.rewritten(stmt, known)
             if made is not stmt:
                 return self.visit(made, known)
-            return with_bodies(stmt, (self.visit(stmt.body, inside(known, stmt)),))
+            made = with_bodies(stmt, (self.visit(stmt.body, inside(known, stmt)),))
+            if made is stmt:
+                return stmt
+            again = self.rewritten(made, known)  # a test may have come out of a loop further in
+            return made if again is made else self.visit(again, known)
         if isinstance(stmt, If):
             then = self.visit(stmt.then, known.with_(conditions=(stmt.condition,)))
             return with_bodies(stmt, (then, *(self.visit(b, known) for b in stmt.body_parts[1:])))

@@ -206,3 +206,16 @@ def test_a_test_among_the_statements_of_a_fused_loop(rows: Any, kind: str) -> No
         a = np.random.default_rng(0).random((size, 4), dtype="float32")
         for threads in (1, 2):
             np.testing.assert_array_equal(kernel(a, threads=threads), np.pad(a, [(1, 0), (0, 1)], constant_values=3))
+
+
+@pytest.mark.parametrize("shape", [(10, 37), (m, n)])
+def test_a_test_that_comes_out_of_a_loop_further_in(shape: tuple[Any, ...]) -> None:
+    """It stands around the innermost loop when that one has its bounds, and is a bound of the next one then."""
+    s = te.create_schedule(copy_of(shape))
+    B = s["B"]
+    B.split("j", factor=4)
+    lanes, *_ = B.tile("i", "j_o", 4, 8)
+    B.vectorize(lanes)
+    B.split(B.fuse("i_i", "j_o_i", "j_i"), factor=8)
+    assert not te.lower(s).conditions
+    check(s)
