@@ -223,7 +223,7 @@ class _Union:
                 if (stage.name, 0) in self.ends:
                     for part in stage.parts:
                         self.read_last(part, bounds_of(stage, part, self.box(stage), self.known))
-        found = {}
+        found: dict[tuple[str, int], Expr] = {}
         for d in range(self.depth):
             all_ends = {s.name: self.ends[s.name, d] for s in self.stages if (s.name, d) in self.ends}
             settled = all(before.get((name, d)) is end for name, end in all_ends.items())

@@ -46,11 +46,12 @@ class _Runs:
             made = self.rewritten(stmt, known)
             if made is not stmt:
                 return self.visit(made, known)
-            made = with_bodies(stmt, (self.visit(stmt.body, inside(known, stmt)),))
-            if made is stmt:
+            body = self.visit(stmt.body, inside(known, stmt))
+            if body is stmt.body:
                 return stmt
-            again = self.rewritten(made, known)  # a test may have come out of a loop further in
-            return made if again is made else self.visit(again, known)
+            loop = replace(stmt, body=body)
+            made = self.rewritten(loop, known)  # a test may have come out of a loop further in
+            return loop if made is loop else self.visit(made, known)
         if isinstance(stmt, If):
             then = self.visit(stmt.then, known.with_(conditions=(stmt.condition,)))
             return with_bodies(stmt, (then, *(self.visit(b, known) for b in stmt.body_parts[1:])))
