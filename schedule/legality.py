@@ -50,19 +50,20 @@ def check(state: State, what: str) -> None:
 # Loops -----------------------------------------------------------------------------------------------------------------------------------------
 
 
-def is_loop(stage: StageState, axis: str, primitive: str) -> None:
-    """A primitive acts on a loop that the stage has now."""
+def is_loop(stage: StageState, axis: str, primitive: str, what: str = "") -> None:
+    """A primitive acts on a loop that the stage has now. `what`: the call, where more is to be said of it."""
     if axis in stage.leaves:
         return
+    what = what or f"{primitive} of the axis {axis} of {stage.name}"
     loops = ", ".join(stage.leaves) or "none"
     now = _now(stage, axis)
     if now:
         raise ScheduleError(
-            f"{primitive} of the axis {axis} of {stage.name}: it is no loop any more, but was made into {' and '.join(now)}. Use one of these; the loops are {loops}",
+            f"{what}: {axis} is no loop any more, but was made into {' and '.join(now)}. Use one of these; the loops are {loops}",
             here(),
         )
     raise ScheduleError(
-        f"{primitive} of the axis {axis} of {stage.name}: there is no such loop. The loops of {stage.name} are {loops}",
+        f"{what}: there is no such loop. The loops of {stage.name} are {loops}",
         here(),
     )
 
@@ -371,7 +372,7 @@ def can_be_computed_at(state: State, stage: StageState, parent: StageState, axis
                 f"{what}: {member.name} is a result, of which all elements are stored{together}. Compute a copy there: s.cache_write({member.name}, …), then compute_at of that",
                 here(),
             )
-    is_loop(parent, axis, f"compute_at of {stage.name} at")
+    is_loop(parent, axis, "compute_at", what)
     every_reading_equation_has_the_loop(state, stage, parent, axis)
     if parent.kind(axis) == "vectorized":
         raise ScheduleError(

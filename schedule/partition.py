@@ -25,7 +25,12 @@ CUTS = 64  # how many loops of such bounds are looked at in one nest: each cut m
 
 def partition_pass(root: Stmt) -> Stmt:
     """Cut loops at the places where tests inside of them begin and cease to hold."""
-    return _Partition(max(LIMIT, 4 * _size(root))).visit(root, Known())
+    return cut(root, Known())
+
+
+def cut(stmt: Stmt, known: Known) -> Stmt:
+    """`partition_pass` for a statement that stands where `known` holds."""
+    return _Partition(max(LIMIT, 4 * _size(stmt))).visit(stmt, known)
 
 
 class _Partition:

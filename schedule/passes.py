@@ -121,13 +121,14 @@ def passes() -> list[tuple[str, Pass]]:
     from .invariants import invariants_pass
     from .pad import pad_pass
     from .partition import partition_pass
-    from .runs import runs_pass
+    from .runs import rest_pass, runs_pass
 
     return [
         ("double buffer", double_buffer_pass),  # its test is one that cutting takes out of the loop
         ("simplify", simplify_pass),  # bounds must be in normal form to be compared
         ("runs", runs_pass),  # what was a test is a bound, where cutting finds it
         ("partition", partition_pass),  # before unrolling, which needs constant bounds
+        ("rest", rest_pass),  # cutting has shown which loops are innermost ones
         ("pad", pad_pass),  # remainders are known now; the loops that it writes out are unrolled
         ("unroll", unroll_pass),
         ("simplify again", simplify_pass),  # what unrolling made constant

@@ -163,7 +163,8 @@ class Regions:
 
 class _Union:
     """What is read of stages that may read each other. A bound that grows after it has been used to find what is read elsewhere becomes that of the
-    whole tensor, so that the search ends; the first `depth` dimensions, along which the stages step together, are the same for all.
+    whole tensor, so that the search ends; the first `depth` dimensions, along which the stages step together, are the same for all, except that each
+    stage ends where it is read last, if that can be told.
     """
 
     def __init__(self, regions: Regions, stages: list[StageState], depth: int) -> None:
@@ -171,6 +172,7 @@ class _Union:
         self.hull: dict[tuple[str, int], tuple[Expr, Expr]] = {}  # first and last index, by stage and dimension
         self.used: set[tuple[str, int]] = set()
         self.read: set[str] = set()
+        self.ends: dict[tuple[str, int], Expr] = {}  # the last step that is read, by stage and dimension
 
     def key(self, stage: StageState, d: int) -> tuple[str, int]:
         return ("", d) if d < self.depth else (stage.name, d)
@@ -187,30 +189,79 @@ class _Union:
                     self.used.update(keys)
                     for part in stage.parts:
                         changed |= self.add(part, bounds_of(stage, part, self.box(stage), self.known))
+        if self.depth and len(self.stages) > 1:
+            self.ends = self.last_steps()
         return {s.name: self.box(s) if s.name in self.read else None for s in self.stages}
 
     def box(self, stage: StageState) -> Box:
         result = []
         for d in range(stage.tensor.rank):
             first, last = self.hull[self.key(stage, d)]
+            last = self.ends.get((stage.name, d), last)
             end = as_expr(stage.tensor.shape[d]) - 1
             if d < self.depth and not prove(last <= end, self.known):  # of stages of different lengths
                 last = simplify(apply("minimum", last, end), self.known)
             extent = simplify(last - first + 1, self.known)
+            if (stage.name, d) in self.ends and not prove(extent >= 0, self.known):  # of a stage that is read later on
+                extent = simplify(apply("maximum", extent, 0), self.known)
             result.append((first, whole_blocks(extent) if self.regions.divides else extent))
         return tuple(result)
 
-    def add(self, part: Part, spans: Mapping[str, Interval]) -> bool:
-        """Take in what an equation reads. Whether anything has changed."""
-        changed = False
+    def last_steps(self) -> dict[tuple[str, int], Expr]:
+        """Where each stage is read last: by the readers outside, and by the stages whose own last steps are these.
+
+        A step reads the same or earlier ones, so the way from one stage to another that leads furthest passes none twice, and as many rounds as there
+        are stages find it. A dimension along which that is not so, or where it is not known which stage goes further, keeps what is the same for all.
+        """
+        before: dict[tuple[str, int], Expr] = {}
+        self.ends = {}
+        for part, spans in self.regions.readers({s.name for s in self.stages}):
+            self.read_last(part, spans)
+        for _ in self.stages:
+            before = dict(self.ends)
+            for stage in reversed(self.stages):
+                if (stage.name, 0) in self.ends:
+                    for part in stage.parts:
+                        self.read_last(part, bounds_of(stage, part, self.box(stage), self.known))
+        found: dict[tuple[str, int], Expr] = {}
+        for d in range(self.depth):
+            all_ends = {s.name: self.ends[s.name, d] for s in self.stages if (s.name, d) in self.ends}
+            settled = all(before.get((name, d)) is end for name, end in all_ends.items())
+            if settled and self.ordered([*all_ends.values(), self.hull["", d][1]]):
+                found |= {(name, d): end for name, end in all_ends.items()}
+        return found
+
+    def read_last(self, part: Part, spans: Mapping[str, Interval]) -> None:
+        """Take in the last steps that an equation reads."""
+        for stage, reach in self.reaches(part, spans):
+            for d, (_, last) in enumerate(reach[: self.depth]):
+                known = self.ends.get((stage.name, d), last)
+                self.ends[stage.name, d] = known if prove(last <= known, self.known) else simplify(apply("maximum", known, last), self.known)  # fmt: skip
+
+    def ordered(self, ends: Sequence[Expr]) -> bool:
+        """Whether it is known of any two which is the later, and that none is later than the last of `ends`."""
+        pairs = ((a, b) for n, a in enumerate(ends) for b in ends[:n])
+        two_ways = all(prove(a <= b, self.known) or prove(b <= a, self.known) for a, b in pairs)
+        return two_ways and all(prove(e <= ends[-1], self.known) for e in ends)
+
+    def reaches(
+        self, part: Part, spans: Mapping[str, Interval]
+    ) -> Iterator[tuple[StageState, list[tuple[Expr, Expr]]]]:
+        """First and last index, in each dimension, of each read of one of the stages."""
         for stage in self.stages:
             # where data decides what is written, any element may be, so the whole of these dimensions is there
             apart = plain_axes(stage.general).values() if isinstance(stage.general, ScatterPart) else None
             for reach in reached(part, spans, stage.tensors, self.known, apart):
-                changed |= stage.name not in self.read
-                self.read.add(stage.name)
-                for d, ends in enumerate(reach):
-                    changed |= self.join(self.key(stage, d), ends, stage.tensor.shape[d])
+                yield stage, reach
+
+    def add(self, part: Part, spans: Mapping[str, Interval]) -> bool:
+        """Take in what an equation reads. Whether anything has changed."""
+        changed = False
+        for stage, reach in self.reaches(part, spans):
+            changed |= stage.name not in self.read
+            self.read.add(stage.name)
+            for d, ends in enumerate(reach):
+                changed |= self.join(self.key(stage, d), ends, stage.tensor.shape[d])
         return changed
 
     def join(self, key: tuple[str, int], ends: tuple[Expr, Expr], dim: Dim) -> bool:

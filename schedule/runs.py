@@ -5,7 +5,8 @@
         … f // 4, f % 4 …                                … r, f …
 
 A loop over fused tiles that do not divide has such a test. In a run, quotient and remainder follow the loop, and the test becomes its bound. The
-iterations are the same, in the same order; the loop over the runs stands where the loop stood.
+iterations are the same, in the same order; the loop over the runs stands where the loop stood. Loops in which such a test is one statement of several
+are looked at when all others have been cut, and are known to be innermost ones.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tedsl.lang.functions import apply
 from tedsl.lang.integers import Affine, Known, conjuncts, joined, prove, simplify, solve
 
 from .ir import GPU_AXES, For, If, Stmt, block, constant, inside, map_expressions, preorder, with_bodies
+from .partition import cut
 from .passes import simplify_in
 from .state import unique
 
@@ -28,20 +30,36 @@ def runs_pass(root: Stmt) -> Stmt:
     return _Runs(root).visit(root, Known())
 
 
+def rest_pass(root: Stmt) -> Stmt:
+    """Run innermost loops in which tests are left in runs of their quotients as well. Over a run such a test begins and ceases to hold but once, where
+    the loop is cut.
+    """
+    return _Rest(root).visit(root, Known())
+
+
 class _Runs:
     def __init__(self, root: Stmt) -> None:
         self.names = {s.axis.name for s in preorder(root) if isinstance(s, For)}
 
     def visit(self, stmt: Stmt, known: Known) -> Stmt:
         if isinstance(stmt, For):
-            made = self.bounded(stmt, known, DEPTH) if _guarded(stmt) else stmt
+            made = self.rewritten(stmt, known)
             if made is not stmt:
-                return self.visit(simplify_in(made, known) or block(), known)
-            return with_bodies(stmt, (self.visit(stmt.body, inside(known, stmt)),))
+                return self.visit(made, known)
+            body = self.visit(stmt.body, inside(known, stmt))
+            if body is stmt.body:
+                return stmt
+            loop = replace(stmt, body=body)
+            made = self.rewritten(loop, known)  # a test may have come out of a loop further in
+            return loop if made is loop else self.visit(made, known)
         if isinstance(stmt, If):
             then = self.visit(stmt.then, known.with_(conditions=(stmt.condition,)))
             return with_bodies(stmt, (then, *(self.visit(b, known) for b in stmt.body_parts[1:])))
         return with_bodies(stmt, tuple(self.visit(b, known) for b in stmt.body_parts))
+
+    def rewritten(self, loop: For, known: Known) -> Stmt:
+        made = self.bounded(loop, known, DEPTH) if _guarded(loop) else loop
+        return made if made is loop else simplify_in(made, known) or block()
 
     def bounded(self, loop: For, known: Known, depth: int) -> Stmt:
         """A loop whose body is a test, with that test in the bounds, or around the loop where it does not depend on it; itself when it cannot be."""
@@ -63,12 +81,12 @@ class _Runs:
                     simplify(apply("minimum", hi, found.hi), known),
                 )
         if stuck:
-            return self.in_runs(loop, test, stuck, known, depth)
+            return self.in_runs(loop, stuck, known, depth)
         made: Stmt = replace(loop, lo=lo, extent=_extent(lo, hi, known), body=test.then)
         return made if not around else If(joined(around), made)
 
-    def in_runs(self, loop: For, test: If, stuck: list[Expr], known: Known, depth: int) -> Stmt:
-        """A loop as a loop over the runs of one of the quotients of its test, and the loop over such a run in it."""
+    def in_runs(self, loop: For, stuck: list[Expr], known: Known, depth: int) -> Stmt:
+        """A loop as a loop over the runs of one of the quotients of its tests, and the loop over such a run in it."""
         found = _quotient(stuck, loop.axis)
         if found is None or not depth:
             return loop
@@ -93,7 +111,7 @@ class _Runs:
             first, last, value = first - start, last - start, loop.axis + start
         remainder = slope * value + rest - d * run
         rules = {apply("floor_divide", x, d): run, apply("remainder", x, d): remainder, loop.axis: value}
-        body = _substituted(replace(test, condition=joined(conjuncts(test.condition))), rules)
+        body = _substituted(_in_parts(loop.body), rules)
         lo = simplify(first, here)
         inner = replace(
             loop,
@@ -102,18 +120,45 @@ class _Runs:
             body=body,
             kind="serial" if loop.kind == "parallel" else loop.kind,
         )
-        made = self.bounded(inner, here, depth - 1)
+        made = self.bounded(inner, here, depth - 1) if _guarded(inner) else inner
         outer = replace(outer, body=made)
         return self.bounded(outer, known, depth - 1) if _guarded(outer) else outer
 
 
-def _guarded(stmt: Stmt) -> bool:
+class _Rest(_Runs):
+    def rewritten(self, loop: For, known: Known) -> Stmt:
+        if not _innermost(loop):
+            return loop
+        inner = inside(known, loop)
+        tests = [s.condition for s in preorder(loop.body) if isinstance(s, If) and s.added]
+        made = self.in_runs(loop, [c for t in tests for c in conjuncts(simplify(t, inner))], known, 1)
+        return made if made is loop else cut(simplify_in(made, known) or block(), known)
+
+
+def _stays(stmt: Stmt) -> bool:
+    """Whether a statement is a loop of which something is left to run: in those that are unrolled, tests are settled in each of the copies."""
+    return isinstance(stmt, For) and not (stmt.kind == "unrolled" and constant(stmt.extent) is not None)
+
+
+def _plain(stmt: Stmt) -> bool:
+    """Whether a loop may be run in other pieces."""
+    return isinstance(stmt, For) and _stays(stmt) and stmt.step == 1 and stmt.kind not in GPU_AXES
+
+
+def _guarded(stmt: For) -> bool:
     """Whether a loop's body is a test that lowering put there, and that cutting the loop into bounds may take away."""
-    if not (isinstance(stmt, For) and stmt.step == 1 and stmt.kind not in GPU_AXES):
-        return False
-    if stmt.kind == "unrolled" and constant(stmt.extent) is not None:  # settled in each of its copies
-        return False
-    return isinstance(stmt.body, If) and stmt.body.added and stmt.body.otherwise is None
+    return _plain(stmt) and isinstance(stmt.body, If) and stmt.body.added and stmt.body.otherwise is None
+
+
+def _innermost(stmt: For) -> bool:
+    return _plain(stmt) and not any(_stays(s) for s in preorder(stmt.body))
+
+
+def _in_parts(stmt: Stmt) -> Stmt:
+    """A statement whose conditions are the conjunctions that quotients are looked for in."""
+    if isinstance(stmt, If):
+        stmt = replace(stmt, condition=joined(conjuncts(stmt.condition)))
+    return with_bodies(stmt, tuple(_in_parts(b) for b in stmt.body_parts))
 
 
 def _extent(lo: Expr, end: Expr, known: Known) -> Expr:

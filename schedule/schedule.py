@@ -133,6 +133,8 @@ class Schedule:
         elif isinstance(key, str) and key in tensors:
             return key
         shown = key.name if isinstance(key, Tensor) else repr(key)
+        if isinstance(key, Tensor) and shown in tensors:
+            shown = f"this {shown}, another one than the {shown} that is read,"
         raise ScheduleError(f"{shown} is no tensor of this schedule; its tensors are {', '.join(tensors)}", here())
 
     def _loop(self, stage: str, key: Any, primitive: str) -> str:

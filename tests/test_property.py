@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from program_kinds import KINDS
 from program_parts import Drawn, Program, Seeded
 from programs import generate
+from step_programs import drawn
 
 from tedsl.backends.reference import equations, functions, reduce
 from tedsl.lang.expr import Access, Apply, Reduce, walk
@@ -40,6 +41,11 @@ def test_compiled_code_computes_what_the_reference_does(program: Program) -> Non
 @pytest.mark.parametrize("seed", range(200))
 def test_reference_gives_every_element_of_seeded_programs(seed: int) -> None:
     check_reference(generate(Seeded(seed), half=True))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_reference_gives_every_element_of_recurrences_and_scatter_adds(seed: int) -> None:
+    check_reference(drawn(Seeded(seed)))
 
 
 def test_programs_are_reproducible() -> None:

@@ -150,7 +150,7 @@ def test_axes_that_are_no_loops() -> None:
     refused(
         s,
         lambda: s[C].split(i, factor=2),
-        "it is no loop any more",
+        "i is no loop any more",
         "was made into i_o and i_i",
         "the loops are i_o, j_o, i_i, j_i, k",
     )

@@ -59,7 +59,7 @@ def test_reorder_keeps_readers_inside() -> None:
     W = s.cache_write(V, "cache")
     s[W].compute_at(s[V], "y")
     s[H].compute_at(s[V], "y")
-    refused(s, lambda: s[W].compute_at(s[V], "q"), "there is no such loop")
+    refused(s, lambda: s[W].compute_at(s[V], "q"), "compute_at of V.cache at q of V: there is no such loop")
     s[H].compute_at(s[V], "y")
     s[W].compute_at(s[V], "x")
     check(s)

@@ -240,6 +240,11 @@ def test_refusals_of_cache_read() -> None:
     A, B, C, s = matmul()
     D = te.tensor("D", (3,))
     refused(s, lambda: s.cache_read(D, "cache", C), "D is no tensor of this schedule; its tensors are A, B, C")
+    refused(
+        s,
+        lambda: s.cache_read(te.tensor("B", B.shape), "cache", C),
+        "this B, another one than the B that is read, is no tensor of this schedule",
+    )
     refused(s, lambda: s.cache_read(B, "nowhere", C), "there is no scope 'nowhere'")
     refused(s, lambda: s.cache_read(B, "cache", []), "it needs at least one reader; B is read by C")
     refused(s, lambda: s.cache_read(C, "cache", C), "C does not read it; C is read by nothing")

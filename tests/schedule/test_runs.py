@@ -185,3 +185,37 @@ def test_an_axis_split_five_times_is_lowered_with_bounded_work() -> None:
     assert 0 < endless - effort.left < 2 * PROOFS
     for size in (0, 1, 2, 15, 16, 17, 63, 64, 65, 130):
         assert sorted(stores(nest.stmt, {m: size})) == [(at,) for at in range(size)], size
+
+
+@pytest.mark.parametrize("kind", ["serial", "parallel"])
+@pytest.mark.parametrize("rows", [4, m])
+def test_a_test_among_the_statements_of_a_fused_loop(rows: Any, kind: str) -> None:
+    """What is fetched for an element of a padded row is one element or none: which of them, a quotient of the loop tells."""
+    A = te.tensor("A", (rows, 4))
+    P = te.pad(A, [(1, 0), (0, 1)], value=3)
+    s = te.create_schedule(P)
+    loop = s[P].fuse("i", "j")
+    fetched = s.cache_read(A, "register", [P])
+    s[fetched].compute_at(s[P], loop)
+    s[fetched].unroll(s[fetched].fuse(*s[fetched].loops))
+    if kind == "parallel":
+        s[P].parallel(loop)
+    assert not guards(te.lower(s).verify())
+    kernel = te.build(s)
+    for size in (4,) if rows == 4 else range(5):
+        a = np.random.default_rng(0).random((size, 4), dtype="float32")
+        for threads in (1, 2):
+            np.testing.assert_array_equal(kernel(a, threads=threads), np.pad(a, [(1, 0), (0, 1)], constant_values=3))
+
+
+@pytest.mark.parametrize("shape", [(10, 37), (m, n)])
+def test_a_test_that_comes_out_of_a_loop_further_in(shape: tuple[Any, ...]) -> None:
+    """It stands around the innermost loop when that one has its bounds, and is a bound of the next one then."""
+    s = te.create_schedule(copy_of(shape))
+    B = s["B"]
+    B.split("j", factor=4)
+    lanes, *_ = B.tile("i", "j_o", 4, 8)
+    B.vectorize(lanes)
+    B.split(B.fuse("i_i", "j_o_i", "j_i"), factor=8)
+    assert not te.lower(s).conditions
+    check(s)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from helpers import compare
+from loads import counts
 from program_parts import Seeded
 from schedule_cases import arrays, check, i, j, k, recurrence, refused, t
 from schedules import check_schedule, random_schedule
@@ -94,7 +96,7 @@ def test_only_the_steps_that_are_needed_are_taken() -> None:
     check(s)
 
 
-@pytest.mark.parametrize("taken", [3, 6])
+@pytest.mark.parametrize("taken", [1, 2, 3, 6])
 def test_stages_of_different_lengths_at_a_loop_of_their_reader(taken: int) -> None:
     X, C, H, V = te.tensor("X", (4, 6)), te.tensor("C", (4, 6)), te.tensor("H", (4, 7)), te.tensor("V")
     H[b, 0] = X[b, 0]
@@ -105,7 +107,27 @@ def test_stages_of_different_lengths_at_a_loop_of_their_reader(taken: int) -> No
     s[H].compute_at(s[V], b)
     s[V].parallel(b)
     check(s)
-    assert sizes(s) == {"C": (1, min(taken + 1, 6)), "H": (1, taken + 1)}
+    c, h = max(taken, 3), max(taken, 2) + 1  # C is read by the step of H behind it, and H by the same step of C
+    assert sizes(s) == {"C": (1, c), "H": (1, h)}
+    assert counts(s).stores == {"C": 4 * c, "H": 4 * h, "V": 4}
+
+
+def test_no_step_is_taken_that_is_not_read() -> None:
+    """At step t of V, H is computed up to t, and C, which H reads three steps later, up to t - 3."""
+    length = te.var("n")
+    X, C, H, V = te.tensor("X", (length,)), te.tensor("C", (length,)), te.tensor("H", (length,)), te.tensor("V")
+    H[t] = te.where(t > 2, C[t - 3], 0) + 1
+    C[t] = H[t] * 0.5 + X[t]
+    V[t] = H[t] * 2
+    s = te.create_schedule(V)
+    s[H].compute_at(s[V], "t")
+    kernel = te.build(s)
+    for number in (0, 1, 2, 3, 4, 9):
+        (x,) = arrays(te.tensor("X", (number,)))
+        compare(kernel(x), te.evaluate(V, {X: x}))
+        taken = counts(s.fixed(n=number)).stores
+        assert taken["H"] == sum(at + 1 for at in range(number))
+        assert taken["C"] == sum(max(at - 2, 0) for at in range(number))
 
 
 def test_stages_that_step_together_go_and_return_together() -> None:

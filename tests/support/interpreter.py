@@ -10,13 +10,14 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var
+from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Tensor
 
 
@@ -54,6 +55,8 @@ class Interpreter:
             raise OutOfRange(f"{tensor.name}{list(point)} of {shape}")
         if tensor in self.inputs:
             return plain(np.asarray(self.inputs[tensor])[point])
+        if isinstance(part := tensor.parts[0], ScatterPart):  # it has no others
+            return self.sums(tensor, part).get(point, fit(0, tensor.dtype))
         if (tensor, point) not in self.known:
             for part in tensor.parts:
                 if all(isinstance(e, Axis) or e.value == p for e, p in zip(part.lhs, point, strict=True)):
@@ -63,6 +66,26 @@ class Interpreter:
             else:
                 raise AssertionError(f"no equation gives {tensor.name}{list(point)}")
         return self.known[tensor, point]
+
+    def sums(self, tensor: Tensor, part: ScatterPart) -> dict[tuple[int, ...], Any]:
+        """The elements to which a scatter-add adds something."""
+        if tensor not in self.known:
+            found: dict[tuple[int, ...], Any] = {}
+            for axes in self.points(part.domain, {}):
+                if part.where is None or self.value(part.where, axes):
+                    point = tuple(self.value(e, axes) for e in part.lhs)
+                    if any(not 0 <= p < self.size(n) for p, n in zip(point, tensor.shape, strict=True)):
+                        raise OutOfRange(f"{tensor.name}{list(point)}")
+                    term = self.value(part.values[tensor.component], axes)
+                    found[point] = found.get(point, 0) + (np.float64(term) if isinstance(term, np.floating) else term)
+            self.known[tensor] = {point: fit(x, tensor.dtype) for point, x in found.items()}
+        return self.known[tensor]
+
+    def points(self, axes: Sequence[Axis], around: Mapping[Axis, int]) -> Iterator[dict[Axis, int]]:
+        """`around` with every combination of values of `axes`."""
+        ranges = [range(self.size(a.lo), self.size(a.lo) + self.size(a.extent)) for a in axes]
+        for point in itertools.product(*ranges):
+            yield {**around, **dict(zip(axes, point, strict=True))}
 
     def value(self, node: Expr, axes: Mapping[Axis, int]) -> Any:
         if isinstance(node, Const):
@@ -85,15 +108,13 @@ class Interpreter:
 
     def reduction(self, node: Reduce, axes: Mapping[Axis, int]) -> tuple[Any, ...]:
         assert node.axes is not None
-        ranges = [range(self.size(a.lo), self.size(a.lo) + self.size(a.extent)) for a in node.axes]
         kinds = tuple(v.dtype for v in node.values)
         result = tuple(self.value(e, {}) for e in node.reducer.identity(kinds))
         # a float32 sum is rounded once: the order of a long one would show otherwise
         wide = node.reducer.name in ("sum", "prod") and kinds[0] in ("float16", "float32")
         if wide:
             result = (np.float64(result[0]),)
-        for point in itertools.product(*ranges):
-            inner = {**axes, **dict(zip(node.axes, point, strict=True))}
+        for inner in self.points(node.axes, axes):
             if node.where is not None and not self.value(node.where, inner):
                 continue
             values = tuple(self.value(v, inner) for v in node.values)

@@ -47,10 +47,19 @@ def histogram(rows: int = 3, values: int = 5, bins: int = 7) -> tuple[te.Tensor,
     return H, O, te.create_schedule(O)
 
 
+def lagging(batch: int, steps: int, lag: int, back: int) -> te.Tensor:
+    """V, which reads H, whose steps read C `lag` steps earlier, and C `back` steps earlier; C reads the same step of H."""
+    X, C, H, V = te.tensor("X", (batch, steps)), te.tensor("C", (batch, steps)), te.tensor("H", (batch, steps)), te.tensor("V")  # fmt: skip
+    H[b, t] = te.where(t >= lag, C[b, t - lag], 0.0) + 1
+    C[b, t] = H[b, t] * 0.5 + X[b, t]
+    V[b, t] = H[b, t] + te.where(t >= back, C[b, t - back], 0.0)
+    return V
+
+
 def drawn(source: Source) -> Program:
     """A program of recurrences, scatter-adds and what is before and behind them."""
     rng = np.random.default_rng(source.integer(0, 2**31 - 1))
-    kind = source.choice(["network", "cell", "histogram", "scans", "grid"])
+    kind = source.choice(["network", "cell", "histogram", "scans", "grid", "lags"])
     batch, steps, width = source.integer(1, 3), source.integer(1, 5), source.integer(1, 6)
     outputs: tuple[te.Tensor, ...]
     if kind == "network":
@@ -63,6 +72,8 @@ def drawn(source: Source) -> Program:
         outputs = (V,) if source.integer(0, 1) else (C, H)
     elif kind == "histogram":
         outputs = (histogram(batch, steps, width)[1],)
+    elif kind == "lags":  # stages that are read up to different steps
+        outputs = (lagging(batch, steps + width, source.integer(1, 3), source.integer(0, 5)),)
     elif kind == "scans":  # one recurrence behind another
         X, P, A, B, V = te.tensor("X", (batch, steps, width)), *map(te.tensor, "P"), *(te.tensor(x, (batch, steps, width)) for x in "AB"), te.tensor("V")  # fmt: skip
         P[b, t, j] = te.maximum(X[b, t, j], 0.25)
