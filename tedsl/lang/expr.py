@@ -22,7 +22,9 @@ import numpy as np
 
 from . import dtypes
 from .errors import DefinitionError, here
-from .operators import Operators, binary, install_operators
+from .operators import Operators as Operators
+from .operators import binary
+from .operators import install_operators as install_operators
 
 if TYPE_CHECKING:
     from .reductions import Reducer
