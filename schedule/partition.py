@@ -174,6 +174,10 @@ def _conditions(body: Stmt, axis: Axis, known: Known) -> list[tuple[tuple[Expr, 
         elif not isinstance(stmt, Call):  # a prefetch is not worth a cut
             for e in expressions(stmt):
                 collect(e, here)
+        if isinstance(stmt, For) and stmt.kind in ("vectorized", "unrolled") and constant(stmt.extent) is None:
+            found.append(
+                ((apply("greater_equal", stmt.extent, 1),), here)
+            )  # tiles in tiles may lie behind the end whole
         if isinstance(stmt, If):
             found.extend(((c,), here) for c in _affine(stmt.condition))
             here = here.with_(conditions=(stmt.condition,))

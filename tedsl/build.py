@@ -25,8 +25,8 @@ def build(what: Any, args: Sequence[Tensor] | None = None, target: str = "c", na
 
     what: a tensor, a list of tensors (one kernel with several results, shared work done once), or a schedule. args: the inputs in call order, if
     not the reading order; outputs come last. target: "c". name: the C function's. check_indices: whether data-dependent indices are
-    checked in every call. isa: "sse2", "avx2" or "avx512" for less than the machine has. tuned: a store of tuning results to take the schedule from.
-    sizes: numbers for symbolic sizes and tile factors (`te.build(s, n=1024, v1=4)`).
+    checked in every call. isa: "sse2", "avx2" or "avx512" for less than the machine has (an automatic schedule's tiles are then made for its registers).
+    tuned: a store of tuning results to take the schedule from. sizes: numbers for symbolic sizes and tile factors (`te.build(s, n=1024, v1=4)`).
 
     Without a schedule, `te.auto_schedule` makes one. Raises BuildError when there is no compiler or it fails, ScheduleError for what only the whole
     schedule can tell.
@@ -41,7 +41,7 @@ def build(what: Any, args: Sequence[Tensor] | None = None, target: str = "c", na
            [3., 3.]], dtype=float32)
     """
     _check_target(target)
-    s = scheduled(what, tuned, sizes)
+    s = scheduled(what, tuned, sizes, isa)
     from .backends.c.kernel import build_module
 
     with locating():
@@ -96,8 +96,9 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def scheduled(what: Any, tuned: Any, sizes: dict[str, int]) -> Schedule:
+def scheduled(what: Any, tuned: Any, sizes: dict[str, int], isa: str | None = None) -> Schedule:
     """The schedule to build: the user's, the best stored one, or an automatic one; with numbers for `sizes`."""
+    from .backends.c.toolchain import vector_bytes
     from .schedule.auto import auto_schedule
     from .schedule.schedule import Schedule
 
@@ -106,10 +107,10 @@ def scheduled(what: Any, tuned: Any, sizes: dict[str, int]) -> Schedule:
     elif tuned is not None:
         from .tune import best_schedule
 
-        s = best_schedule(what, tuned, sizes=sizes) or auto_schedule(what)
+        s = best_schedule(what, tuned, sizes=sizes) or auto_schedule(what, vector_bytes(isa))
     else:
         with debug.step("te.build", "schedule"), uncollected():
-            s = auto_schedule(what)
+            s = auto_schedule(what, vector_bytes(isa))
     return s.fixed(**sizes) if sizes else s
 
 

@@ -6,6 +6,7 @@ cache's folder for every later process on the same machine. Percentages of peak 
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
@@ -144,7 +145,9 @@ def _valid(noted: Any) -> dict[str, dict[str, float]] | None:
     speeds: dict[str, dict[str, float]] = {}
     for what, names in (("peak_gflops", DTYPES), ("bandwidth", LEVELS)):
         found = noted.get(what)
-        if not isinstance(found, dict) or not all(isinstance(found.get(n), float) and found[n] > 0 for n in names):
+        if not isinstance(found, dict) or not all(
+            isinstance(found.get(n), float) and 0 < found[n] < math.inf for n in names
+        ):
             return None
         speeds[what] = {n: found[n] for n in names}
     return speeds

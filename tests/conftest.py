@@ -58,6 +58,20 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(lambda: shutil.rmtree(scratch, ignore_errors=True))
 
 
+@pytest.fixture(autouse=True)
+def functions_of_its_own() -> Iterator[None]:
+    """What a test registers with te.register_function goes with it: other tests look at all functions that there are."""
+    from tedsl.autodiff.derivatives import TABLE
+    from tedsl.lang.functions import FUNCTIONS
+
+    kept = [(table, dict(table)) for table in (FUNCTIONS, TABLE)]
+    yield
+    for table, before in kept:
+        if table != before:
+            table.clear()
+            table.update(before)
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """A generator that gives the same numbers in every run."""

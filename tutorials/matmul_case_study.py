@@ -151,7 +151,7 @@ explain("register tile")
 #
 # b1 rows of A and b2 rows of B are copied to where they stay in a cache while b1 x b2 results are computed: A comes from
 # DRAM n² times, B n³/b1 times. Both have to fit: (b1 + b2)·n floats in L1. For large n they do not; then the tiles are
-# made for L2 and the row above says so.
+# made for L2, and a line under the tile sizes says so.
 #
 # Time follows the slowest of all things that have to happen, and here that is still the sum that waits for the one before:
 # rows that are read from end to end are fetched ahead. So by themselves these tiles bring little or nothing. They will when
@@ -193,7 +193,7 @@ explain("vectorised")
 #
 # All of B is stored once, as panels that are as wide as a register tile, each read from one end to the other: no turning
 # of the same rows again and again, no lines of cache that are used in part. A is read where it lies: an element is
-# broadcast to all lanes by the multiply-add that needs it.
+# broadcast to all lanes as it is loaded, once for the two multiply-adds of its row.
 
 # %%
 explain("packed")

@@ -8,7 +8,7 @@ from typing import Any, cast
 from tedsl.lang import dtypes
 from tedsl.lang.errors import InternalError, ScheduleError, here
 from tedsl.lang.expr import Access, Axis, Const, Expr, Var, walk
-from tedsl.lang.integers import Affine, Known, simplify
+from tedsl.lang.integers import Affine, Known, recombined, simplify
 from tedsl.lang.tensor import Dim
 from tedsl.schedule.ir import (
     STREAM,
@@ -167,6 +167,8 @@ class _Generator:
         for index, stride in zip(indices, self.strides[buffer], strict=True):
             form = Affine.of(index)
             total = total.plus(form, stride) if isinstance(stride, int) else total + form.times(stride)
+        if not total.linear:  # the indices of fused loops, `z // n` and `z % n`, are together just `z`
+            total = recombined(total)
         self.offsets[key] = total
         return total
 

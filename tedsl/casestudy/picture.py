@@ -39,6 +39,7 @@ def picture(rows: Sequence[Row], machine: Machine, n: int, threads: int, file: s
         inside = row.gflops > 0.5 * max(peak, *speeds)  # beside a long bar the lines of the limits would cross it
         bars.annotate(text, (0 if inside else row.gflops, index), va="center", fontsize=8)
     bars.axvline(peak, color="black", linewidth=1)
+    bars.annotate("FMA peak", (peak, -0.45), rotation=90, va="top", ha="right", fontsize=8)
     rival = 2 * n**3 / sorted(row.numpy_seconds for row in rows)[len(rows) // 2] / 1e9
     bars.axvline(rival, color="grey", linewidth=1, linestyle="--")
     bars.annotate("NumPy", (rival, -0.45), rotation=90, va="top", ha="right", fontsize=8, color="grey")
@@ -54,13 +55,16 @@ def picture(rows: Sequence[Row], machine: Machine, n: int, threads: int, file: s
         label = "DRAM" if level == "dram" else level.upper()
         start = max(low, 1.1 * min(speeds) / 2 * 1e9 / (speed * threads))  # where the line comes into the picture
         roof.annotate(f" {label}", (start, start * speed * threads / 1e9), fontsize=8, color="grey", va="top")
-    for row, spot, colour in zip(rows, spots, colours):
+    for index, (row, spot, colour) in enumerate(zip(rows, spots, colours)):
         roof.plot(
             [spot, spot], [min(speeds) / 2, row.gflops], linewidth=5, color=colour, alpha=0.5, solid_capstyle="butt"
         )
-        roof.plot([spot], [row.gflops], "o", color=colour, label=row.step)
+        # rungs that reach the same lie upon each other: the later, the smaller
+        roof.plot([spot], [row.gflops], "o", color=colour, label=row.step, markersize=4 + len(rows) - index)
     roof.set_xscale("log")
     roof.set_yscale("log")
+    for axis in (roof.xaxis, roof.yaxis):
+        axis.set_major_formatter("{x:g}")
     roof.set_ylim(min(speeds) / 2, 2 * peak)
     roof.set_xlim(low, high)
     roof.set_xlabel("operations per byte loaded from DRAM, by the lecture's formula")

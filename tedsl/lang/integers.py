@@ -13,6 +13,7 @@ from .known import Known
 from .prove import prove
 from .simplify import conjuncts, joined, negated, simplify, simplify_indices
 from .solve import Solution, solve
+from .sums import recombined
 
 __all__ = [
     "Affine",
@@ -27,6 +28,7 @@ __all__ = [
     "multiple_of",
     "negated",
     "prove",
+    "recombined",
     "simplify",
     "simplify_indices",
     "solve",

@@ -152,16 +152,30 @@ def _recombine(x: Affine, atom: Expr, c: int, part: Expr) -> Affine | None:
         k = c // d
         if not divisor.terms and not y.constant % d and all(p * known_multiple(a) % d == 0 for a, p in y.terms.items()):
             return x.plus(whole, -k).plus(y, k)  # d divides y
-        other = Apply("remainder", (y_expr, d_expr))
-        if x.terms.get(other) == k:
+        other = _its_remainder(x, y, part, k)
+        if other is not None:
             return x.plus(whole, -k).plus(Affine({other: 1}), -k).plus(y, k)
         if y.terms and all(x.terms.get(a) == -k * p for a, p in y.terms.items()):
-            return x.plus(whole, -k).plus(y, k).plus(Affine({other: 1}), -k)
+            return x.plus(whole, -k).plus(y, k).plus(Affine({Apply("remainder", (y_expr, d_expr)): 1}), -k)
         return None
     if part is not atom or not y.terms or not all(x.terms.get(a) == -c * p for a, p in y.terms.items()):
         return None
     quotient = divisor.times(Affine({Apply("floor_divide", (y_expr, d_expr)): 1}))
     return x.plus(y, c).plus(Affine({atom: 1}), -c).plus(quotient, -c)
+
+
+def _its_remainder(x: Affine, y: Affine, quotient: Expr, k: int) -> Expr | None:
+    """The term of `x`, k times, that is ``y % d`` for the ``y // d`` given. Its dividend may be another one of the same residue."""
+    y_expr, d_expr = quotient.args[1]
+    same = Apply("remainder", (y_expr, d_expr))
+    if same in x.terms or not isinstance(d_expr, Const):
+        return same if x.terms.get(same) == k else None
+    for atom, c in x.terms.items():
+        if c == k and is_apply(atom, "remainder") and atom.args[1][1] is d_expr:
+            apart = y - affine(atom.args[1][0], None)
+            if not apart.constant % d_expr.args[0] and not apart.content() % d_expr.args[0]:
+                return atom
+    return None
 
 
 def _absorbed(x: Affine, atom: Expr, c: int) -> Affine | None:

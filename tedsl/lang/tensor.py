@@ -11,7 +11,8 @@ import numpy as np
 
 from . import dtypes
 from .errors import DefinitionError, Location, here
-from .expr import Access, Axis, Const, Expr, Operators, Var, as_expr, install_operators, walk
+from .expr import Access, Axis, Const, Expr, Var, as_expr, walk
+from .operators import Operators, install_operators
 
 if TYPE_CHECKING:
     pass

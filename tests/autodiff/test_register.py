@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import sympy
 
 import tedsl as te
-from tedsl.autodiff.derivatives import TABLE
-from tedsl.lang.functions import FUNCTIONS
 
 i, j = te.axes("i j")
 A64 = np.linspace(-3, 3, 50)
-
-
-@pytest.fixture(autouse=True)
-def tables() -> Iterator[None]:
-    functions, table = dict(FUNCTIONS), dict(TABLE)
-    yield
-    for now, before in ((FUNCTIONS, functions), (TABLE, table)):
-        now.clear()  # type: ignore[attr-defined]
-        now.update(before)  # type: ignore[arg-type]
 
 
 def softsign() -> object:

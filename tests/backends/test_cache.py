@@ -332,11 +332,18 @@ def slow_compiler(folder: Path) -> str:
     return str(script)
 
 
+# A job in the background inherits that the signal is ignored.
+HEARS_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
 def test_an_interrupted_build_leaves_a_cache_that_works(cache_folder, tmp_path, how):
     environment = {**os.environ, "CC": slow_compiler(tmp_path)}
     process = subprocess.Popen(
-        [sys.executable, "-c", BUILD + "check()"], env=environment, stderr=subprocess.DEVNULL, start_new_session=True
+        [sys.executable, "-c", HEARS_SIGINT + BUILD + "check()"],
+        env=environment,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 60
     while not (tmp_path / "begun").exists() and time.monotonic() < deadline:

@@ -1,7 +1,7 @@
 """The vector functions against the C library in wider precision, over every machine's flags, width and corner of the range.
 
 Each run checks every 509th float32 (another prime for the lesser instruction sets). `make exhaustive` checks all 2^32 of them, which takes
-minutes for each function.
+minutes for each function; `ONLY=sin-avx2` checks what has that in its name, `PART=2/8` the second eighth of the values.
 """
 
 from __future__ import annotations
@@ -317,7 +317,9 @@ def test_float32_range(name: str, machine: str, library: Callable[[str, str], ct
     sweep = getattr(library(machine, "float32"), f"sweep_{name}")
     sweep.restype = ctypes.c_double
     where, different = ctypes.c_uint(0), ctypes.c_long(0)
-    bounds = (ctypes.c_ulonglong(value) for value in (0, 2**32, stride))
+    part, parts = map(int, os.environ.get("TEDSL_VECTOR_MATH_PART", "1/1").split("/"))
+    assert 1 <= part <= parts, f"part {part} of {parts}"
+    bounds = (ctypes.c_ulonglong(value) for value in (2**32 * (part - 1) // parts, 2**32 * part // parts, stride))
     error = sweep(*bounds, ctypes.byref(where), ctypes.byref(different))
     assert error <= (0 if name in EXACT else 4), f"{error} ulp at the float32 with the bits {where.value:#x}"
     assert different.value == 0, "the scalar function gives other bits than the vector function"

@@ -479,3 +479,9 @@ def test_what_was_checked_is_what_is_built() -> None:
     s.undo()
     assert te.lower(s) is first
     assert te.lower(s, [A, te.tensor("C", (3,))]) is not first
+
+
+def test_a_build_for_lesser_instructions_has_tiles_for_their_registers() -> None:
+    A, B = inputs((64, 64), (64, 64))
+    C = defined("C", (i, j), te.sum(A[i, k] * B[j, k]))
+    assert te.build(C, isa="sse2").source == te.build(te.auto_schedule(C, 16), isa="sse2").source

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 from schedule_cases import check, i, j, k, matmul, recurrence, refused, two_stages
 
@@ -88,6 +89,21 @@ def test_split_after_fuse_that_does_not_divide(factor: int) -> None:
     assert fused.name == "i_j" and fused.extent == 37 * 29
     s[C].split(fused, factor=factor)
     check(s)
+
+
+@pytest.mark.parametrize("shape", [(13, 29), (10, 7, 3), (te.var("n"), te.var("m"))])
+def test_a_fused_loop_over_whole_arrays_walks_through_memory(shape: tuple[Any, ...]) -> None:
+    """No quotients and remainders: their sum is the loop's own variable, so that lanes lie side by side."""
+    X, Y = te.tensor("X", shape), te.tensor("Y")
+    axes = te.axes("i j k")[: len(shape)]
+    Y[axes] = X[axes] * 2
+    s = te.create_schedule(Y)
+    s[Y].vectorize(s[Y].split(s[Y].fuse(*axes), factor=8)[1])
+    kernel = te.build(s)
+    body = kernel.source[kernel.source.index(f"int64_t {kernel.name}(") :]
+    assert "%" not in body and "lanes" not in body, body
+    x = np.random.default_rng(0).random([n if isinstance(n, int) else 5 for n in shape], dtype="float32")
+    np.testing.assert_array_equal(kernel(x), x * 2)
 
 
 def test_fuse_after_split_that_does_not_divide() -> None:

@@ -97,6 +97,26 @@ def test_the_interior_of_a_padded_stencil_has_no_select() -> None:
     np.testing.assert_allclose(te.build(s)(x), te.evaluate(Y, {X: x}), rtol=1e-6)
 
 
+@pytest.mark.parametrize("size", [12, 28, 29])
+def test_a_tile_in_a_tile_that_lies_behind_the_end(size: int) -> None:
+    """Of the last 8 elements there are 4: the first tile of 4 is whole, of the second nothing is left, and `4 - 4 * jb` has no min to cut at."""
+    X, Y = te.tensor("X", (size, 5)), te.tensor("Y")
+    Y[i, j] = te.sum(X[i, k] * X[j, k])
+    s = te.create_schedule(Y)
+    Yr = s.cache_write(Y, "register")
+    io, jo, ib, jb = s[Y].tile(i, j, 8, 8)
+    ib, jb, ii, ji = s[Y].tile(ib, jb, 4, 4)
+    s[Y].reorder(io, jo, ib, jb, ii, ji)
+    s[Yr].compute_at(s[Y], jb)
+    s[Yr].reorder(k, i, j)
+    for stage in (s[Y], s[Yr]):
+        for loop in stage.loops[-2:]:
+            stage.unroll(loop)
+    assert not te.lower(s).verify().conditions
+    x = np.random.default_rng(0).integers(-9, 10, (size, 5)).astype("float32")
+    np.testing.assert_array_equal(te.build(s)(x), te.evaluate(Y, {X: x}))
+
+
 def test_a_parallel_loop_stays_one_loop() -> None:
     """Its last step differs from the others; cut off, it would run after them, on one thread."""
     i, j = te.axes("i j")

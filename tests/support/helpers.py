@@ -36,6 +36,11 @@ def compare(got: Any, want: Any, error: float | None = None, what: str = "result
     assert not far.any(), f"{what}: {got[finite][far][:5]} instead of {want[finite][far][:5]}, more than {error} off"
 
 
+def evaluates(T: Any, want: Any, inputs: Mapping[te.Tensor, Any], error: float | None = None, **sizes: int) -> None:
+    """Assert that the reference gives `want`."""
+    compare(te.evaluate(T, inputs, **sizes), want, error)
+
+
 def check(T: te.Tensor | Sequence[te.Tensor], inputs: Mapping[te.Tensor, Any], want: Any = None, *, error: float | None = None,
           sizes: Mapping[str, int] | None = None, compiled: bool = True) -> Any:  # fmt: skip
     """Assert that the reference, and the compiled kernel, give `want` (None: that they agree). Returns the reference's

@@ -68,7 +68,14 @@ def test_a_second_process_takes_what_is_noted_and_needs_no_compiler(
 
 
 @pytest.mark.parametrize(
-    "damage", ["nonsense", note(format=0), note(bandwidth={}), note(peak_gflops={"float32": "fast"})]
+    "damage",
+    [
+        "nonsense",
+        note(format=0),
+        note(bandwidth={}),
+        note(peak_gflops={"float32": "fast"}),
+        note(peak_gflops={"float32": float("inf"), "float64": 50.0}),
+    ],
 )
 def test_a_damaged_note_is_measured_again(unknown: str, monkeypatch: pytest.MonkeyPatch, damage: object) -> None:
     key = te.machine().key

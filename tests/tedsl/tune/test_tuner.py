@@ -393,8 +393,9 @@ def test_killed_at_any_moment_it_goes_on(templates, tmp_path):
 
 def test_interrupted_it_returns_what_it_has(templates, tmp_path):
     code = """
-        import pickle, sys
+        import signal
         import tuned_templates as t, tedsl as te
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
         r = te.tune(t.sleepy, (16,), trials=2, store=None, search="grid", timeout=600)
         print(r.interrupted, r.best.config, len(r.trials))
     """
