@@ -22,6 +22,7 @@ import pytest
 import tedsl as te
 from tedsl.tune.cores import available, timing
 from tedsl.tune.pool import Children, measure_job
+from tedsl.tune.process import Died
 from tedsl.tune.rival import einsum_of
 from tedsl.tune.worker import foresee, make
 
@@ -288,6 +289,33 @@ def test_templates_that_other_processes_cannot_have(tmp_path, monkeypatch):
     slow = module(tmp_path, monkeypatch, "slow_template", mine + "time.sleep(1000)\n")
     with pytest.raises(te.TuneError, match="f cannot be tuned: importing it in another process took longer than 3 s"):
         te.tune(slow.f, (8,), trials=1, store=None)
+
+
+def test_measuring_that_cannot_be_started_is_a_row(templates, monkeypatch):
+    def none(self):
+        raise Died("no process can be started")
+
+    monkeypatch.setattr(Children, "take", none)
+    result = te.tune(templates.plain, (16,), store=None)
+    assert [t.error for t in result.trials] == [
+        "the process that measures could not be started: no process can be started"
+    ]
+
+
+def test_templates_with_another_surrounding_are_others(tmp_path):
+    def made(dtype):
+        def f(cfg, n):
+            i = te.axes("i")
+            A, B = te.tensor("A", (n,), dtype), te.tensor("B")
+            B[i] = A[i] + cfg.choice("a", [1, 2])
+            return te.create_schedule(B), [A, B]
+
+        return f
+
+    store = tmp_path / "t.db"
+    for dtype in ("float32", "float64"):
+        result = te.tune(made(dtype), (16,), trials=2, store=store, search="grid")
+        assert result.measured == 2 and result.best.apply()[0].outputs[0].dtype == dtype
 
 
 def test_waiting_for_a_core_is_no_candidates_fault(templates):
