@@ -298,9 +298,39 @@ def test_what_will_not_fit_is_said() -> None:
     assert "They fit L2 (2097152 bytes)" in problem and "split the loop that is reduced over" in problem
     (problem,) = cost.problems(machine, n=4096, b1=256, b2=256)
     assert "hold 8388608 bytes, and L1 32768. They do not fit L2" in problem
+    for size in ({"N": 1024}, {"n": "many"}, {"n": True}):
+        with pytest.raises(
+            te.ScheduleError, match=r"no size or factor of that name; it has b1, b2, n|a size is a whole number"
+        ):
+            cost.problems(machine, **size)
     A, B, C, s = matmul(64, 64, 8)
     Cr = s.cache_write(C, "register")
     io, jo, _ii, _ji = s[C].tile(i, j, 12, 48)
     s[Cr].compute_at(s[C], jo)
     (problem,) = te.cost(s).problems(machine)
     assert "the register tiles hold 2304 bytes, and the vector registers 2048" in problem
+
+
+def test_tiles_of_tiles_say_what_their_sizes_can_be() -> None:
+    """The constraints of the lecture, b1 % v1 = 0 and b2 % v2 = 0, need not be said again: the splits have them."""
+    machine = SimpleNamespace(vector_bytes=64, l1_bytes=32768, l2_bytes=2**20)
+
+    def panels(n: Any, v1: Any, v2: Any) -> Any:
+        A, B, C = te.tensor("A", (n, n)), te.tensor("B", (n, n)), te.tensor("C")
+        C[i, j] = te.sum(A[i, k] * B[j, k])
+        s = te.create_schedule(C)
+        io, jo, ib, jb = s[C].tile(i, j, te.var("b1"), te.var("b2"))
+        s[C].tile(ib, jb, v1, v2)
+        s[s.cache_read(A, "cache", C)].compute_at(s[C], io)
+        s[s.cache_read(B, "cache", C)].compute_at(s[C], jo)
+        return te.cost(s)
+
+    (problem,) = panels(1024, 8, 32).problems(machine)
+    assert "hold 163840 bytes (4096*b1 + 4096*b2) even with b1=8, b2=32, so that no b1, b2 will do" in problem
+    assert panels(1024, 2, 6).problems(machine) == []  # 8 rows of 1024 just fit
+    cost = panels(te.var("n"), te.var("v1"), te.var("v2", multiple_of=2))
+    assert cost.problems(machine) == [] == cost.problems(machine, n=1024, v1=2)
+    (problem,) = cost.problems(machine, n=1024, v1=4, v2=8)
+    assert "even with b1=4, b2=8" in problem
+    (problem,) = cost.problems(machine, n=8192)
+    assert "even with b1=1, b2=2" in problem
