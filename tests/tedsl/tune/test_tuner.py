@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import gc
 import importlib.util
 import os
 import pickle
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ import tedsl as te
 from tedsl.tune.cores import available, timing
 from tedsl.tune.pool import Children, measure_job
 from tedsl.tune.process import Died
-from tedsl.tune.rival import einsum_of
+from tedsl.tune.rival import einsum_of, numpy_seconds
 from tedsl.tune.worker import foresee, make
 
 pytest.importorskip("optuna")
@@ -93,6 +94,20 @@ def test_sums_of_products_have_a_rival():
         "C[i] = exp(sum(A[i,k]))",
     ):
         assert einsum_of([te.define(other, A=(4, 5))]) is None
+        assert numpy_seconds([te.define(other, A=(4, 5))]) is None
+
+
+def test_numpy_has_as_many_threads_as_the_kernel(monkeypatch):
+    limits, real = [], subprocess.run
+
+    def run(command, **options):
+        limits.append(options["env"].get("OPENBLAS_NUM_THREADS"))
+        return real(command, **options)
+
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    monkeypatch.setattr(subprocess, "run", run)
+    product = te.define("C[i,j] = sum(A[i,k] * B[j,k])", A=(4, 5), B=(6, 5))
+    assert numpy_seconds([product], 1) > 0 and numpy_seconds([product]) > 0 and limits == ["1", None]
 
 
 def test_bad_candidates_are_rows(templates):
@@ -302,6 +317,32 @@ def test_measuring_that_cannot_be_started_is_a_row(templates, monkeypatch):
     ]
 
 
+def test_executors_that_cannot_measure(templates, monkeypatch):
+    import tedsl.tune.tuner  # noqa: F401
+
+    class Nobody(Executor):
+        def submit(self, *_):
+            return Future()
+
+    monkeypatch.setattr(sys.modules["tedsl.tune.tuner"], "START_SECONDS", 0.1)
+    with pytest.raises(
+        te.TuneError, match=r"nothing can be measured by .*Nobody.*: none of its workers has answered in 0\.1 s"
+    ):
+        te.tune(templates.plain, (16,), store=None, executor=Nobody())
+    with ThreadPoolExecutor(1) as closed:
+        pass
+    with pytest.raises(te.TuneError, match="RuntimeError: cannot schedule new futures after shutdown; see that it has"):
+        te.tune(templates.plain, (16,), store=None, executor=closed)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are seen in /proc")
+def test_a_search_leaves_its_store_closed(templates):
+    te.tune(templates.plain, (16,), store="t.db")
+    gc.collect()
+    files = [os.readlink(f) for f in Path("/proc/self/fd").iterdir() if f.is_symlink()]
+    assert Path("t.db").exists() and not any(f.endswith("/t.db") for f in files)
+
+
 def test_templates_with_another_surrounding_are_others(tmp_path):
     def made(dtype):
         def f(cfg, n):
@@ -463,4 +504,8 @@ def test_pictures(templates, tmp_path):
         assert Path(result.plot(f"t.{suffix}")).stat().st_size > 1000
     with pytest.raises(te.TuneError, match="cannot be written"):
         result.plot(tmp_path / "no" / "t.png")
+    with pytest.raises(te.TuneError, match="cannot be written: it is a folder"):
+        result.plot(tmp_path)
+    few = te.tune(templates.plain, (16,), trials=1, store=None).plot().axes  # one trial, no knobs
+    assert [t.get_text() for place in few[2:] for t in place.texts] == ["one knob", "three trials are needed"]
     assert pickle.loads(pickle.dumps(result.trials[0])).config == result.trials[0].config
