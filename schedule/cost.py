@@ -8,6 +8,7 @@ The formulas for matrix multiplication are those of lecture 11 of CMU's course o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -25,6 +26,7 @@ from .ir import Allocate, Block, Buffer, Call, For, If, Stmt, Store, preorder
 from .lower import lower_state
 from .operations import arithmetic
 from .rewrites import StageTensor, source_of
+from .state import Split
 from .trips import Condition, Link, Trips
 
 if TYPE_CHECKING:
@@ -50,7 +52,10 @@ class Cost:
     held: Mapping[str, Any] = field(repr=False, default_factory=dict)  # as footprint, in bytes
     least: Mapping[str, int] = field(
         repr=False, default_factory=dict
-    )  # the smallest value that each size or factor may have
+    )  # the smallest value that each factor was said to have
+    multiples: Mapping[str, frozenset[int | str]] = field(
+        repr=False, default_factory=dict
+    )  # what each factor is a multiple of: numbers, and other factors
     machine: Any = field(
         repr=False, default=None
     )  # which the table gives a predicted time of, and what will not fit it
@@ -80,8 +85,19 @@ class Cost:
         return self.operations / loaded
 
     def at(self, **sizes: int) -> Cost:
-        """The cost at given sizes and factors."""
+        """The cost at given sizes and factors. Raises ScheduleError for one that the cost does not depend on."""
         import sympy
+
+        known = self._symbols()
+        for name, given in sizes.items():
+            if name not in known:
+                raise ScheduleError(f"{name}={given!r}: the cost has no size or factor of that name; it has {', '.join(sorted(known)) or 'none'}", here())  # fmt: skip
+            if isinstance(given, bool) or not hasattr(given, "__index__"):
+                raise ScheduleError(f"{name}={given!r}: a size is a whole number", here())
+        multiples = {
+            name: frozenset(int(sizes[d]) if isinstance(d, str) and d in sizes else d for d in of)
+            for name, of in self.multiples.items()
+        }
 
         def value(e: Any) -> Any:
             if not isinstance(e, sympy.Basic):
@@ -91,7 +107,12 @@ class Cost:
 
         return Cost(
             value(self.operations), {k: value(v) for k, v in self.moves.items()}, value(self.registers), {k: value(v) for k, v in self.footprint.items()},
-            self.sizes, {k: value(v) for k, v in self.held.items()}, self.least, self.machine, self.dtype)  # fmt: skip
+            self.sizes, {k: value(v) for k, v in self.held.items()}, self.least, multiples, self.machine, self.dtype)  # fmt: skip
+
+    def _symbols(self) -> set[str]:
+        """The names of all sizes and factors that are open."""
+        counts = (self.operations, self.registers, *self.moves.values(), *self.footprint.values())
+        return {str(s) for n in counts for s in getattr(n, "free_symbols", ())} | set(self.multiples)
 
     def problems(self, machine: Any, **sizes: int) -> list[str]:
         """What will not fit: register tiles into the vector registers, copies in the scope "cache" into L1 or L2, each as a sentence with what to do.
@@ -125,9 +146,14 @@ class Cost:
         if isinstance(held, int):
             return held, ""
         open_ = sorted(str(s) for s in held.free_symbols)
-        least = {s: self.least.get(str(s), 1) for s in held.free_symbols}
+        least = {s: self._least(str(s)) for s in held.free_symbols}
         shown = ", ".join(f"{name}={next(v for s, v in least.items() if str(s) == name)}" for name in open_)
         return int(held.subs(least)), f" ({held}) even with {shown}, so that no {', '.join(open_)} will do"
+
+    def _least(self, name: str) -> int:
+        """The smallest value that a size or factor may have: tiles of tiles divide them."""
+        step = math.lcm(*(d if isinstance(d, int) else self._least(d) for d in self.multiples.get(name, ())))
+        return step * max(1, -(-self.least.get(name, 1) // step))
 
     def seconds(self, machine: Any, dtype: str | None = None) -> Any:
         """A predicted time on one core: the larger of what the operations take at peak speed and what the loads take at each level's bandwidth.
@@ -221,6 +247,21 @@ def _is_load(source: str, to: str) -> bool:
     return source in LEVELS and not (to == "global" and source != "global")
 
 
+def tiles_of(schedule: Schedule) -> dict[str, frozenset[int | str]]:
+    """What each tile factor that is a size is a multiple of: the factors that its tiles are split by, which are taken to divide it."""
+    found: dict[str, set[int | str]] = {name: set() for name in schedule.factors}
+    for stage in schedule.state.stages:
+        splits = [r for r in stage.relations if isinstance(r, Split)]
+        whole = {r.inner: r.factor.name for r in splits if isinstance(r.factor, Var)}
+        for r in splits:
+            by = r.factor.name if isinstance(r.factor, Var) else r.factor
+            if r.parent in whole and isinstance(by, (int, str)) and by != whole[r.parent]:
+                found[whole[r.parent]].add(by)
+    for var in sizes_of(schedule):
+        found[var.name].add(var.multiple_of)
+    return {name: frozenset(of) for name, of in found.items()}
+
+
 def sizes_of(schedule: Schedule) -> list[Var]:
     """The tile factors of a schedule that are sizes, with what is known of them."""
     return [
@@ -249,7 +290,8 @@ class _Count:
         self.stmt = lowered.stmt
         self.arguments = list(lowered.arguments.values())
         self.trips = Trips(self.symbolic, kept)
-        self.least = {v.name: v.multiple_of * max(1, -(-v.minimum // v.multiple_of)) for v in sizes_of(schedule)}
+        self.least = {v.name: max(1, v.minimum) for v in sizes_of(schedule)}
+        self.multiples = tiles_of(schedule)
         self.operations: Any = 0
         self.moves: dict[tuple[str, str, str], Any] = {}
 
@@ -270,6 +312,7 @@ class _Count:
             sizes,
             {k: self.trips.tidy(v) for k, v in held.items()},
             self.least,
+            self.multiples,
         )
 
     def elements(self, buffer: Buffer) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ def draw(result: Result, path: Any = None, knobs: tuple[str, str] | None = None)
     if path is None:
         return figure
     try:
+        if os.path.isdir(path):
+            raise IsADirectoryError("it is a folder")
         figure.savefig(path)
     except (OSError, ValueError) as e:
         raise TuneError(f"the picture {str(path)!r} cannot be written: {e}", here()) from None
@@ -151,7 +154,7 @@ def _predictions(place: Any, trials: Sequence[Trial], scale: float, unit: str) -
 def _heat(place: Any, trials: Sequence[Trial], knobs: tuple[str, str] | None, scale: float, unit: str) -> None:
     if knobs is None:
         place.text(0.5, 0.5, "one knob", ha="center", va="center", transform=place.transAxes, color="gray")
-        place.set(title="Two knobs")
+        place.set(title="Two knobs", xticks=[], yticks=[])
         return
     across, up = knobs
     cells: dict[tuple[Any, Any], float] = {}
@@ -180,6 +183,12 @@ def _sorted(values: set[Any]) -> list[Any]:
 
 
 def _importance(place: Any, share: dict[str, float]) -> None:
+    if not share:
+        place.text(
+            0.5, 0.5, "three trials are needed", ha="center", va="center", transform=place.transAxes, color="gray"
+        )
+        place.set(title="Importance of the knobs", xticks=[], yticks=[])
+        return
     names = list(share)[:10][::-1]
     place.barh(names, [share[n] for n in names], color=INK)
     place.set(xlim=(0, 1), xlabel="share of the variance of log time", title="Importance of the knobs")

@@ -85,7 +85,9 @@ def measure_job(job: Job, children: Children | None = None) -> dict[str, Any]:
     try:
         child = children.take()
     except Died as e:
-        return {"error": f"the process that measures could not be started: {e}", "broken": True}
+        machine, cpu = identity()
+        error = f"the process that measures could not be started: {e}"
+        return {"error": error, "machine": machine, "cpu": cpu, "compiler": compiler()}
     phase = "start"
     try:
         child.send(("measure", job))

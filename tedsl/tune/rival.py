@@ -1,10 +1,16 @@
-"""NumPy's time for what a program computes, where NumPy has it: sums of products, as `np.einsum` (which hands them to BLAS where it can)."""
+"""NumPy's time for what a program computes, where NumPy has it: sums of products, as `np.einsum` (which hands them to BLAS where it can).
+
+It runs in a process of its own, since a BLAS is told only there, as it begins, how many threads it may use.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import json
+import os
 import statistics
 import string
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -17,39 +23,56 @@ from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Tensor
 
 SECONDS, FEWEST, MOST = 0.3, 3, 200
+THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "OMP_NUM_THREADS")
 
 
 def numpy_seconds(outputs: Sequence[Tensor], threads: int | None = None) -> float | None:
     """NumPy's time on random data, the median of the faster half of the runs, as for kernels; None for what is no sum of products over fixed sizes.
 
-    threads: that NumPy may use, where threadpoolctl is there to tell it; else as many as it takes.
+    threads: that NumPy may use; None for as many as it takes.
     """
     found = einsum_of(outputs)
     if found is None:
         return None
     text, tensors = found
-    rng = np.random.default_rng(0)
-    arrays = [rng.standard_normal(t.shape).astype(t.dtype) for t in tensors]
-    samples: list[float] = []
-    with _threads(threads):
-        path = np.einsum_path(text, *arrays, optimize="optimal")[0]
-        out = np.empty_like(np.einsum(text, *arrays, optimize=path))
-        until = time.perf_counter() + SECONDS
-        while len(samples) < FEWEST or (time.perf_counter() < until and len(samples) < MOST):
-            begun = time.perf_counter()
-            np.einsum(text, *arrays, out=out, optimize=path)
-            samples.append(time.perf_counter() - begun)
-    return statistics.median(sorted(samples)[: (len(samples) + 1) // 2])
-
-
-def _threads(count: int | None) -> Any:
-    if count is None:
-        return contextlib.nullcontext()
+    question = json.dumps([text, [t.shape for t in tensors], [t.dtype for t in tensors]])
+    limits = {} if threads is None else dict.fromkeys(THREADS, str(threads))
+    path = [p or os.getcwd() for p in sys.path]
+    command = [
+        sys.executable,
+        "-c",
+        f"import sys; sys.path[:] = {path!r}; from tedsl.tune.rival import answer; answer()",
+    ]
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", **limits}
     try:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-not-found, import-untyped, unused-ignore]
-    except ImportError:
-        return contextlib.nullcontext()
-    return threadpool_limits(count)
+        said = subprocess.run(command, input=question, env=environment, capture_output=True, text=True, check=True)
+        return float(json.loads(said.stdout))
+    except (
+        OSError,
+        subprocess.CalledProcessError,
+        ValueError,
+    ):  # too little memory, say: then there is nothing to compare with
+        return None
+
+
+def answer() -> None:
+    """In the process that measures: subscripts, shapes and dtypes from the standard input, seconds to the standard output."""
+    text, shapes, dtypes = json.load(sys.stdin)
+    print(json.dumps(_seconds(text, shapes, dtypes)))
+
+
+def _seconds(text: str, shapes: Sequence[Sequence[int]], dtypes: Sequence[str]) -> float:
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(shape).astype(dtype) for shape, dtype in zip(shapes, dtypes)]
+    samples: list[float] = []
+    path = np.einsum_path(text, *arrays, optimize="optimal")[0]
+    out = np.empty_like(np.einsum(text, *arrays, optimize=path))
+    until = time.perf_counter() + SECONDS
+    while len(samples) < FEWEST or (time.perf_counter() < until and len(samples) < MOST):
+        begun = time.perf_counter()
+        np.einsum(text, *arrays, out=out, optimize=path)
+        samples.append(time.perf_counter() - begun)
+    return statistics.median(sorted(samples)[: (len(samples) + 1) // 2])
 
 
 def einsum_of(outputs: Sequence[Tensor]) -> tuple[str, list[Tensor]] | None:

@@ -10,6 +10,10 @@ from typing import Any
 from .template import Config, _frozen
 
 FORMAT = 1
+_HELD: dict[str, Any] = {  # what JSON gives for a field, by its annotation
+    "Config": dict, "str": str, "str | None": (str, type(None)), "int": int, "float": (int, float), "float | None": (int, float, type(None)),
+    "dict[str, int]": dict, "dict[str, Any]": dict, "list[dict[str, Any]]": list,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,10 @@ class Trial:
         """A row from what `to_json` gave; what a later version added is left out. Raises ValueError for anything else."""
         if not isinstance(value, Mapping) or not isinstance(value.get("config"), Mapping):
             raise ValueError("no row of tuning results")
-        known = {f.name for f in fields(cls)} - {"made_by"}
-        given = {k: v for k, v in value.items() if k in known}
+        given = {f.name: value[f.name] for f in fields(cls) if f.name in value and f.name != "made_by"}
+        for f in fields(cls):
+            if f.name in given and not isinstance(given[f.name], _HELD[str(f.type)]):
+                raise ValueError(f"no row of tuning results: its {f.name} is {given[f.name]!r:.80}")
         given["config"] = {str(k): _frozen(v) for k, v in value["config"].items()}
         return cls(**given)
 

@@ -8,6 +8,7 @@ of answers in order, so that knobs which depend on others are walked where they 
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 from typing import Any
@@ -209,12 +210,13 @@ class OptunaSearch(Search):
 
 
 def _name(knob: Knob) -> str:
-    # A knob whose options depend on other knobs is another parameter for each list of options.
-    return (
-        f"{knob.name} of {len(knob.options)} from {knob.options[0]} to {knob.options[-1]} #{hash(knob.values) & 0xFFFF:x}"
-        if knob.values is not None
-        else knob.name
-    )
+    """A knob whose options depend on other knobs is another parameter for each list of options. (Samplers go through parameters by name, so names are
+    the same in every process.)
+    """
+    if knob.values is None:
+        return knob.name
+    digest = hashlib.sha256(repr(knob.values).encode()).hexdigest()[:8]
+    return f"{knob.name} of {len(knob.options)} from {knob.options[0]} to {knob.options[-1]} #{digest}"
 
 
 def _need_cmaes() -> None:

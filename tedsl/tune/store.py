@@ -1,7 +1,7 @@
 """Where rows are kept: Optuna's storage, an SQLite file unless a URL says otherwise.
 
 A row is one finished trial of a study, written in a single transaction before the next one starts; the whole of it is the trial's user
-attribute `row`, the knobs and the seconds are also Optuna's own, so that its tools read the store. A study holds the rows of one template with
+attribute `tedsl`, the knobs and the seconds are also Optuna's own, so that its tools read the store. A study holds the rows of one template with
 one set of arguments. Reading a file needs SQLite alone.
 """
 
@@ -23,6 +23,10 @@ from .template import Config, Knob
 
 ROW = "tedsl"
 WAIT = 60  # seconds to wait while another process writes
+MANY = (
+    1000  # options of a knob: Optuna writes all of them beside every row, so of more it is told the place in the list
+)
+TRIES = 20  # at a row, while other processes give Optuna other options for the same knob
 _QUERY = "SELECT trial_id, value_json FROM trial_user_attributes WHERE key = ? AND trial_id > ? ORDER BY trial_id"
 
 
@@ -38,7 +42,7 @@ class Store:
         self._rows: list[Trial] = []
         self._study: Any = None
         self._storage: Any = None
-        self._generation = 0
+        self._kinds: dict[str, Any] = {}  # Optuna's name of a knob → what options it has there
         self._memory = where is None
         if not self._memory:
             self._storage = _open(where)
@@ -49,36 +53,28 @@ class Store:
             self._rows.append(row)
             return
         import optuna
-        from optuna.distributions import CategoricalDistribution, IntDistribution
         from optuna.trial import TrialState, create_trial
 
-        params: dict[str, Any] = {}
-        kinds: dict[str, Any] = {}
-        for name, value in row.config.items():
-            knob = knobs.get(name) or Knob(name, (value,))
-            if knob.values is None:
-                params[name], kinds[name] = (
-                    value,
-                    IntDistribution(knob.lo, knob.hi, log=knob.log, step=1 if knob.log else knob.step),
-                )
-            else:
-                params[name] = _optuna_value(value)
-                kinds[name] = CategoricalDistribution([_optuna_value(v) for v in knob.values])
+        asked = [_parameter(knobs.get(name) or Knob(name, (value,)), value) for name, value in row.config.items()]
         state = TrialState.COMPLETE if row.seconds is not None else TrialState.FAIL
-        trial = create_trial(
-            params=params, distributions=kinds, value=row.seconds, state=state, user_attrs={ROW: row.to_json()}
-        )
         with _Using(self.where):
-            while True:
+            for n in range(TRIES):
                 try:
-                    self._open_study().add_trial(trial)
+                    study = self._open_study()
+                    names = [self._name(name, kind) for name, (_, kind) in zip(row.config, asked)]
+                    trial = create_trial(
+                        params={name: value for name, (value, _) in zip(names, asked)},
+                        distributions={name: kind for name, (_, kind) in zip(names, asked)},
+                        value=row.seconds,
+                        state=state,
+                        user_attrs={ROW: row.to_json()},
+                    )
+                    study.add_trial(trial)
                     return
-                except (
-                    ValueError
-                ):  # a knob has other options than it used to have, which a study of Optuna's cannot take in
-                    if self._generation > 1000:
+                except ValueError:  # another process was first to give a knob a name of Optuna's
+                    if n == TRIES - 1:
                         raise
-                    self._generation, self._study = self._generation + 1, None
+                    self._study = None
                 except optuna.exceptions.StorageInternalError as e:
                     raise _unusable(self.where, e) from None
 
@@ -109,12 +105,44 @@ class Store:
         import optuna
 
         if self._study is None:
-            name = self.subject.subject + (f" #{self._generation + 1}" if self._generation else "")
             with quiet():
                 self._study = optuna.create_study(
-                    storage=self._storage, study_name=name[:500], direction="minimize", load_if_exists=True
+                    storage=self._storage,
+                    study_name=self.subject.subject[:500],
+                    direction="minimize",
+                    load_if_exists=True,
                 )
+            self._kinds = {}
+            for trial in self._study.get_trials(deepcopy=False):
+                for name, kind in trial.distributions.items():
+                    self._kinds.setdefault(name, kind)
         return self._study
+
+    def _name(self, knob: str, kind: Any) -> str:
+        """What a knob is called in the study. Optuna has one list of options for a name, a knob may have several: its options may follow from other
+        knobs, and a template's text may change.
+        """
+        from optuna.distributions import check_distribution_compatibility
+
+        n = 1
+        while True:
+            name = knob if n == 1 else f"{knob} #{n}"
+            try:
+                check_distribution_compatibility(self._kinds.setdefault(name, kind), kind)
+                return name
+            except ValueError:
+                n += 1
+
+
+def _parameter(knob: Knob, value: Any) -> tuple[Any, Any]:
+    """The value of a knob and its options as Optuna has them."""
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    if knob.values is None:
+        return value, IntDistribution(knob.lo, knob.hi, log=knob.log, step=1 if knob.log else knob.step)
+    if len(knob.values) > MANY:
+        return knob.values.index(value), IntDistribution(0, len(knob.values) - 1)
+    return _optuna_value(value), CategoricalDistribution([_optuna_value(v) for v in knob.values])
 
 
 def read(where: Any) -> list[Trial]:
@@ -135,7 +163,11 @@ def read(where: Any) -> list[Trial]:
 def merge(sources: Iterable[Any], into: Any) -> tuple[int, int]:
     """Write the rows of some stores into another one, those that it does not have. Returns how many were written, and how many were there."""
     gathered = [row for source in sources for row in read(source)]
-    have = {row.identity for row in read(into)} if not _is_file(into) or Path(into).exists() else set()
+    there = read(into) if not _is_file(into) or Path(into).exists() else []
+    have = {row.identity for row in there}
+    knobs: dict[tuple[str, ...], dict[str, Knob]] = {}
+    for row in (*there, *gathered):
+        _widen(knobs.setdefault(row.place, {}), row.config)
     written = 0
     stores: dict[tuple[str, ...], Store] = {}
     for row in gathered:
@@ -144,13 +176,21 @@ def merge(sources: Iterable[Any], into: Any) -> tuple[int, int]:
         have.add(row.identity)
         if row.place not in stores:
             stores[row.place] = Store(into, row.template, row.args, row.sizes)
-        stores[row.place].add(row, {})
+        stores[row.place].add(row, knobs[row.place])
         written += 1
     if not stores and _is_file(into) and not Path(into).exists():
         Store(into, "", "").close()
     for store in stores.values():
         store.close()
     return written, len(gathered) - written
+
+
+def _widen(knobs: dict[str, Knob], config: Config) -> None:
+    """Take a configuration's values into the options of knobs that are known by their rows alone."""
+    for name, value in config.items():
+        knob = knobs.get(name) or Knob(name, ())
+        if value not in knob:
+            knobs[name] = Knob(name, (*knob.options, value))
 
 
 def _is_file(where: Any) -> bool:
@@ -202,12 +242,24 @@ def _open(where: Any) -> Any:
     path = Path(where)
     if path.is_dir() or not path.parent.is_dir():
         raise _no_file(path)
+    _not_another_ones(path)
     from .cores import exclusive
 
     url = f"sqlite:///{path.absolute()}"
     # Optuna makes its tables one by one; two processes that begin together would each make some.
     with exclusive("store-" + hashlib.sha256(url.encode()).hexdigest()[:16]), quiet(), _Using(where):
         return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": WAIT}})
+
+
+def _not_another_ones(path: Path) -> None:
+    """Raise TuneError for a database that is in use for something else: nothing is to be written to it."""
+    if not path.exists():
+        return
+    with _Using(path), contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        tables = _tables(database)
+    if tables and "studies" not in tables:
+        shown = ", ".join(sorted(tables)[:3])
+        raise _unusable(path, ValueError(f"it is a database of something else (its tables are {shown})"))
 
 
 def _no_file(where: Any) -> TuneError:
@@ -234,7 +286,8 @@ class _Using:
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         import sqlalchemy.exc
 
-        if isinstance(error, (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError)):
+        # a RuntimeError says that the tables are of another version of Optuna
+        if isinstance(error, (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError)):
             raise _unusable(self.where, error) from None
 
 

@@ -10,11 +10,14 @@ import functools
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
 from typing import Any
 
+import numpy as np
+
 from tedsl.lang.errors import TuneError, here
-from tedsl.lang.expr import Axis
+from tedsl.lang.expr import Axis, Expr
 
 Value = Any  # what JSON can hold: None, bool, int, float, str, or a list of them
 Config = dict[str, Value]
@@ -193,30 +196,41 @@ class Template:
         return result_of(self.name, made)
 
     def fingerprint(self) -> str:
-        """What changes when the function's text does, or that of the functions of its module that it calls, or a constant that they read."""
+        """What changes when the function's text does, or that of the functions of its module that it calls, or a constant that they read: a global
+        one, a default of an argument, or a variable of the function around them.
+        """
         import hashlib
 
         digest = hashlib.sha256()
         todo: list[Any] = [self.function]
         seen: set[Any] = set()
         while todo:
-            function = todo.pop()
+            found = todo.pop()
+            function = found.function if isinstance(found, Template) else found
+            if isinstance(function, functools.partial):
+                digest.update(_text([function.args, function.keywords]).encode())
+                todo.append(function.func)
             if not hasattr(function, "__code__") or function in seen:
                 continue
             seen.add(function)
+            cells = zip(function.__code__.co_freevars, function.__closure__ or ())
+            outside = [*(function.__defaults__ or ()), *sorted((function.__kwdefaults__ or {}).items())]
+            outside += [(name, cell.cell_contents) for name, cell in cells if _filled(cell)]
+            digest.update(_text(outside).encode())
+            todo += [v for o in outside for v in (o if isinstance(o, tuple) else (o,)) if _of_module(v, function)]
             codes = [function.__code__]
             while codes:
                 code = codes.pop()
                 digest.update(code.co_code)
-                digest.update(repr([c for c in code.co_consts if not hasattr(c, "co_code")]).encode())
+                digest.update(_text([c for c in code.co_consts if not hasattr(c, "co_code")]).encode())
                 digest.update(repr((code.co_names, code.co_varnames, code.co_freevars)).encode())
                 codes += [c for c in code.co_consts if hasattr(c, "co_code")]
                 for name in code.co_names:
                     value = function.__globals__.get(name)
-                    if isinstance(value, (bool, int, float, str)) or _constants(value):
-                        digest.update(f"{name}={value!r}".encode())
-                    elif getattr(value, "__module__", None) == function.__module__:
-                        todo.append(getattr(value, "function", value))
+                    if _of_module(value, function):
+                        todo.append(value)
+                    elif name in function.__globals__:
+                        digest.update(f"{name}={_text(value)}".encode())
         return digest.hexdigest()[:16]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -291,13 +305,32 @@ def _find(module: str, name: str) -> Any:
     return found
 
 
-def _constants(value: Any) -> bool:
-    """Whether a value is a list, a tuple or a dict of numbers and texts."""
+def _filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:  # a variable that has no value yet
+        return False
+
+
+def _of_module(value: Any, function: Any) -> bool:
+    """Whether a value is a function of the same module as another, or a template made of one."""
+    of = value.function if isinstance(value, Template) else value
+    return hasattr(of, "__code__") and getattr(of, "__module__", None) == function.__module__
+
+
+def _text(value: Any) -> str:
+    """A constant as text that is the same in every process: sets are in order, and of what is no constant there is the kind alone."""
     if isinstance(value, dict):
-        value = [*value.keys(), *value.values()]
-    return isinstance(value, (list, tuple)) and all(
-        v is None or isinstance(v, (bool, int, float, str)) or _constants(v) for v in value
-    )
+        return f"{{{','.join(f'{_text(k)}:{_text(v)}' for k, v in value.items())}}}"
+    if isinstance(value, (list, tuple)):
+        return f"{type(value).__name__}({','.join(map(_text, value))})"
+    if isinstance(value, (set, frozenset)):
+        return f"set({','.join(sorted(map(_text, value)))})"
+    if value is None or isinstance(value, (bool, int, float, complex, str, bytes, type, Enum, np.generic, Expr)):
+        return repr(value)
+    if is_dataclass(value):
+        return f"{type(value).__name__}{_text({f.name: getattr(value, f.name) for f in fields(value)})}"
+    return type(value).__name__
 
 
 def _name_of(axis: Any) -> str:

@@ -8,6 +8,7 @@ business.
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 import shutil
@@ -27,7 +28,7 @@ from .cores import available
 from .judge import Built, Judge
 from .measure import Job
 from .options import Options
-from .process import Died
+from .process import START_SECONDS, Deadline, Died
 from .progress import Silent, make_progress
 from .report import Result
 from .sending import pickled, workers_of
@@ -122,7 +123,9 @@ class _Run:
             wake, self.wake_write = self.wake_write, -1
             os.close(wake)
             shutil.rmtree(self.scratch, ignore_errors=True)
-        return self._result()
+        result = self._result()
+        self.judge.store.close()
+        return result
 
     def _who(self) -> set[tuple[str, str]]:
         """Which machines measure, with which compilers."""
@@ -130,8 +133,15 @@ class _Run:
             self.capacity = 1
             return {(m, c) for m, _, c in [pool.who()]}
         self.capacity = workers_of(self.options.executor)
-        asked = [self.options.executor.submit(pool.who, n) for n in range(self.capacity)]
-        return {(m, c) for m, _, c in (f.result() for f in asked)}
+        until = Deadline(START_SECONDS)
+        try:
+            asked = [self.options.executor.submit(pool.who, n) for n in range(self.capacity)]
+            return {(m, c) for m, _, c in (f.result(max(0.0, until.left)) for f in asked)}
+        except concurrent.futures.TimeoutError:
+            why = f"none of its workers has answered in {START_SECONDS} s"
+        except Exception as e:  # whatever an executor raises
+            why = f"{type(e).__name__}: {e}"
+        raise TuneError(f"nothing can be measured by {self.options.executor!r:.100}: {why}; see that it has workers, and that they have tedsl", here())  # fmt: skip
 
     def _start_builders(self) -> None:
         cores = available()

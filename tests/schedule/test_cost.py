@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from program_parts import Seeded
 from schedule_cases import i, j, k, matmul, two_stages, x, y
 
 import tedsl as te
@@ -262,6 +263,47 @@ def test_the_question_of_the_convolution() -> None:
     assert mixed.windows == {"I": ["i + j"]}
 
 
+@pytest.mark.parametrize(
+    ("definition", "shapes", "said"),
+    [
+        ("Y[y,x] = max(X[2*y+r,2*x+s])", {"X": (8, 8), "r": 2, "s": 2}, "each element is used once"),  # side by side
+        ("Y[y,x] = max(X[2*y+r,2*x+s])", {"X": (8, 8), "r": 3, "s": 2}, "in windows that overlap along 2 * y + r"),
+        ("Y[y] = max(X[y+4*r])", {"X": (12,), "Y": (4,), "r": 2}, "each element is used once"),
+        ("Y[y] = max(X[y+4*r])", {"X": (12,), "Y": (5,), "r": 2}, "in windows that overlap along y + 4 * r"),
+        ("Y[y,x] = X[y,x] + X[y,x+1] + X[y+1,x]", {"X": (8, 8)}, "in windows that overlap along y, y + 1; in windows that overlap along x, x + 1"),
+        ("Y[y] = X[2*y] + X[2*y+1]", {"X": (8,)}, "each element is used once"),
+        ("Y[y] = X[2*y] + X[2*y+2]", {"X": (8,)}, "in windows that overlap along 2 * y, 2 * y + 2"),
+        ("Y[i,j] = X[i+j,j]", {"X": (8, 4), "i": 4}, "each element is used once"),  # a skew meets nothing twice
+        ("Y[i,j,k] = X[i+j+k]", {"X": (9,), "i": 3, "j": 3}, "in windows that overlap along i + j + k"),
+        ("Y[i,j] = X[i] * X[j]", {"X": (4,)}, "as [i] used again along j; as [j] used again along i; perhaps shared by [i], [j]"),
+        ("Y[i] = X[i // 2]", {"X": (5,), "Y": (10,)}, "wherever i // 2 is the same"),
+        ("Y[i,d] = X[I[i],d]", {"X": (9, 3), "I": te.tensor("I", (4,), "int64")}, "wherever I[i] is the same"),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_odd_accesses_is_so(definition: str, shapes: Any, said: str) -> None:
+    assert te.reuse(te.define(definition, **shapes)).lines["X"] == said
+
+
+def test_reuse_is_what_counting_finds() -> None:
+    """Of affine accesses, reads at all points of the loops meet just where something is said to be used again."""
+    source = Seeded(7)
+    for _ in range(60):
+        a, b, c, d = (source.choice([0, 1, 2, 3]) for _ in range(4))
+        n, m = source.choice([2, 3, 4]), source.choice([1, 2, 3])
+        X, Y = te.tensor("X", (40, 40)), te.tensor("Y", (n, m))
+        Y[i, j] = X[a * i + b * j, c * i + d * j] * 2
+        read = [(a * p + b * q, c * p + d * q) for p in range(n) for q in range(m)]
+        found = te.reuse(Y)
+        axes = {name for name, extent in (("i", n), ("j", m)) if extent > 1}
+        assert (len(set(read)) < len(read)) == bool(found["X"] & axes or found.windows), (a, b, c, d, n, m, str(found))
+
+
+def test_tensors_that_share_a_name_are_told_apart() -> None:
+    A1, A2, P = te.tensor("A", (5,)), te.tensor("A", (5,)), te.tensor("P")
+    P[i] = A1[i] * A2[0]
+    assert te.reuse(P) == {"A": set(), "A_1": {"i"}, "P": set()}
+
+
 def test_every_apply_of_extents_has_a_count() -> None:
     """A schedule with an odd split of a strided, divided access is counted as its loops run."""
     X, Y = te.tensor("X", (50,)), te.tensor("Y", (20,))
@@ -298,9 +340,39 @@ def test_what_will_not_fit_is_said() -> None:
     assert "They fit L2 (2097152 bytes)" in problem and "split the loop that is reduced over" in problem
     (problem,) = cost.problems(machine, n=4096, b1=256, b2=256)
     assert "hold 8388608 bytes, and L1 32768. They do not fit L2" in problem
+    for size in ({"N": 1024}, {"n": "many"}, {"n": True}):
+        with pytest.raises(
+            te.ScheduleError, match=r"no size or factor of that name; it has b1, b2, n|a size is a whole number"
+        ):
+            cost.problems(machine, **size)
     A, B, C, s = matmul(64, 64, 8)
     Cr = s.cache_write(C, "register")
     io, jo, _ii, _ji = s[C].tile(i, j, 12, 48)
     s[Cr].compute_at(s[C], jo)
     (problem,) = te.cost(s).problems(machine)
     assert "the register tiles hold 2304 bytes, and the vector registers 2048" in problem
+
+
+def test_tiles_of_tiles_say_what_their_sizes_can_be() -> None:
+    """The constraints of the lecture, b1 % v1 = 0 and b2 % v2 = 0, need not be said again: the splits have them."""
+    machine = SimpleNamespace(vector_bytes=64, l1_bytes=32768, l2_bytes=2**20)
+
+    def panels(n: Any, v1: Any, v2: Any) -> Any:
+        A, B, C = te.tensor("A", (n, n)), te.tensor("B", (n, n)), te.tensor("C")
+        C[i, j] = te.sum(A[i, k] * B[j, k])
+        s = te.create_schedule(C)
+        io, jo, ib, jb = s[C].tile(i, j, te.var("b1"), te.var("b2"))
+        s[C].tile(ib, jb, v1, v2)
+        s[s.cache_read(A, "cache", C)].compute_at(s[C], io)
+        s[s.cache_read(B, "cache", C)].compute_at(s[C], jo)
+        return te.cost(s)
+
+    (problem,) = panels(1024, 8, 32).problems(machine)
+    assert "hold 163840 bytes (4096*b1 + 4096*b2) even with b1=8, b2=32, so that no b1, b2 will do" in problem
+    assert panels(1024, 2, 6).problems(machine) == []  # 8 rows of 1024 just fit
+    cost = panels(te.var("n"), te.var("v1"), te.var("v2", multiple_of=2))
+    assert cost.problems(machine) == [] == cost.problems(machine, n=1024, v1=2)
+    (problem,) = cost.problems(machine, n=1024, v1=4, v2=8)
+    assert "even with b1=4, b2=8" in problem
+    (problem,) = cost.problems(machine, n=8192)
+    assert "even with b1=1, b2=2" in problem

@@ -60,6 +60,8 @@ def test_a_search_and_what_it_leaves(capsys):
     assert status == 0 and "factor" in said.out and "... and 1 more" in said.out
     status, said = run(capsys, "show", "plus", "--n", "40")
     assert status == 0
+    status, said = run(capsys, "show", "--machine", "another")
+    assert status == 2 and "tuning.db has no trials of the machine another; --machine any shows" in said.err
     status, said = run(capsys, "--list")
     assert status == 0 and "matmul" in said.out and "cli_templates:plus" in said.out and "[40]" in said.out
 
@@ -97,6 +99,7 @@ def test_a_search_and_what_it_leaves(capsys):
         (["merge"], "merge takes the stores"),
         (["merge", "no.db"], "does not exist"),
         (["show", "--limit", "0"], "--limit must be at least 1"),
+        (["matmul", "--png", "no/t.png"], "no/t.png cannot be written: there is no folder no"),
     ],
 )
 def test_bad_input(capsys, words, message):
@@ -108,3 +111,8 @@ def test_a_search_without_success_says_so(capsys, tmp_path):
     (tmp_path / "failing_templates.py").write_text(TEMPLATE.replace("factor=cfg", "factor=-cfg"))
     status, said = run(capsys, "failing_templates:plus", "--n", "40", "--trials", "2", "--search", "grid")
     assert status == 1 and "failed: 1 x split of the axis i of B: factor is -4" in said.out
+
+
+def test_the_rival_of_a_product_runs_with_as_many_threads(capsys):
+    status, said = run(capsys, "matmul", "--n", "16", "--trials", "1", "--seed", "0")
+    assert status == 0 and "NumPy with 1 thread: " in said.out

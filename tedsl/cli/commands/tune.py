@@ -13,6 +13,7 @@ the results so far.
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 from tedsl.cli.output import InputError, console, duration, say, table
@@ -86,7 +87,6 @@ def _template(name: str) -> Any:
         raise InputError(
             f"there is no template '{name}'; there are {', '.join(TEMPLATES)}, and your own as module:name"
         )
-    import os
     import sys
 
     if os.getcwd() not in sys.path:
@@ -112,19 +112,25 @@ def _number(text: str) -> Any:
 
 
 def _tune(options: argparse.Namespace) -> int:
+    from tedsl.tune.machine import identity
     from tedsl.tune.tuner import tune
 
     template, args = _template(options.what), _arguments(options)
     if any(isinstance(a, int) and a < 1 for a in args):
         raise InputError(f"a size is at least 1, not {min(a for a in args if isinstance(a, int))}")
+    if options.png and not os.path.isdir(os.path.dirname(options.png) or "."):
+        raise InputError(f"{options.png} cannot be written: there is no folder {os.path.dirname(options.png)}")
     executor = _dask(options.dask) if options.dask else None
     result = tune(template, args, trials=options.trials, store=options.store, search=options.search, timeout=options.timeout, seed=options.seed,
                   threads=options.threads, rank=not options.measure_all, executor=executor, progress=True)  # fmt: skip
     say(str(result))
     good = [t for t in result.trials if t.seconds is not None]
-    rival = result.numpy_seconds() if good else None
+    rival = result.numpy_seconds() if good and result.best.machine == identity()[0] else None
     if rival is not None:
-        say(f"NumPy: {duration(rival)}, {rival / (result.best.seconds or rival):.2f} times as long")
+        threads = max(result.best.threads, 1)
+        say(
+            f"NumPy with {threads} thread{'s' * (threads > 1)}: {duration(rival)}, {rival / (result.best.seconds or rival):.2f} times as long"
+        )
     if options.png and good:
         result.plot(options.png)
         say(f"The search is drawn in {options.png}.")
@@ -145,8 +151,6 @@ def _dask(address: str) -> Any:
 
 
 def _list(options: argparse.Namespace) -> int:
-    import os
-
     from tedsl.tune.report import bests, load_results
     from tedsl.tune.templates import TEMPLATES
 
@@ -180,7 +184,11 @@ def _results(options: argparse.Namespace) -> Any:
         raise InputError(
             f"{options.store} has no trials"
             + (f" of {name}" if name else "")
-            + (" of this machine; --machine any shows those of others" if options.machine == "this" else "")
+            + (
+                ""
+                if options.machine == "any"
+                else f" of {'this machine' if options.machine == 'this' else f'the machine {options.machine}'}; --machine any shows those of others"
+            )
         )
     return result
 

@@ -56,6 +56,34 @@ def test_a_store_is_optunas(tmp_path):
     store.add(row(config={"v": 6, "n": 3}, seconds=0.4), {"v": Knob("v", (4, 6, 8)), "n": Knob("n", None, 1, 9)})
     assert [r.config["v"] for r in store.mine()] == [4, 8, 6]
     store.close()
+    (study,) = optuna.get_all_study_names(f"sqlite:///{path}")
+    assert study == "m:f[8]"
+
+
+def test_options_that_follow_from_other_knobs_stay_in_one_study(tmp_path):
+    optuna = pytest.importorskip("optuna")
+    path = tmp_path / "t.db"
+    wide, narrow, many = Knob("b", (4, 8)), Knob("b", (2, 4)), Knob("p", tuple(f"order {n}" for n in range(1500)))
+    stores = [Store(path, "m:f", "[8]") for _ in range(2)]  # as two processes have it
+    for n in range(6):
+        knobs = {"b": (wide, narrow)[n % 2], "p": many}
+        stores[n // 3].add(row(config={"b": 4, "p": f"order {n}"}, finished=float(n)), knobs)
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{path}")  # there is one
+    assert [t.params for t in study.trials] == [{("b", "b #2")[n % 2]: 4, "p": n} for n in range(6)]
+    assert [r.config for r in read(path)] == [{"b": 4, "p": f"order {n}"} for n in range(6)]
+    for store in stores:
+        store.close()
+
+
+def test_whoever_is_second_to_name_options_goes_on(tmp_path):
+    stores = [Store(tmp_path / "t.db", "m:f", "[8]") for _ in range(2)]
+    for store in stores:
+        store._open_study()
+    for store, options in zip(stores, ((1, 2), (1, 3))):
+        store.add(row(), {"a": Knob("a", options)})
+    assert len(read(tmp_path / "t.db")) == 2
+    for store in stores:
+        store.close()
 
 
 def test_two_processes_write_to_one_store(tmp_path):
@@ -86,6 +114,8 @@ def test_merge_writes_each_row_once(tmp_path):
     assert merge([tmp_path / "a.db", tmp_path / "b.db"], into) == (3, 1)
     assert merge([tmp_path / "a.db"], into) == (0, 2)
     assert [r.config["a"] for r in read(into)] == [1, 2, 3]
+    optuna = pytest.importorskip("optuna")
+    assert optuna.get_all_study_names(f"sqlite:///{into}") == ["m:f[8]"]
 
 
 def test_results_of_other_machines_are_left_out(tmp_path):
@@ -120,6 +150,13 @@ def test_stores_that_are_none(tmp_path):
         te.load_results(tmp_path / "text.db")
     with pytest.raises(te.TuneError, match="it is a folder; give the path of a file"):
         te.load_results(tmp_path)
+    with sqlite3.connect(tmp_path / "other.db") as other:
+        other.execute("CREATE TABLE places (name)")
+    other.close()
+    before = (tmp_path / "other.db").read_bytes()
+    with pytest.raises(te.TuneError, match=r"it is a database of something else \(its tables are places\)"):
+        Store(tmp_path / "other.db", "m:f", "[]")
+    assert (tmp_path / "other.db").read_bytes() == before
     for address in ("nothing://x", "mysql+nothing://a:b@localhost/x"):
         with pytest.raises(te.TuneError, match=r"cannot be used: .*; give another path, or repair it") as raised:
             Store(address, "m:f", "[]")
@@ -146,6 +183,19 @@ def test_a_store_that_is_cut_off_or_cannot_be_written(tmp_path):
     assert te.load_results(path).trials == (row(),)
 
 
+def test_a_store_of_another_version_of_optuna_is_read_and_merged_but_not_written(tmp_path):
+    path = tmp_path / "t.db"
+    store = Store(path, "m:f", "[8]")
+    store.add(row(), {})
+    store.close()
+    with sqlite3.connect(path) as other:
+        other.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
+    other.close()
+    with pytest.raises(te.TuneError, match=r"cannot be used: The runtime optuna version .* give another path"):
+        Store(path, "m:f", "[8]")
+    assert merge([path], tmp_path / "new.db") == (1, 0) and read(tmp_path / "new.db") == [row()]
+
+
 def test_memory_keeps_rows_for_itself():
     store = Store(None, "m:f", "[8]")
     store.add(row(), {})
@@ -157,3 +207,17 @@ def test_a_row_of_a_later_version_is_read():
     assert found == row()
     with pytest.raises(ValueError, match="no row"):
         Trial.from_json({"seconds": 3})
+
+
+def test_what_is_no_row_is_passed_over(tmp_path):
+    path = tmp_path / "t.db"
+    store = Store(path, "m:f", "[8]")
+    for n in range(4):
+        store.add(row(config={"a": n}), {})
+    store.close()
+    with sqlite3.connect(path) as other:
+        for n, text in enumerate(("[", '{"config": {"a": 1}, "seconds": "fast"}', '{"config": 3}'), 1):
+            other.execute("UPDATE trial_user_attributes SET value_json = ? WHERE trial_id = ?", (text, n))
+    other.close()
+    assert merge([path], tmp_path / "new.db") == (1, 0)
+    assert [r.config for r in read(tmp_path / "new.db")] == [{"a": 3}]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -133,6 +138,47 @@ def unused(): return 1
         fingerprint(text.replace('"a"', '"b"')), fingerprint(text, CONSTANT=4), fingerprint(text, OPTIONS={"small": [1, 3]}),
     ]  # fmt: skip
     assert len({one, *others}) == 4
+
+
+def test_the_fingerprint_follows_what_is_around_the_template():
+    @dataclasses.dataclass
+    class Options:
+        width: int
+
+    def made(dtype, helper=len, options=None):
+        def f(cfg, n, kind="x", *, more=1):
+            return dtype, helper(cfg), options
+
+        return f
+
+    def fingerprint(*given, **defaults):
+        function = made(*given)
+        function.__defaults__ = (defaults.get("kind", "x"),)
+        function.__kwdefaults__ = {"more": defaults.get("more", 1)}
+        return te.template(function).fingerprint()
+
+    one = fingerprint("float32")
+    assert one == fingerprint("float32")
+    others = [
+        fingerprint("float64"), fingerprint("float32", kind="y"), fingerprint("float32", more=2), fingerprint("float32", lambda cfg: 1),
+        fingerprint("float32", lambda cfg: 2), fingerprint("float32", len, Options(4)), fingerprint("float32", len, Options(8)),
+    ]  # fmt: skip
+    assert len({one, *others}) == 8
+    partly = [te.template(functools.partial(made("float32"), kind=kind)).fingerprint() for kind in "xyx"]
+    assert partly[0] == partly[2] != partly[1]
+
+
+def test_the_fingerprint_is_the_same_in_every_process():
+    code = (
+        "import tedsl as te; print(te.template(lambda cfg: cfg.choice('a', [1]) in {'x', 'y', 'z', 'w'}).fingerprint())"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONSAFEPATH": "1"}, capture_output=True, check=True
+        ).stdout
+        for seed in "123"
+    }  # fmt: skip
+    assert len(found) == 1
 
 
 def test_templates_of_modules_travel_by_name():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import gc
 import importlib.util
 import os
 import pickle
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ import pytest
 import tedsl as te
 from tedsl.tune.cores import available, timing
 from tedsl.tune.pool import Children, measure_job
-from tedsl.tune.rival import einsum_of
+from tedsl.tune.process import Died
+from tedsl.tune.rival import einsum_of, numpy_seconds
 from tedsl.tune.worker import foresee, make
 
 pytest.importorskip("optuna")
@@ -92,6 +94,20 @@ def test_sums_of_products_have_a_rival():
         "C[i] = exp(sum(A[i,k]))",
     ):
         assert einsum_of([te.define(other, A=(4, 5))]) is None
+        assert numpy_seconds([te.define(other, A=(4, 5))]) is None
+
+
+def test_numpy_has_as_many_threads_as_the_kernel(monkeypatch):
+    limits, real = [], subprocess.run
+
+    def run(command, **options):
+        limits.append(options["env"].get("OPENBLAS_NUM_THREADS"))
+        return real(command, **options)
+
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    monkeypatch.setattr(subprocess, "run", run)
+    product = te.define("C[i,j] = sum(A[i,k] * B[j,k])", A=(4, 5), B=(6, 5))
+    assert numpy_seconds([product], 1) > 0 and numpy_seconds([product]) > 0 and limits == ["1", None]
 
 
 def test_bad_candidates_are_rows(templates):
@@ -290,6 +306,59 @@ def test_templates_that_other_processes_cannot_have(tmp_path, monkeypatch):
         te.tune(slow.f, (8,), trials=1, store=None)
 
 
+def test_measuring_that_cannot_be_started_is_a_row(templates, monkeypatch):
+    def none(self):
+        raise Died("no process can be started")
+
+    monkeypatch.setattr(Children, "take", none)
+    result = te.tune(templates.plain, (16,), store=None)
+    assert [t.error for t in result.trials] == [
+        "the process that measures could not be started: no process can be started"
+    ]
+
+
+def test_executors_that_cannot_measure(templates, monkeypatch):
+    import tedsl.tune.tuner  # noqa: F401
+
+    class Nobody(Executor):
+        def submit(self, *_):
+            return Future()
+
+    monkeypatch.setattr(sys.modules["tedsl.tune.tuner"], "START_SECONDS", 0.1)
+    with pytest.raises(
+        te.TuneError, match=r"nothing can be measured by .*Nobody.*: none of its workers has answered in 0\.1 s"
+    ):
+        te.tune(templates.plain, (16,), store=None, executor=Nobody())
+    with ThreadPoolExecutor(1) as closed:
+        pass
+    with pytest.raises(te.TuneError, match="RuntimeError: cannot schedule new futures after shutdown; see that it has"):
+        te.tune(templates.plain, (16,), store=None, executor=closed)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are seen in /proc")
+def test_a_search_leaves_its_store_closed(templates):
+    te.tune(templates.plain, (16,), store="t.db")
+    gc.collect()
+    files = [os.readlink(f) for f in Path("/proc/self/fd").iterdir() if f.is_symlink()]
+    assert Path("t.db").exists() and not any(f.endswith("/t.db") for f in files)
+
+
+def test_templates_with_another_surrounding_are_others(tmp_path):
+    def made(dtype):
+        def f(cfg, n):
+            i = te.axes("i")
+            A, B = te.tensor("A", (n,), dtype), te.tensor("B")
+            B[i] = A[i] + cfg.choice("a", [1, 2])
+            return te.create_schedule(B), [A, B]
+
+        return f
+
+    store = tmp_path / "t.db"
+    for dtype in ("float32", "float64"):
+        result = te.tune(made(dtype), (16,), trials=2, store=store, search="grid")
+        assert result.measured == 2 and result.best.apply()[0].outputs[0].dtype == dtype
+
+
 def test_waiting_for_a_core_is_no_candidates_fault(templates):
     cores = available()
     with ThreadPoolExecutor(1) as threads, timing(cores, len(cores)):
@@ -436,4 +505,8 @@ def test_pictures(templates, tmp_path):
         assert Path(result.plot(f"t.{suffix}")).stat().st_size > 1000
     with pytest.raises(te.TuneError, match="cannot be written"):
         result.plot(tmp_path / "no" / "t.png")
+    with pytest.raises(te.TuneError, match="cannot be written: it is a folder"):
+        result.plot(tmp_path)
+    few = te.tune(templates.plain, (16,), trials=1, store=None).plot().axes  # one trial, no knobs
+    assert [t.get_text() for place in few[2:] for t in place.texts] == ["one knob", "three trials are needed"]
     assert pickle.loads(pickle.dumps(result.trials[0])).config == result.trials[0].config
