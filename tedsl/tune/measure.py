@@ -65,7 +65,7 @@ class _Case:
     def _digest(self) -> int:
         found = 0
         for array in (*self.inputs, *self.expected):
-            found = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8), found)
+            found = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, found)
         return found
 
     def check(self) -> None:
