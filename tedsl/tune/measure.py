@@ -11,6 +11,7 @@ import os
 import pickle
 import statistics
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,21 @@ class Job:
 class _Case:
     inputs: list[np.ndarray]
     expected: list[np.ndarray]
+
+    def __post_init__(self) -> None:
+        self.digest = self._digest()
+
+    def _digest(self) -> int:
+        found = 0
+        for array in (*self.inputs, *self.expected):
+            found = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, found)
+        return found
+
+    def check(self) -> None:
+        """Raise _Wrong when a kernel wrote to what it may only read: it would spoil what is measured next as well."""
+        if self._digest() != self.digest:
+            _cases.clear()
+            raise _Wrong("wrong answer: it writes to its inputs, or beyond its results")
 
 
 _cases: dict[str, _Case] = {}
@@ -108,6 +124,7 @@ def measure(job: Job, phase: Any) -> dict[str, Any]:
         begun = time.perf_counter()
         made = kernel(*inputs, threads=threads)
         first = time.perf_counter() - begun
+    case.check()
     made = list(made) if isinstance(made, tuple) else [made]
     for name, got, want in zip(kernel.outputs, made, case.expected):
         _compare(name, got, want, _mixed(job))
@@ -123,6 +140,7 @@ def measure(job: Job, phase: Any) -> dict[str, Any]:
         ):  # somebody is busy: wait for better times
             samples += _samples(runs, job.best, min(job.timeout / 4, 3 * ENOUGH_SECONDS))
     pin(cores)
+    case.check()
     machine, cpu = identity()
     return {
         "seconds": statistics.median(_faster_half(samples)), "samples": len(samples), "spread": _spread(samples), "first": first, "threads": threads, "machine": machine,

@@ -14,6 +14,7 @@ from .builders import WAITING_SECONDS
 from .measure import Job
 from .process import START_SECONDS, Child, Deadline, Died
 
+KERNEL = ("kernel", "waiting", "timing")  # phases in which a kernel has begun to run
 REFERENCE_SECONDS = 1800.0  # the reference is no candidate's fault, and may take long for large sizes
 
 
@@ -101,7 +102,10 @@ def measure_job(job: Job, children: Children | None = None) -> dict[str, Any]:
                 children.give(child)
                 return dict(message[1])
             else:
-                children.give(child)
+                if phase in KERNEL:  # it may have written anywhere, and is not to spoil what is measured next
+                    children.drop(child)
+                else:
+                    children.give(child)
                 machine, cpu = identity()
                 found = {"error": message[1], "machine": machine, "cpu": cpu, "compiler": compiler()}
                 if message[0] == "broken":

@@ -134,6 +134,13 @@ def test_an_intrinsic_that_lies_is_found_out(templates):
     assert [t.error for t in te.load_results("t.db").trials] == [t.error for t in result.trials]
 
 
+def test_a_kernel_that_writes_to_its_inputs_spoils_nothing_else(templates):
+    result = te.tune(templates.spoiler, (16,), trials=4, store=None, search="grid", rank=False)
+    found = {t.config["does"]: t.error for t in result.trials}
+    wrong = "wrong answer: it writes to its inputs, or beyond its results"
+    assert list(found.values()) == [None, wrong, wrong, None]
+
+
 def test_templates_that_want_nothing_and_that_ask_nothing(templates):
     for search in ("tpe", "grid"):
         result = te.tune(templates.never, (16,), trials=4, store=None, search=search)
@@ -403,7 +410,9 @@ def test_a_kernel_that_computes_something_else_is_found_out(children):
         head, _, tail = source.rpartition("2.0")
         return head + "2.5" + tail
 
+    assert measure_job(job(), children)["seconds"] and len(children.idle) == 1
     assert "wrong answer: B[0] is" in measure_job(job(change=lie), children)["error"]
+    assert not children.idle and not children.busy  # what such a kernel did elsewhere is not known
 
 
 def begin_of_body(statement):

@@ -131,3 +131,23 @@ def intrinsic(cfg, n):
         _, ki = s[C].split(k, factor=8)
         s[C].tensorize(ki, te.intrinsic("dot_8", c, "dot_8({c}, {a}, {b})", source))
     return s, [A, B, C]
+
+
+@te.template
+def spoiler(cfg, n):
+    """Kernels that write to their inputs, before them and after them the same without."""
+    does = cfg.choice("does", ["nothing at first", "writes to an input", "writes to an input at the end", "nothing"])
+    A, B, C = te.tensor("A", (n, n)), te.tensor("B", (n, n)), te.tensor("C")
+    C[i, j] = te.sum(A[i, k] * B[j, k])
+    s = te.create_schedule(C)
+    source = DOT.replace("dot_8", f"dot_{len(does)}")
+    if does == "writes to an input":
+        source = source.replace("*c += sum", "((float *)a)[0] = 9; *c += sum")
+    if does == "writes to an input at the end":  # what it read is right
+        source = source.replace("*c += sum", "*c += sum; ((float *)b)[0] += 1e-7f")
+    m = te.axes("m")
+    a, b, c = te.tensor("a", (8,)), te.tensor("b", (8,)), te.tensor("c")
+    c[()] = te.sum(a[m] * b[m])
+    _, ki = s[C].split(k, factor=8)
+    s[C].tensorize(ki, te.intrinsic(f"dot_{len(does)}", c, f"dot_{len(does)}({{c}}, {{a}}, {{b}})", source))
+    return s, [A, B, C]
