@@ -109,9 +109,33 @@ def intervals(frame: Frame, known: Known) -> dict[str, Interval]:
         if frame.divides and any(isinstance(n, Var) for n in walk(first, last, extent)):
             result[root.name] = (simplify(lo + first, known), whole_blocks(last + 1 - first))
             continue
-        end = apply("minimum", last + 1, extent)
-        result[root.name] = (simplify(lo + first, known), simplify(end - first, known))
+        length = simplify(last + 1 - first, known)
+        for stop in (*inner_ends(frame, root.name, leaves, moving, inner), extent):
+            other = simplify(stop - first, known)
+            if not prove(length <= other, known):
+                length = other if prove(other <= length, known) else apply("minimum", length, other)
+        result[root.name] = (simplify(lo + first, known), simplify(length, known))
     return result
+
+
+def inner_ends(
+    frame: Frame, root: str, leaves: Mapping[str, Expr], moving: Sequence[Axis], known: Known
+) -> Iterator[Expr]:
+    """Where the tiles within a tile end, which they need not divide: the value of a root behind the last one, for each of its loops that is split again
+    and moves.
+    """
+    stage = frame.stage
+    split = {r.parent for r in stage.relations if isinstance(r, Split)}
+    for r in stage.relations:
+        if isinstance(r, Split) and r.inner in split:
+            tile = local_value(stage, r.inner, leaves, frame.sizes)
+            if any(a in moving for a in free_axes(tile)):
+                end = as_expr(stage.extent(r.inner, dict(frame.sizes))) - 1
+                whole = local_value(stage, root, leaves, frame.sizes)
+                value = local_value(stage, root, {**leaves, r.inner: end}, frame.sizes)
+                last = upper(simplify(value, known), moving, known) if value is not whole else None
+                if last is not None:
+                    yield last + 1
 
 
 def within(state: State, places: set[tuple[str, str]]) -> frozenset[str]:

@@ -248,3 +248,24 @@ def test_an_equation_at_a_step_that_a_short_tensor_does_not_have(size: int) -> N
     behind = np.full(size + 4, 7.0)
     te.build(S)(out=behind[:size])
     np.testing.assert_array_equal(behind, [*([0, 1, 2, 2, 4, 5][:size]), 7, 7, 7, 7])
+
+
+@pytest.mark.parametrize(("block", "tile"), [(7, 3), (9, 4), (8, 4), (5, 5), (10, 3)])
+def test_tiles_within_a_tile_compute_what_is_in_it(block: int, tile: int) -> None:
+    """Where tiles do not divide the tile that they are in, the last one is short: of it and of what is computed in it."""
+    n = 24
+    A, B, C = te.tensor("A", (n, n)), te.tensor("B", (n, n)), te.tensor("C")
+    i, j, k = te.axes("i j k")
+    C[i, j] = te.sum(A[i, k] * B[j, k])
+    s = te.create_schedule(C)
+    local = s.cache_write(C, "cache")
+    outer, within = s[C].split("i", factor=block)
+    tiles, row = s[C].split(within, factor=tile)
+    s[C].reorder(outer, tiles, row, "j")
+    s[local].compute_at(s[C], tiles)
+    rows = s.cache_read(A, "cache", local)
+    s[rows].compute_at(s[C], outer)
+    assert te.cost(s).operations == 2 * n**3
+    assert f"A.cache: float32[{block}, {n}] in cache" in str(s)
+    a, b = (np.random.default_rng(0).random((n, n), "float32") for _ in range(2))
+    np.testing.assert_allclose(te.build(s)(a, b), a @ b.T, rtol=1e-5)
