@@ -392,37 +392,26 @@ def test_history_is_python() -> None:
     assert str(s.history) == text
 
 
+def tile_of(s: Any) -> tuple[int, ...]:
+    """The rows and columns of the register tile that a schedule chose."""
+    (step,) = [step for step in s.history if step.primitive == "tile"]
+    return tuple(a for a in step.args if isinstance(a, int))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    "line, copied", [(4096, True), (2048, True), (4096 + 64, False), (4096 + 512, False)], ids=lambda v: str(v)
+    "line, rows", [(4096, 8), (8192, 8), (4096 + 32, 12), (4096 + 64, 12), (2048, 12), (4096 + 512, 12)], ids=str
 )
-def test_rows_that_fall_upon_the_same_places_of_the_cache_are_copied(dtype: str, line: int, copied: bool) -> None:
-    """`line`: bytes from one row of A to the next."""
+@pytest.mark.parametrize("turned", [False, True], ids=["rows of A", "rows of B"])
+def test_a_tile_has_no_more_rows_than_the_cache_holds_side_by_side(
+    dtype: str, line: int, rows: int, turned: bool
+) -> None:
+    """`line`: bytes from one row to the next of the operand that is read row by row."""
     depth = line // np.dtype(dtype).itemsize
-    A, B = inputs((132, depth), (128, depth), dtype=dtype)
-    s = agrees(defined("Y", (i, j), te.sum(A[i, k] * B[j, k])), "avx512", tolerance=2e-3)
-    assert ("A.global" in [stage.name for stage in s.stages]) == copied
-    if copied:
-        (buffer,) = [b for b in te.lower(s).buffers if b.name == "A.global"]
-        assert "rows aligned to" in str(s) and buffer.shape == (132, depth)
-
-
-@pytest.mark.parametrize("rows, columns", [(132, 16), (16, 132), (41, 19)])
-@pytest.mark.parametrize("depth", [1024, 1023], ids=["whole", "a shorter last stretch"])
-def test_rows_that_are_read_once_are_copied_by_stretches(rows: int, columns: int, depth: int) -> None:
-    """Of the operand that serves few tiles a part as long as a stretch is copied into the tile's loops, and no more."""
-    first = 1024 - depth
-    A, B = inputs((rows, 1024), (columns, 1024))
-    s = agrees(defined("Y", (i, j), te.sum(A[i, k + first] * B[j, k])), "avx512", tolerance=2e-3)
-    copies = [b for b in te.lower(s).buffers if b.scope == "cache"]
-    assert [stage.name for stage in s.stages if stage.scope == "cache"] and "compute_at" in str(s.history)
-    assert all(b.shape[1] == 64 and b.shape[0] <= 24 for b in copies) and "rows aligned to" in str(s)
-
-
-def test_rows_that_are_short_and_not_read_often_are_not_copied() -> None:
-    A, B = inputs((132, 96), (16, 96))
-    s = agrees(defined("Y", (i, j), te.sum(A[i, k] * B[j, k])), "avx512", tolerance=2e-3)
-    assert not [stage.name for stage in s.stages if stage.scope == "cache"]
+    A, B = inputs((64 if turned else 96, depth), (96 if turned else 64, depth), dtype=dtype)
+    value = te.sum(A[i, k] * B[j, k])
+    s = agrees(defined("Y", (j, i) if turned else (i, j), value), "avx512", tolerance=2e-3)
+    assert tile_of(s)[0] == rows
 
 
 @pytest.fixture
