@@ -9,7 +9,9 @@ read again stays in the L2 cache; the loops outside of the tiles run in parallel
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Expr, free_axes, walk
@@ -27,8 +29,13 @@ UNROLL = 4  # steps of the reduction written out
 SCATTERED = (
     1 << 15
 )  # elements of an operand from which its rows, however contiguous, are better copied next to one another
+LOAD = 0.25  # of the arithmetic that a load for each operation costs
+TURNED = 2.0  # cycles for an element of an operand that is copied across its rows
 LINE_BYTES = 64
 SET_SPAN = 4096  # bytes after which addresses fall upon the same set of the L1 cache: a page, where it is indexed by addresses before translation
+FEW_ROWS = 4  # of a tile, that leave registers for longer ones
+LONGEST = 8  # vectors in a row of such a tile
+TOGETHER = 64  # steps of a panel that one thread packs, at least
 WAYS = 8  # lines in a set of the L1 cache, at least
 BLOCK_BYTES = 384 * 1024  # of rows that stay in the L2 cache while the panels go by
 FEWEST = 8  # tiles of a block: a panel comes from beyond the L2 cache once for each block
@@ -37,6 +44,15 @@ FEWEST = 8  # tiles of a block: a panel comes from beyond the L2 cache once for 
 def contraction(s: Schedule, name: str, facts: Facts) -> bool:
     """A reduction in which at least one operand does not move with the columns, and another not with the rows."""
     view = look(s, name)
+    plan = best_plan(view, facts)
+    if plan is None:
+        return False
+    _schedule(s, name, view, plan)
+    return True
+
+
+def best_plan(view: View, facts: Facts) -> Plan | None:
+    """The register tile that takes least time; None for a stage that is no contraction, or has none."""
     stage = view.stage
     reduction = view.reduction
     if (
@@ -46,23 +62,19 @@ def contraction(s: Schedule, name: str, facts: Facts) -> bool:
         or reduction.reducer.components > 1
         or len(view.free) < 2
     ):
-        return False
+        return None
     depth = 1
     for a in view.reduce_axes:
         depth *= count(a.extent)
     if depth < 4:
-        return False
+        return None
     plans = [
         p
         for column in reversed(view.free)
         for row in reversed(view.free)
         if row is not column and (p := plan(view, facts, row, column, depth)) is not None
     ]
-    if not plans:
-        return False
-    best = min(plans, key=lambda p: p.cycles)
-    _schedule(s, name, view, facts, best)
-    return True
+    return min(plans, key=lambda p: p.cycles, default=None)
 
 
 @dataclass(frozen=True)
@@ -109,7 +121,7 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
             continue
         if can_be_packed(view, access, column) and results * depth >= 16 * elements:
             packed[access.tensor] = None
-            cycles += (0.5 if contiguous else 2.0) * elements
+            cycles += (0.5 if contiguous else TURNED) * elements
         elif not last:
             return None
         else:
@@ -118,18 +130,16 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
         if depth < 32:
             return None
         cycles += 1.0 * results
-    height, vectors = tile_shape(view, facts, row, column)
+    height, vectors = tile_shape(view, facts, row, column, longer=not packed)
     side_by_side = min(rows_in_cache(view, x, row, height) for x in still)
     if side_by_side < height:
-        height, vectors = tile_shape(view, facts, row, column, side_by_side)
-    extent = count(column.extent)
-    pieces = -(-extent // lanes)
+        height, vectors = tile_shape(view, facts, row, column, side_by_side, longer=not packed)
     cycles += (
         results
         * depth
         / 2
         / lanes
-        * (pieces * lanes / extent)
+        * filled(count(column.extent), lanes)
         / efficiency(count(row.extent), height, vectors, len(packed) == len({x.tensor for x in moving}))
     )
     return Plan(row, column, height, vectors, vectors * lanes, tuple(packed), cycles)
@@ -183,22 +193,34 @@ def rows_in_cache(view: View, access: Access, row: Axis, height: int) -> int:
     return height
 
 
+def filled(extent: int, lanes: int) -> float:
+    """How many lanes are busy for each element of a row that is cut into vectors; what is left of it takes one of half the width if that is enough."""
+    rest = extent % lanes
+    return (extent - rest + (0 if not rest else lanes // 2 if rest <= lanes // 2 else lanes)) / extent
+
+
 def efficiency(rows: int, height: int, vectors: int, aligned: bool = True) -> float:
     """How much of the arithmetic a tile keeps busy: the last tile is shorter, and every step loads a vector for each column (two lines of the cache
     where they are not aligned) and a scalar for each row.
     """
     loads = (1 if aligned else 2) * vectors + height
-    return rows / (-(-rows // height) * height) * (1 - 0.25 * loads / (vectors * height))
+    return rows / (-(-rows // height) * height) * (1 - LOAD * loads / (vectors * height))
 
 
-def tile_shape(view: View, facts: Facts, row: Axis, column: Axis, most: int | None = None) -> tuple[int, int]:
-    """Rows (at most so many), and vectors in a row, of the register tile: accumulators, one row of operands and a temporary or two fill the registers."""
+def tile_shape(
+    view: View, facts: Facts, row: Axis, column: Axis, most: int | None = None, *, longer: bool = False
+) -> tuple[int, int]:
+    """Rows (at most so many), and vectors in a row, of the register tile: accumulators, one row of operands and a temporary or two fill the registers.
+    `longer`: whether a few rows may take more vectors, for an operand that is read as it lies: the more of its row at once, the better for memory.
+    """
     lanes = facts.lanes(view.dtype)
     operations = sum(isinstance(n, Apply) for v in view.values for n in walk(v))
     budget = facts.registers - 8 if operations <= 1 else facts.registers // 2
     vectors = min(2, -(-count(column.extent) // lanes))
     if isinstance(column.extent, int) and column.extent % (2 * lanes) and column.extent <= 4 * lanes:
         vectors = -(-column.extent // lanes)  # the whole row: no remainder
+    if longer and isinstance(row.extent, int) and row.extent <= FEW_ROWS:
+        vectors = max(vectors, min(budget // row.extent, LONGEST, -(-count(column.extent) // lanes)))
     most = min(max(budget // vectors, 1), most or budget)
     if not isinstance(row.extent, int):
         return most, vectors
@@ -206,7 +228,7 @@ def tile_shape(view: View, facts: Facts, row: Axis, column: Axis, most: int | No
     return max(range(1, min(most, rows) + 1), key=lambda height: (efficiency(rows, height, vectors), height)), vectors
 
 
-def _schedule(s: Schedule, name: str, view: View, facts: Facts, plan: Plan) -> None:
+def _schedule(s: Schedule, name: str, view: View, plan: Plan) -> None:
     row, column = plan.row, plan.column
     result, local, names = into_reader(s, name)
     _tiles(result, view, names, plan)
@@ -281,6 +303,22 @@ def pack(s: Schedule, tensor: Tensor, reader: str, view: View, column: Axis, wid
     panel.reorder(outer, *rest, inner)
     panel.vectorize(inner)
     if view.large:
-        panels = -(-count(column.extent) // width)
-        lines = [Shareable(a, count(a.extent)) for a in rest] if panels < THREADS[-1] else []
-        share(panel, [Shareable(outer, panels), *lines], fusing=False)
+        panels = Shareable(outer, -(-count(column.extent) // width))
+        apart = [Shareable(a, count(a.extent)) for d, a in enumerate(axes) if d != place and not reduced[d]]
+        enough = any(x.steps >= THREADS[-1] for x in (panels, *apart))
+        stretch = None if enough else _stretch(panel, [a for d, a in enumerate(axes) if reduced[d]])
+        share(panel, [panels, *apart, *([stretch] if stretch else [])], fusing=False)
+
+
+def _stretch(panel: StageHandle, steps: Sequence[Axis]) -> Shareable | None:
+    """A loop over stretches of a panel, for panels that are too few to share; None if it is short. What is read for a panel has to stay in the L1 cache
+    for the steps that use the rest of its lines, so that these stretches are not short themselves.
+    """
+    for n, axis in enumerate(steps):
+        inside = prod(count(a.extent) for a in steps[n + 1 :])
+        length = -(-TOGETHER // inside)
+        if 1 < length <= count(axis.extent) // 2:
+            return Shareable(panel.split(axis, factor=length)[0], -(-count(axis.extent) // length))
+        if length == 1 and count(axis.extent) > 1:
+            return Shareable(axis, count(axis.extent))
+    return None

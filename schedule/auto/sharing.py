@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from math import prod
 
 from ..handles import StageHandle
+from .facts import View
 
 THREADS = (2, 4, 8)  # numbers of threads that shares are made for; a schedule serves all of them
 EVEN = 0.85  # of its time that a thread works, if shares are to count as equal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shareable:
     """A loop that may run in parallel. `whole`: none of its steps is shorter than the others, so that it may be fused with its neighbours (a short
     last step could not be cut off a fused loop).
@@ -37,20 +38,27 @@ def share(handle: StageHandle, loops: Sequence[Shareable], *, fusing: bool = Tru
     do not either, what comes nearest. It becomes the outermost loop. `loops`: outer ones first. Returns the parallel loop; None where all loops have
     a single step.
     """
-    loops = [x for x in loops if x.steps > 1]
-    ways = [[x] for x in loops]
+    long = [x for x in loops if x.steps > 1]
+    ways = [[x] for x in long]
     if fusing:
-        ways += [loops[:n] for n in range(2, len(loops) + 1) if all(x.whole for x in loops[:n])]
+        ways += [long[:n] for n in range(2, len(long) + 1) if all(x.whole for x in long[:n])]
     if not ways:
         return None
     shares = [evenness(prod(x.steps for x in way)) for way in ways]
     best = next((n for n, found in enumerate(shares) if found >= EVEN), shares.index(max(shares)))
-    chosen = [x.loop for x in ways[best]]
-    if chosen[0] is not loops[0].loop:
-        handle.reorder(*chosen, *[x.loop for x in loops if all(x.loop is not c for c in chosen)])
-    parallel = handle.fuse(*chosen) if len(chosen) > 1 else chosen[0]
+    chosen = ways[best]
+    if list(loops[: len(chosen)]) != chosen and chosen != long[:1]:
+        handle.reorder(*[x.loop for x in chosen], *[x.loop for x in loops if x not in chosen])
+    parallel = handle.fuse(*[x.loop for x in chosen]) if len(chosen) > 1 else chosen[0].loop
     handle.parallel(parallel)
     return parallel
+
+
+def last_inside(handle: StageHandle, view: View) -> None:
+    """Make the last axis of more than one step the innermost loop: those of a single step go outside."""
+    single = view.axes[len(view.before) + 1 :]
+    if single:
+        handle.reorder(*[a.name for a in single], *[a.name for a in view.before], view.last.name)
 
 
 def even_blocks(tiles: int, most: int, fewest: int, *, alone: bool) -> int:
