@@ -16,17 +16,20 @@ from tedsl.lang.tensor import Tensor
 from ..nest import make_nest
 from ..schedule import Schedule, create_schedule
 from ..state import StageState
+from .blocks import in_blocks
 from .contraction import contraction
+from .dots import dots
 from .elementwise import elementwise
 from .facts import Facts, seen
 from .fusion import inline_stages, overlapping, planes_together, rows_together
 from .recurrences import elements_in_steps, sums_in_steps
-from .reductions import columns, rows, to_a_scalar
+from .reductions import columns, plain, rows, to_a_scalar
 
 Rule = Callable[[Schedule, str, Facts], bool]
 
 # From the special to the general: a stage goes to the first rule that says yes.
 RULES: tuple[tuple[str, Rule], ...] = (
+    ("contraction with a short side", dots),
     ("contraction", contraction),
     ("reduction within a step", sums_in_steps),
     ("reduction to a scalar", to_a_scalar),
@@ -34,6 +37,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("reduction of columns", columns),
     ("elementwise", elementwise),
     ("steps of a recurrence", elements_in_steps),
+    ("other reduction", plain),
 )
 
 
@@ -57,6 +61,8 @@ def auto_schedule(target: Tensor | Sequence[Tensor], vector_bytes: int | None = 
     attempt(schedule, lambda: planes_together(schedule, facts))
     for name in [stage.name for stage in reversed(seen(schedule).stages)]:
         attempt(schedule, partial(overlapping, schedule, name, facts))
+    for name in [stage.name for stage in seen(schedule).stages]:
+        attempt(schedule, partial(in_blocks, schedule, name, facts))
     for name in [stage.name for stage in seen(schedule).stages]:
         for _, rule in RULES:
             if untouched(schedule, name) and attempt(schedule, partial(rule, schedule, name, facts)):

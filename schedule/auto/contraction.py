@@ -2,14 +2,16 @@
 
 A tile of the result is kept in registers: its columns are vectors along the last axis of the result, its rows an axis on which the operand that
 moves with the columns does not depend, so that a loaded vector serves all rows and a loaded scalar all columns. An operand that is not
-contiguous along the columns is packed into panels; one whose rows would drive each other out of the L1 cache is copied to rows that do not. Rows are
-blocked so that what is read again stays in the L2 cache; the outermost loop is parallel.
+contiguous along the columns is packed into panels; a tile has no more rows than the L1 cache can hold side by side. Rows are blocked so that what is
+read again stays in the L2 cache; the loops outside of the tiles run in parallel.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Expr, free_axes, walk
@@ -20,24 +22,37 @@ from ..handles import StageHandle
 from ..schedule import Schedule
 from .facts import Facts, View, count, look
 from .fusion import into_reader
+from .sharing import THREADS, Shareable, even_blocks, share
 
-ENOUGH = 8  # steps of a parallel loop
 WRITTEN_OUT = 8  # steps of the innermost loop of a reduction, if there are others around it, that are written out
 UNROLL = 4  # steps of the reduction written out
 SCATTERED = (
     1 << 15
 )  # elements of an operand from which its rows, however contiguous, are better copied next to one another
+LOAD = 0.25  # of the arithmetic that a load for each operation costs
+TURNED = 2.0  # cycles for an element of an operand that is copied across its rows
 LINE_BYTES = 64
 SET_SPAN = 4096  # bytes after which addresses fall upon the same set of the L1 cache: a page, where it is indexed by addresses before translation
+FEW_ROWS = 4  # of a tile, that leave registers for longer ones
+LONGEST = 8  # vectors in a row of such a tile
+TOGETHER = 64  # steps of a panel that one thread packs, at least
 WAYS = 8  # lines in a set of the L1 cache, at least
 BLOCK_BYTES = 384 * 1024  # of rows that stay in the L2 cache while the panels go by
-STRETCH = 64  # steps of the reduction for which rows that serve one tile only are copied to the L1 cache
 FEWEST = 8  # tiles of a block: a panel comes from beyond the L2 cache once for each block
 
 
 def contraction(s: Schedule, name: str, facts: Facts) -> bool:
     """A reduction in which at least one operand does not move with the columns, and another not with the rows."""
     view = look(s, name)
+    plan = best_plan(view, facts)
+    if plan is None:
+        return False
+    _schedule(s, name, view, plan)
+    return True
+
+
+def best_plan(view: View, facts: Facts) -> Plan | None:
+    """The register tile that takes least time; None for a stage that is no contraction, or has none."""
     stage = view.stage
     reduction = view.reduction
     if (
@@ -47,29 +62,25 @@ def contraction(s: Schedule, name: str, facts: Facts) -> bool:
         or reduction.reducer.components > 1
         or len(view.free) < 2
     ):
-        return False
+        return None
     depth = 1
     for a in view.reduce_axes:
         depth *= count(a.extent)
     if depth < 4:
-        return False
+        return None
     plans = [
         p
         for column in reversed(view.free)
         for row in reversed(view.free)
         if row is not column and (p := plan(view, facts, row, column, depth)) is not None
     ]
-    if not plans:
-        return False
-    best = min(plans, key=lambda p: p.cycles)
-    _schedule(s, name, view, facts, best)
-    return True
+    return min(plans, key=lambda p: p.cycles, default=None)
 
 
 @dataclass(frozen=True)
 class Plan:
     """A register tile: `height` elements of the axis `row` by `vectors` vectors along `column`; of the operands that move with the column those to pack
-    into panels, of those that move with the row those to copy, whole or (where a row serves few tiles) by stretches; and how many cycles it may take.
+    into panels; and how many cycles it may take.
     """
 
     row: Axis
@@ -78,8 +89,6 @@ class Plan:
     vectors: int
     width: int
     packed: tuple[Tensor, ...]
-    copied: tuple[Tensor, ...]
-    stretched: tuple[Tensor, ...]
     cycles: float
 
 
@@ -112,7 +121,7 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
             continue
         if can_be_packed(view, access, column) and results * depth >= 16 * elements:
             packed[access.tensor] = None
-            cycles += (0.5 if contiguous else 2.0) * elements
+            cycles += (0.5 if contiguous else TURNED) * elements
         elif not last:
             return None
         else:
@@ -121,22 +130,19 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
         if depth < 32:
             return None
         cycles += 1.0 * results
-    height, vectors = tile_shape(view, facts, row, column)
-    extent = count(column.extent)
-    pieces = -(-extent // lanes)
+    height, vectors = tile_shape(view, facts, row, column, longer=not packed)
+    side_by_side = min(rows_in_cache(view, x, row, height) for x in still)
+    if side_by_side < height:
+        height, vectors = tile_shape(view, facts, row, column, side_by_side, longer=not packed)
     cycles += (
         results
         * depth
         / 2
         / lanes
-        * (pieces * lanes / extent)
+        * filled(count(column.extent), lanes)
         / efficiency(count(row.extent), height, vectors, len(packed) == len({x.tensor for x in moving}))
     )
-    crowded = [x.tensor for x in still if _crowded(view, x, row, height)]
-    copied = tuple(t for t in crowded if results * depth >= 64 * elements_of(t))
-    long = where is None and count(view.reduce_axes[-1].extent) >= 2 * STRETCH
-    stretched = tuple(t for t in crowded if t not in copied) if long else ()
-    return Plan(row, column, height, vectors, vectors * lanes, tuple(packed), copied, stretched, cycles)
+    return Plan(row, column, height, vectors, vectors * lanes, tuple(packed), cycles)
 
 
 def _bounds_of_rows(view: View, where: Expr, row: Axis, column: Axis) -> bool:
@@ -171,16 +177,26 @@ def can_be_packed(view: View, access: Access, column: Axis) -> bool:
     return alone and sum(x.tensor is access.tensor for x in view.accesses) == 1
 
 
-def _crowded(view: View, access: Access, row: Axis, height: int) -> bool:
-    """Whether the rows of a tile, read side by side along the last axis of the reduction, fall upon so few sets of the L1 cache that they take more than
-    half of one and drive each other out.
+def rows_in_cache(view: View, access: Access, row: Axis, height: int) -> int:
+    """How many rows of a tile, read side by side along the last axis of the reduction, the L1 cache holds; where their distance is near a multiple of
+    `SET_SPAN` they fall upon the same set, and more than it has lines drive each other out.
     """
     stride = view.stride(access, row)
-    if stride is None or view.stride(access, view.reduce_axes[-1]) != 1 or not can_be_packed(view, access, row):
-        return False
+    if stride is None or view.stride(access, view.reduce_axes[-1]) != 1:
+        return height
     step = stride * dtypes.itemsize(access.tensor.dtype)
-    sets = Counter(n * step % SET_SPAN // LINE_BYTES for n in range(height))
-    return max(sets.values()) > WAYS // 2
+    sets: Counter[int] = Counter()
+    for n in range(height):
+        sets[n * step % SET_SPAN // LINE_BYTES] += 1
+        if max(sets.values()) > WAYS:
+            return n
+    return height
+
+
+def filled(extent: int, lanes: int) -> float:
+    """How many lanes are busy for each element of a row that is cut into vectors; what is left of it takes one of half the width if that is enough."""
+    rest = extent % lanes
+    return (extent - rest + (0 if not rest else lanes // 2 if rest <= lanes // 2 else lanes)) / extent
 
 
 def efficiency(rows: int, height: int, vectors: int, aligned: bool = True) -> float:
@@ -188,99 +204,89 @@ def efficiency(rows: int, height: int, vectors: int, aligned: bool = True) -> fl
     where they are not aligned) and a scalar for each row.
     """
     loads = (1 if aligned else 2) * vectors + height
-    return rows / (-(-rows // height) * height) * (1 - 0.25 * loads / (vectors * height))
+    return rows / (-(-rows // height) * height) * (1 - LOAD * loads / (vectors * height))
 
 
-def tile_shape(view: View, facts: Facts, row: Axis, column: Axis) -> tuple[int, int]:
-    """Rows, and vectors in a row, of the register tile: accumulators, one row of operands and a temporary or two fill the registers."""
+def tile_shape(
+    view: View, facts: Facts, row: Axis, column: Axis, most: int | None = None, *, longer: bool = False
+) -> tuple[int, int]:
+    """Rows (at most so many), and vectors in a row, of the register tile: accumulators, one row of operands and a temporary or two fill the registers.
+    `longer`: whether a few rows may take more vectors, for an operand that is read as it lies: the more of its row at once, the better for memory.
+    """
     lanes = facts.lanes(view.dtype)
     operations = sum(isinstance(n, Apply) for v in view.values for n in walk(v))
     budget = facts.registers - 8 if operations <= 1 else facts.registers // 2
     vectors = min(2, -(-count(column.extent) // lanes))
     if isinstance(column.extent, int) and column.extent % (2 * lanes) and column.extent <= 4 * lanes:
         vectors = -(-column.extent // lanes)  # the whole row: no remainder
-    most = max(budget // vectors, 1)
+    if longer and isinstance(row.extent, int) and row.extent <= FEW_ROWS:
+        vectors = max(vectors, min(budget // row.extent, LONGEST, -(-count(column.extent) // lanes)))
+    most = min(max(budget // vectors, 1), most or budget)
     if not isinstance(row.extent, int):
         return most, vectors
     rows = row.extent
     return max(range(1, min(most, rows) + 1), key=lambda height: (efficiency(rows, height, vectors), height)), vectors
 
 
-def _schedule(s: Schedule, name: str, view: View, facts: Facts, plan: Plan) -> None:
-    row, column, height, width = plan.row, plan.column, plan.height, plan.width
-    reduce_names = [a.name for a in view.reduce_axes]
+def _schedule(s: Schedule, name: str, view: View, plan: Plan) -> None:
+    row, column = plan.row, plan.column
     result, local, names = into_reader(s, name)
-    row_outer, column_outer, row_inner, column_inner = result.tile(names[row.name], names[column.name], height, width)
-    others = [a for a in view.axes if a is not row and a is not column]
-    outside = [names[a.name] for a in others]
-    bytes_of_row = 4
-    for a in view.reduce_axes:
-        bytes_of_row *= count(a.extent)
-    tiles = max(BLOCK_BYTES // max(bytes_of_row * height, 1), FEWEST)
-    if count(row.extent) > 2 * tiles * height:
-        block, row_outer = result.split(row_outer, factor=tiles)
-        result.reorder(*outside, block, column_outer, row_outer, row_inner, column_inner)
-    else:
-        block = None
-        result.reorder(*outside, column_outer, row_outer, row_inner, column_inner)
-    result.vectorize(column_inner)
-    result.unroll(row_inner)
-    local.compute_at(result, row_outer)
-    steps: list[object] = list(reduce_names)
+    _tiles(result, view, names, plan)
+    local.compute_at(result, result.loops[-3])
     innermost = view.reduce_axes[-1]
     cut = (
         view.reduction is not None
         and view.reduction.where is not None
         and any(a is innermost for a in free_axes(view.reduction.where))
     )
-    inner: object = innermost.name
-    if plan.stretched:
-        stretch, inner = local.split(innermost.name, factor=STRETCH)
-        steps[-1:] = [stretch, inner]
     if count(innermost.extent) > UNROLL and not cut:
-        local.pragma(inner, f"GCC unroll {UNROLL}")  # by the compiler: a quarter of the C, and quicker to compile
+        # by the compiler: a quarter of the C, and quicker to compile
+        local.pragma(innermost.name, f"GCC unroll {UNROLL}")
     elif len(view.reduce_axes) > 1 and count(innermost.extent) <= WRITTEN_OUT:
         local.unroll(innermost.name)
-    local.reorder(*[a.name for a in others], *steps, row.name, column.name)
+    others = [a.name for a in view.axes if a is not row and a is not column]
+    local.reorder(*others, *[a.name for a in view.reduce_axes], row.name, column.name)
     local.vectorize(column.name)
     local.unroll(row.name)
-    if view.large and view.stage.attach.kind == "root":
-        even = isinstance(column.extent, int) and column.extent % width == 0
-        shared = [a for a in others if a in view.free]
-        _parallel(result, [names[a.name] for a in shared], [count(a.extent) for a in shared], block, column_outer, even)
     if column is not view.axes[-1]:
-        local.layout(*[a.name for a in others], row.name, column.name)
+        local.layout(*others, row.name, column.name)
     for tensor in plan.packed:
-        pack(s, tensor, local.name, view, column, width)
-    for tensor in plan.copied:
-        copy = _copy_rows(s, tensor, "global", local.name, view, row, facts)
-        if view.large:
-            copy.parallel(copy.axis[0])
-    for tensor in plan.stretched:
-        _copy_rows(s, tensor, "cache", local.name, view, row, facts).compute_at(local, stretch)
+        pack(s, tensor, local.name, view, column, plan.width)
 
 
-def _parallel(
-    result: StageHandle, outside: list[str], sizes: list[int], block: object, column_outer: object, even: bool
-) -> None:
-    """Run the outermost loop in parallel that has steps enough to share among threads. `even`: the columns divide into whole tiles."""
-    many = [name for name, size in zip(outside, sizes, strict=True) if size >= ENOUGH]
-    if many:
-        result.reorder(many[0], *[name for name in outside if name != many[0]])
-        result.parallel(many[0])
-        return
-    some = [name for name, size in zip(outside, sizes, strict=True) if size > 1]
-    if len(some) > 1:
-        result.reorder(*some, *[name for name in outside if name not in some])
-        result.parallel(result.fuse(*some))
-    elif some:
-        result.parallel(some[0])
-    elif block is None:
-        result.parallel(column_outer)
-    elif even:  # fused, so that the shares are even; a short last tile could not be cut off a fused loop
-        result.parallel(result.fuse(block, column_outer))
+def _tiles(result: StageHandle, view: View, names: dict[str, str], plan: Plan) -> None:
+    """The loops of the result: those outside of the tiles, blocks of rows, tiles, and (the last two) the tile itself."""
+    row, column, height, width = plan.row, plan.column, plan.height, plan.width
+    row_outer, column_outer, row_inner, column_inner = result.tile(names[row.name], names[column.name], height, width)
+    others = [a for a in view.axes if a is not row and a is not column]
+    outside = [names[a.name] for a in others]
+    down, across = -(-count(row.extent) // height), -(-count(column.extent) // width)
+    # a short last tile has to be cut off
+    rows_even, columns_even = (
+        isinstance(a.extent, int) and a.extent % step == 0 for a, step in ((row, height), (column, width))
+    )
+    bytes_of_row = dtypes.itemsize(view.dtype)
+    for a in view.reduce_axes:
+        bytes_of_row *= count(a.extent)
+    most = max(BLOCK_BYTES // max(bytes_of_row * height, 1), FEWEST)
+    shared = [Shareable(names[a.name], count(a.extent)) for a in others if a in view.free]
+    parallel = view.large and view.stage.attach.kind == "root"
+    if down > 2 * most and across > 1:
+        length = even_blocks(down, most, max(most // 4, FEWEST // 2), alone=not columns_even)
+        block, row_outer = result.split(row_outer, factor=length)
+        result.reorder(*outside, block, column_outer, row_outer, row_inner, column_inner)
+        blocks = -(-down // length)
+        if columns_even and parallel:
+            shared.append(Shareable(result.fuse(block, column_outer), blocks * across))
+        else:
+            shared.append(Shareable(block, blocks))
     else:
-        result.parallel(block)
+        result.reorder(*outside, column_outer, row_outer, row_inner, column_inner)
+        shared += [Shareable(column_outer, across, columns_even), Shareable(row_outer, down, rows_even)]
+    result.vectorize(column_inner)
+    result.unroll(row_inner)
+    if parallel:
+        share(result, shared)
 
 
 def pack(s: Schedule, tensor: Tensor, reader: str, view: View, column: Axis, width: int) -> None:
@@ -297,18 +303,22 @@ def pack(s: Schedule, tensor: Tensor, reader: str, view: View, column: Axis, wid
     panel.reorder(outer, *rest, inner)
     panel.vectorize(inner)
     if view.large:
-        panel.parallel(outer)
+        panels = Shareable(outer, -(-count(column.extent) // width))
+        apart = [Shareable(a, count(a.extent)) for d, a in enumerate(axes) if d != place and not reduced[d]]
+        enough = any(x.steps >= THREADS[-1] for x in (panels, *apart))
+        stretch = None if enough else _stretch(panel, [a for d, a in enumerate(axes) if reduced[d]])
+        share(panel, [panels, *apart, *([stretch] if stretch else [])], fusing=False)
 
 
-def _copy_rows(
-    s: Schedule, tensor: Tensor, scope: str, reader: str, view: View, row: Axis, facts: Facts
-) -> StageHandle:
-    """Rows of an odd number of cache lines: one after the other, they begin in every set of the L1 cache."""
-    access = next(x for x in view.accesses if x.tensor is tensor)
-    place = next(d for d, i in enumerate(access.indices) if i is row)
-    copy = s[s.cache_read(tensor, scope, s[reader])]
-    axes = list(copy.axis)
-    line = LINE_BYTES // dtypes.itemsize(tensor.dtype)
-    copy.storage_align(axes[place], 2 * line, line)
-    copy.vectorize(copy.split(axes[-1], factor=facts.lanes(tensor.dtype))[1])
-    return copy
+def _stretch(panel: StageHandle, steps: Sequence[Axis]) -> Shareable | None:
+    """A loop over stretches of a panel, for panels that are too few to share; None if it is short. What is read for a panel has to stay in the L1 cache
+    for the steps that use the rest of its lines, so that these stretches are not short themselves.
+    """
+    for n, axis in enumerate(steps):
+        inside = prod(count(a.extent) for a in steps[n + 1 :])
+        length = -(-TOGETHER // inside)
+        if 1 < length <= count(axis.extent) // 2:
+            return Shareable(panel.split(axis, factor=length)[0], -(-count(axis.extent) // length))
+        if length == 1 and count(axis.extent) > 1:
+            return Shareable(axis, count(axis.extent))
+    return None

@@ -11,7 +11,9 @@ from tedsl.lang.tensor import Tensor
 
 from ..ir import STREAM
 from ..schedule import Schedule
+from ..state import Split
 from .facts import Facts, View, count, look, seen
+from .sharing import EVEN, Shareable, evenness, last_inside, share
 
 UNROLLED = 4  # vectors in a row
 BLOCK = 128  # rows and columns of a transposed matrix that are copied together
@@ -27,21 +29,20 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
     stage = view.stage
     if view.reduction is not None or not view.simple or not view.axes or view.steps or stage.attach.kind == "inline":
         return False
-    last = view.axes[-1]
+    last = view.last
     lanes = facts.lanes(view.dtype)
-    across = [a for a in view.axes[:-1] if any(view.stride(x, a) == 1 for x in view.accesses)]
+    across = [a for a in view.before if any(view.stride(x, a) == 1 for x in view.accesses)]
     crossed = [
         a for a in across if any(view.stride(x, a) == 1 and view.stride(x, last) not in (0, 1) for x in view.accesses)
     ]
     handle = s[name]
-    outer: Axis | None = view.axes[0]
-    chunked = False
+    last_inside(handle, view)
+    vectors: object = None
     turns = {} if view.calls else _in_turns(view)
     if turns:
         for axis, cycle in turns.items():  # written out, each element knows whose turn it is; C compilers interleave
             before, inner = handle.split(axis, factor=cycle)
             handle.unroll(inner)
-            outer = before if axis is view.axes[0] else outer
             if axis is not last:
                 _rows_at(s, view, axis, cycle, before)
     elif _bordered(view) and not view.calls:
@@ -50,10 +51,9 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
         block = BLOCK if count(crossed[0].extent) >= 2 * BLOCK and count(last.extent) >= 2 * BLOCK else lanes
         row, column, inner_row, inner = handle.tile(crossed[0], last, BLOCK, block)
         if block > lanes:  # within a block each page is visited once
-            vectors, inner = handle.split(inner, factor=lanes)
-            handle.reorder(row, column, vectors, inner_row, inner)
+            line, inner = handle.split(inner, factor=lanes)
+            handle.reorder(row, column, line, inner_row, inner)
         handle.vectorize(inner)
-        outer = row if crossed[0] is view.axes[0] else outer
     elif count(last.extent) >= lanes and (near := _neighbours(view)) is not None:
         row_outer, row_inner = handle.split(near, factor=ROWS)
         column, inner = handle.split(last, factor=lanes)
@@ -62,27 +62,49 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
         handle.vectorize(inner)
         if past_the_cache(view, facts):
             handle.pragma(inner, STREAM)
-        outer = row_outer if near is view.axes[0] else outer
     elif past_the_cache(view, facts):
-        chunked = len(view.axes) == 1
         written: object = last
-        if chunked:
-            outer, written = handle.split(last, nparts=CHUNKS)
+        if _few(view):
+            _, written = handle.split(last, nparts=CHUNKS)
         handle.vectorize(written)
         handle.pragma(written, STREAM)
     elif count(last.extent) >= lanes:
         width = lanes * UNROLLED if count(last.extent) >= 2 * lanes * UNROLLED and not view.expensive else lanes
-        o, inner = handle.split(last, factor=width)
+        vectors, inner = handle.split(last, factor=width)
         handle.vectorize(inner)
-        if len(view.axes) == 1:
-            outer = o
     if view.large and stage.attach.kind == "root" and (not turns or len(view.axes) > 1):
-        if outer is not view.axes[0] and len(view.axes) == 1 and not chunked:
-            chunks, _ = handle.split(outer, nparts=CHUNKS)
-            handle.parallel(chunks)
-        else:
-            handle.parallel(outer)
+        if vectors is not None and _few(view) and not _places(s, name):
+            handle.split(vectors, nparts=CHUNKS)
+        _share(s, name, view)
     return True
+
+
+def _few(view: View) -> bool:
+    """Whether the axes before the last have too few steps for threads to share."""
+    return evenness(prod(count(a.extent) for a in view.before)) < EVEN
+
+
+def _places(s: Schedule, name: str) -> set[str]:
+    """The loops of a stage at which others are computed."""
+    return {other.attach.axis for other in seen(s).stages if other.attach.kind == "at" and other.attach.stage == name}
+
+
+def _share(s: Schedule, name: str, view: View) -> None:
+    """Run the outer loops of a stage in parallel: those that are axes of its own, or were cut off one. Where others are computed in them, they stay as
+    they are, and the first runs in parallel.
+    """
+    stage = s.state.stage(name)
+    inner = {r.inner for r in stage.relations if isinstance(r, Split)}
+    own = {a.name for a in view.axes}
+    loops: list[Shareable] = []
+    for loop in s[name].loops:
+        alone = loop.name == view.last.name and any(x.steps > 1 for x in loops)  # the compiler's to vectorise
+        if loop.name in inner or stage.kind(loop.name) != "serial" or alone:
+            break
+        loops.append(Shareable(loop, count(loop.extent), loop.name in own))
+    places = _places(s, name)
+    first = next((n for n, x in enumerate(loops) if x.steps > 1), 0)
+    share(s[name], loops[: first + 1] if places else loops)
 
 
 def past_the_cache(view: View, facts: Facts) -> bool:
@@ -90,12 +112,12 @@ def past_the_cache(view: View, facts: Facts) -> bool:
     before. Rows have to be long, since their ends are stored one element at a time.
     """
     stage = view.stage
-    last = view.axes[-1].extent
+    last = view.last.extent
     whole = isinstance(last, int) and all(isinstance(d, int) for a in view.accesses for d in a.tensor.shape)
     if not stage.is_output or stage.attach.kind != "root" or len(stage.tensors) > 1 or view.calls or not whole:
         return False
     size = dtypes.itemsize(view.dtype)
-    parts = CHUNKS if len(view.axes) == 1 else 1
+    parts = CHUNKS if _few(view) else 1
     if view.dtype in ("bool", "float16", "bfloat16") or count(last) * size < ROW_BYTES * parts:
         return False
     tensors = dict.fromkeys([stage.tensor, *(a.tensor for a in view.accesses)])
@@ -138,7 +160,7 @@ def _rows_at(s: Schedule, view: View, axis: Axis, cycle: int, place: object) -> 
 
 def _bordered(view: View) -> bool:
     """Whether an element is read under a condition on the last axis alone, as in a copy with zeros around it."""
-    last = view.axes[-1]
+    last = view.last
     for v in view.values:
         for n in walk(v):
             if isinstance(n, Apply) and n.function == "where":
@@ -150,7 +172,7 @@ def _bordered(view: View) -> bool:
 
 def _neighbours(view: View) -> Axis | None:
     """The axis (not the last) along which elements that follow one another read the same elements."""
-    for row in view.axes[-2::-1]:
+    for row in reversed(view.before):
         if count(row.extent) < 2 * ROWS:
             continue
         found: dict[Tensor, tuple[Expr, ...]] = {}
@@ -170,5 +192,5 @@ def _differ(a: tuple[Expr, ...], b: tuple[Expr, ...]) -> bool:
 
 def _between(view: View, row: Axis) -> tuple[Axis, ...]:
     """The axes between a row and the last."""
-    place = next(n for n, a in enumerate(view.axes) if a is row)
-    return view.axes[place + 1 : -1]
+    place = next(n for n, a in enumerate(view.before) if a is row)
+    return view.before[place + 1 :]

@@ -81,6 +81,16 @@ class View:
         return self.stage.axes
 
     @property
+    def last(self) -> Axis:
+        """The last axis that has more than one step: the result is contiguous along it."""
+        return next((a for a in reversed(self.axes) if a.extent != 1), self.axes[-1])
+
+    @property
+    def before(self) -> tuple[Axis, ...]:
+        """The axes before the last that has more than one step."""
+        return self.axes[: next(n for n, a in enumerate(self.axes) if a is self.last)]
+
+    @property
     def free(self) -> tuple[Axis, ...]:
         """The axes whose loops may be cut and put into another order."""
         return tuple(a for a in self.axes if a.name not in self.steps)

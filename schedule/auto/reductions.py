@@ -5,15 +5,18 @@ from __future__ import annotations
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Apply, Axis, Const, Expr, Var, free_axes, walk
 
+from ..handles import StageHandle
 from ..ir import STREAM
 from ..schedule import Schedule
 from .elementwise import past_the_cache
 from .facts import Facts, View, count, look, seen
 from .fusion import into_reader
+from .sharing import Shareable, share
 
 CHAINS = 4  # vectors of partial results, so that additions need not wait for one another
 BLOCKS = 64
-ROWS = 4  # rows that are computed together, or of a long column that are added in one go
+ROWS = 4  # rows that are computed together
+ADDED = 8  # rows of a long column that are added in one go
 STRETCH_BYTES = 16 << 10  # of a row that is added before the next rows: half of an L1 cache
 WRITTEN_OUT = 32  # steps of a reduction (a filter's taps) that are written out
 APART = 4  # elements between those that neighbouring lanes read, at most (pooling)
@@ -22,15 +25,7 @@ LAST = 4  # partial results that are combined one by one
 
 def _by_lanes(s: Schedule, name: str, axis: object, lanes: int, steps: int = 0) -> None:
     """Reduce along a contiguous axis in lanes: partial results in registers, then a tree. `steps`: leading axes that are stepped through."""
-    width = lanes * CHAINS
-    _, inner = s[name].split(axis, factor=width)
-    partial = [s[_first(s.rfactor(name, inner, steps))]]
-    while width > LAST:
-        width = lanes if width > lanes else width // 2
-        _, inner = s[name].split(s[name].reduce_axis[0], factor=width)
-        partial.append(s[_first(s.rfactor(name, inner, steps))])
-        partial[-1].unroll(partial[-1].reduce_axis[0])
-    s[name].unroll(s[name].reduce_axis[0])
+    partial = halved(s, name, axis, lanes * CHAINS, lanes, steps)
     row = _innermost(s, name)
     for p in reversed(partial):
         p.set_scope("register")
@@ -38,6 +33,21 @@ def _by_lanes(s: Schedule, name: str, axis: object, lanes: int, steps: int = 0) 
         lane = p.axis[steps]
         p.reorder(*[a for a in p.loops if a.name != lane.name], lane)
         p.vectorize(lane)
+
+
+def halved(s: Schedule, name: str, axis: object, width: int, lanes: int, place: int) -> list[StageHandle]:
+    """The stages of partial results that lead from `width` of them, taken in turn along an axis, by a vector to a few lanes, which the stage itself adds
+    up one by one. The lanes are the axis at `place` of each of them.
+    """
+    _, inner = s[name].split(axis, factor=width)
+    partial = [s[_first(s.rfactor(name, inner, place))]]
+    while width > LAST:
+        width = lanes if width > lanes else width // 2
+        _, inner = s[name].split(s[name].reduce_axis[0], factor=width)
+        partial.append(s[_first(s.rfactor(name, inner, place))])
+        partial[-1].unroll(partial[-1].reduce_axis[0])
+    s[name].unroll(s[name].reduce_axis[0])
+    return partial
 
 
 def _first(made: object) -> object:
@@ -75,7 +85,7 @@ def rows(s: Schedule, name: str, facts: Facts) -> bool:
     ):
         return False
     if view.large and stage.attach.kind == "root":
-        s[name].parallel(view.free[0])
+        share(s[name], [Shareable(a, count(a.extent)) for a in view.free])
     _by_lanes(s, name, axis, lanes, len(view.steps))
     return True
 
@@ -100,7 +110,7 @@ def columns(s: Schedule, name: str, facts: Facts) -> bool:
         or view.reduction.reducer.components > 1
     ):
         return False
-    last = view.axes[-1]
+    last = view.last
     lanes = facts.lanes(view.dtype)
     strides = [d for x in view.accesses if (d := view.stride(x, last)) is not None]
     if count(last.extent) < lanes or len(strides) < len(view.accesses) or any(not 0 <= d <= APART for d in strides):
@@ -108,28 +118,33 @@ def columns(s: Schedule, name: str, facts: Facts) -> bool:
     steps = 1
     for a in view.reduce_axes:
         steps *= count(a.extent)
-    if steps >= 8 * ROWS and view.reduction.where is None and len(view.reduce_axes) == 1 and max(strides) <= 1:
+    if steps >= 4 * ADDED and view.reduction.where is None and len(view.reduce_axes) == 1 and max(strides) <= 1:
         return _row_by_row(s, name, view, facts, lanes)
     written_out = steps <= WRITTEN_OUT and view.reduction.where is None
     row = _overlapping_rows(view) if written_out else None
     result, local, names = into_reader(s, name)
+    outside = [a for a in view.axes if a is not row and a is not last]
+    shared = [Shareable(names[a.name], count(a.extent)) for a in outside]
     if row is not None:
-        outside = [names[a.name] for a in view.axes if a is not row and a is not last]
+        width = lanes
         outer, column, inner_row, inner = result.tile(names[row.name], names[last.name], ROWS, lanes)
-        result.reorder(*outside, outer, column, inner_row, inner)
+        result.reorder(*[names[a.name] for a in outside], outer, column, inner_row, inner)
         result.unroll(inner_row)
         local.unroll(row.name)
+        shared.append(Shareable(outer, -(-count(row.extent) // ROWS), _divides(row, ROWS)))
     else:
         width = lanes * CHAINS if count(last.extent) >= lanes * CHAINS else lanes
         column, inner = result.split(names[last.name], factor=width)
-        outer = column
-        outside = [names[a.name] for a in view.axes[:-1]]
+        result.reorder(*[names[a.name] for a in outside], column, inner)
+    shared.append(Shareable(column, -(-count(last.extent) // width), _divides(last, width)))
     result.vectorize(inner)
     if row is not None and past_the_cache(look(s, result.name), facts):
         result.pragma(inner, STREAM)
-    local.compute_at(result, column)
+    if view.large and stage.attach.kind == "root":
+        share(result, shared)
+    local.compute_at(result, result.loops[-2 if row is None else -3])
     local.reorder(
-        *[a.name for a in view.axes if a is not row and a is not last],
+        *[a.name for a in outside],
         *[a.name for a in view.reduce_axes],
         *([row.name] if row is not None else []),
         last.name,
@@ -138,15 +153,16 @@ def columns(s: Schedule, name: str, facts: Facts) -> bool:
     for a in reversed(view.reduce_axes):
         if written_out:
             local.unroll(a.name)
-    if view.large and stage.attach.kind == "root":
-        sizes = {names[a.name]: count(a.extent) for a in view.axes}
-        result.parallel(next((n for n in outside if sizes[n] > 1), outer))
     return True
+
+
+def _divides(axis: Axis, width: int) -> bool:
+    return isinstance(axis.extent, int) and axis.extent % width == 0
 
 
 def _overlapping_rows(view: View) -> Axis | None:
     """The axis (not the last) along which the elements read for neighbouring results overlap: a filter slides along it."""
-    for row in view.axes[-2::-1]:
+    for row in reversed(view.before):
         for access in view.accesses:
             for index in access.indices:
                 own = free_axes(index)
@@ -162,12 +178,12 @@ def _overlapping_rows(view: View) -> Axis | None:
 def _row_by_row(s: Schedule, name: str, view: View, facts: Facts, lanes: int) -> bool:
     """Long columns: a few rows at a time are added to a stretch of the result that stays in the L1 cache, so that memory is read in long stretches."""
     handle = s[name]
-    last, k = view.axes[-1], view.reduce_axes[-1]
-    others = list(view.axes[:-1])
-    parallel = next((a for a in others if count(a.extent) > 1), None)
-    k_outer, _ = handle.split(k, factor=ROWS)
+    last, k = view.last, view.reduce_axes[-1]
+    others = [a for a in view.axes if a is not last]
+    k_outer, _ = handle.split(k, factor=ADDED)
     few = s[_first(s.rfactor(name, k_outer))]
-    stretch, inner = handle.split(last, factor=STRETCH_BYTES // dtypes.itemsize(view.dtype))
+    length = STRETCH_BYTES // dtypes.itemsize(view.dtype)
+    stretch, inner = handle.split(last, factor=length)
     vectors, lane = handle.split(inner, factor=2 * lanes)
     handle.reorder(*others, stretch, k_outer, vectors, lane)
     handle.vectorize(lane)
@@ -177,7 +193,8 @@ def _row_by_row(s: Schedule, name: str, view: View, facts: Facts, lanes: int) ->
     few.unroll(few.reduce_axis[0])
     few.vectorize(last.name)
     if view.large and view.stage.attach.kind == "root":
-        handle.parallel(parallel if parallel is not None else stretch)
+        stretches = Shareable(stretch, -(-count(last.extent) // length), _divides(last, length))
+        share(handle, [*(Shareable(a, count(a.extent)) for a in others), stretches])
     return True
 
 
@@ -219,3 +236,11 @@ def to_a_scalar(s: Schedule, name: str, facts: Facts) -> bool:
     if count(inner_axis.extent) >= 2 * lanes:
         _by_lanes(s, blocks.name, inner_axis, lanes)
     return True
+
+
+def plain(s: Schedule, name: str, facts: Facts) -> bool:
+    """Any other reduction: its loops as they are, outer ones in parallel."""
+    view = look(s, name)
+    if view.reduction is None or view.steps or not view.large or view.stage.attach.kind != "root":
+        return False
+    return share(s[name], [Shareable(a, count(a.extent)) for a in view.free]) is not None

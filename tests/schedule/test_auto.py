@@ -7,58 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from automatic import agrees, defined, inputs
 
 import tedsl as te
 
 i, j, k, n, c, f, y, x, r, q = te.axes("i j k n c f y x r q")
-
-
-def values(shape: tuple[int, ...], dtype: str, rng: np.random.Generator) -> Any:
-    if dtype == "bool":
-        return rng.integers(0, 2, shape).astype(bool)
-    if "int" in dtype:
-        return rng.integers(-4 if dtype[0] == "i" else 0, 5, shape).astype(dtype)
-    return rng.standard_normal(shape).astype(dtype)
-
-
-def agrees(what: Any, isa: str | None = None, sizes: dict[str, int] | None = None, tolerance: float = 2e-4) -> Any:
-    """Build what the automatic schedule gives, compare with the reference in one and two threads, and return the schedule."""
-    vector_bytes = None if isa is None else {"sse2": 16, "avx2": 32, "avx512": 64}[isa]
-    s = te.auto_schedule(what, vector_bytes)
-    te.lower(s).verify()
-    assert te.create_schedule(what).replay(s.to_json()).to_json() == s.to_json()
-    kernel = te.build(s, isa=isa)
-    rng = np.random.default_rng(7)
-    outputs = list(what) if isinstance(what, (list, tuple)) else [what]
-    inputs = {t.name: t for out in outputs for t in out.inputs}
-    fixed = sizes or {}
-    arrays = {
-        name: values(tuple(d if isinstance(d, int) else fixed[d.name] for d in t.shape), t.dtype, rng)
-        for name, t in inputs.items()
-    }
-    given = [arrays[name] for name in kernel.inputs]
-    want = te.evaluate(what, {t: arrays[name] for name, t in inputs.items()})
-    several = isinstance(want, tuple)
-    got = [kernel(*given, threads=threads) for threads in (1, 2)]
-    pairs = zip(*([g if several else (g,) for g in got]), want if several else (want,), strict=True)
-    for one, two, expected in pairs:
-        assert np.asarray(one).shape == np.asarray(expected).shape
-        np.testing.assert_array_equal(one, two)
-        if np.asarray(expected).dtype.kind == "f":
-            np.testing.assert_allclose(one, expected, rtol=tolerance, atol=tolerance)
-        else:
-            np.testing.assert_array_equal(one, expected)
-    return s
-
-
-def inputs(*shapes: tuple[Any, ...], dtype: str = "float32") -> list[Any]:
-    return [te.tensor("ABCDE"[m], shape, dtype=dtype) for m, shape in enumerate(shapes)]
-
-
-def defined(name: str, left: Any, value: Any) -> Any:
-    result = te.tensor(name)
-    result[left] = value
-    return result
 
 
 # Operators: functions of a number of rows and a number of columns --------------------------------------------------------------------------------
@@ -392,37 +345,26 @@ def test_history_is_python() -> None:
     assert str(s.history) == text
 
 
+def tile_of(s: Any) -> tuple[int, ...]:
+    """The rows and columns of the register tile that a schedule chose."""
+    (step,) = [step for step in s.history if step.primitive == "tile"]
+    return tuple(a for a in step.args if isinstance(a, int))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    "line, copied", [(4096, True), (2048, True), (4096 + 64, False), (4096 + 512, False)], ids=lambda v: str(v)
+    "line, rows", [(4096, 8), (8192, 8), (4096 + 32, 12), (4096 + 64, 12), (2048, 12), (4096 + 512, 12)], ids=str
 )
-def test_rows_that_fall_upon_the_same_places_of_the_cache_are_copied(dtype: str, line: int, copied: bool) -> None:
-    """`line`: bytes from one row of A to the next."""
+@pytest.mark.parametrize("turned", [False, True], ids=["A B", "B A"])
+def test_a_tile_has_no_more_rows_than_the_cache_holds_side_by_side(
+    dtype: str, line: int, rows: int, turned: bool
+) -> None:
+    """`line`: bytes from one row to the next of the operand that is read row by row."""
     depth = line // np.dtype(dtype).itemsize
-    A, B = inputs((132, depth), (128, depth), dtype=dtype)
-    s = agrees(defined("Y", (i, j), te.sum(A[i, k] * B[j, k])), "avx512", tolerance=2e-3)
-    assert ("A.global" in [stage.name for stage in s.stages]) == copied
-    if copied:
-        (buffer,) = [b for b in te.lower(s).buffers if b.name == "A.global"]
-        assert "rows aligned to" in str(s) and buffer.shape == (132, depth)
-
-
-@pytest.mark.parametrize("rows, columns", [(132, 16), (16, 132), (41, 19)])
-@pytest.mark.parametrize("depth", [1024, 1023], ids=["whole", "a shorter last stretch"])
-def test_rows_that_are_read_once_are_copied_by_stretches(rows: int, columns: int, depth: int) -> None:
-    """Of the operand that serves few tiles a part as long as a stretch is copied into the tile's loops, and no more."""
-    first = 1024 - depth
-    A, B = inputs((rows, 1024), (columns, 1024))
-    s = agrees(defined("Y", (i, j), te.sum(A[i, k + first] * B[j, k])), "avx512", tolerance=2e-3)
-    copies = [b for b in te.lower(s).buffers if b.scope == "cache"]
-    assert [stage.name for stage in s.stages if stage.scope == "cache"] and "compute_at" in str(s.history)
-    assert all(b.shape[1] == 64 and b.shape[0] <= 24 for b in copies) and "rows aligned to" in str(s)
-
-
-def test_rows_that_are_short_and_not_read_often_are_not_copied() -> None:
-    A, B = inputs((132, 96), (16, 96))
-    s = agrees(defined("Y", (i, j), te.sum(A[i, k] * B[j, k])), "avx512", tolerance=2e-3)
-    assert not [stage.name for stage in s.stages if stage.scope == "cache"]
+    A, B = inputs((96, depth), (depth, 64), dtype=dtype)
+    Y = defined("Y", (i, j), te.sum(B[k, j] * A[i, k] if turned else A[i, k] * B[k, j]))
+    s = agrees(Y, "avx512", tolerance=2e-3)
+    assert tile_of(s)[0] == rows
 
 
 @pytest.fixture
