@@ -296,9 +296,14 @@ def producers_stand_where_they_are_read(state: State, what: str) -> None:
                 where = (
                     "at the root" if reader.attach.kind != "at" else f"at {reader.attach.axis} of {reader.attach.stage}"
                 )
+                instead = (
+                    f"and a copy of what {parent.name} reads there: s.cache_read({stage.name}, scope, {parent.name})"
+                    if reader.is_output  # which stays where it is
+                    else f"or {reader.name} inside of that loop first (s[{reader.name!r}].compute_at(s[{parent.name!r}], …), or compute_inline)"
+                )
                 raise ScheduleError(
                     f"{what}: {reader.name} reads {stage.name}, and is computed {where}, outside of the loop {axis} of {parent.name} at which {stage.name} is computed. "
-                    f"Compute {stage.name} at the root, or {reader.name} inside of that loop first (s[{reader.name!r}].compute_at(s[{parent.name!r}], …), or compute_inline)", here())  # fmt: skip
+                    f"Compute {stage.name} at the root, {instead}", here())  # fmt: skip
 
 
 def _inside(state: State, reader: StageState, parent: StageState, axis: str) -> bool:

@@ -54,6 +54,20 @@ def test_a_chain_is_computed_from_the_reader_on() -> None:
     check(s)
 
 
+def test_what_a_result_reads_as_well_is_copied_for_its_other_reader() -> None:
+    X, P, H, V = te.tensor("X", (30,)), te.tensor("P"), te.tensor("H"), te.tensor("V")
+    P[x] = X[x] * 2
+    H[x] = P[x] + P[x + 1]
+    V[x] = H[x] + P[x + 1]
+    s = te.create_schedule(V)
+    refused(
+        s, lambda: s[P].compute_at(s[H], x), "V reads P, and is computed at the root, outside of the loop x of H",
+        "Compute P at the root, and a copy of what H reads there: s.cache_read(P, scope, H)")  # fmt: skip
+    s[s.cache_read(P, "cache", H)].compute_at(s[H], x)
+    check(s)
+    assert buffers(s)["P.cache"] == (2,)
+
+
 def test_reorder_keeps_readers_inside() -> None:
     _X, H, V, s = two_stages()
     W = s.cache_write(V, "cache")
