@@ -231,6 +231,9 @@ def picture(results: Sequence[Result], file: str | os.PathLike[str]) -> None:
         axes.annotate(f" {r.ratio:.2f} ({r.best_rival})", (r.ratio, index), va="center", fontsize=7)
         axes.plot([r.target, r.target], [index - 0.4, index + 0.4], color="black", linewidth=1)
     axes.axvline(1, color="grey", linewidth=1, linestyle="--")
+    axes.set_xlim(
+        0, 1.25 * max(max(r.ratio, r.target) for r in shown)
+    )  # with room for what stands beside the longest bar
     axes.tick_params(labelsize=7)
     axes.set_xlabel("time of the best rival over tedsl's (black: aim)")
     figure.savefig(file, dpi=120)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import cast
 
-from tedsl.lang.expr import CHOICES, Apply, Axis, Const, Expr, free_axes, reads_tensors, walk
+from tedsl.lang.expr import CHOICES, SIZES, Apply, Axis, Const, Expr, free_axes, reads_tensors, walk
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import Known, conjuncts, constant_bounds, effort_left, prove, simplify, solve, upper
 
@@ -174,10 +174,10 @@ def _conditions(body: Stmt, axis: Axis, known: Known) -> list[tuple[tuple[Expr, 
         elif not isinstance(stmt, Call):  # a prefetch is not worth a cut
             for e in expressions(stmt):
                 collect(e, here)
-        if isinstance(stmt, For) and stmt.kind in ("vectorized", "unrolled") and constant(stmt.extent) is None:
-            found.append(
-                ((apply("greater_equal", stmt.extent, 1),), here)
-            )  # tiles in tiles may lie behind the end whole
+        if isinstance(stmt, For) and stmt.kind in ("vectorized", "unrolled"):
+            if constant(stmt.extent) is None and not stmt.extent.has & SIZES:
+                # tiles in tiles may lie behind the end whole
+                found.append(((apply("greater_equal", stmt.extent, 1),), here))
         if isinstance(stmt, If):
             found.extend(((c,), here) for c in _affine(stmt.condition))
             here = here.with_(conditions=(stmt.condition,))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 
-from tedsl.lang.errors import LoweringError, ScheduleError
+from tedsl.lang.errors import LoweringError, ScheduleError, here
 from tedsl.lang.expr import free_axes
 from tedsl.lang.tensor import Tensor
 
@@ -46,7 +46,7 @@ def auto_schedule(target: Tensor | Sequence[Tensor], vector_bytes: int | None = 
     reductions are split over lanes, chains such as softmax run row by row, outer loops run in parallel. It never fails: what it does not know keeps
     plain loops. `print(s.history)` shows the Python that makes it.
 
-    vector_bytes: the vector width to aim at (None: this machine's).
+    vector_bytes: the vector width to aim at: 16, 32 or 64 (None: this machine's). Raises ScheduleError for another one.
 
     >>> import tedsl as te
     >>> i, j = te.axes("i j")
@@ -54,6 +54,10 @@ def auto_schedule(target: Tensor | Sequence[Tensor], vector_bytes: int | None = 
     >>> B[i, j] = te.exp(A[i, j]) + 1
     >>> print(te.auto_schedule(B).history)  # doctest: +SKIP
     """
+    if vector_bytes not in (None, 16, 32, 64):
+        raise ScheduleError(
+            f"te.auto_schedule: vector_bytes={vector_bytes!r}; vectors are 16, 32 or 64 bytes wide", here()
+        )
     schedule = create_schedule(target)
     facts = Facts(vector_bytes or _vector_bytes(), _cache_bytes())
     attempt(schedule, lambda: inline_stages(schedule, facts))

@@ -427,3 +427,10 @@ def test_a_build_for_lesser_instructions_has_tiles_for_their_registers() -> None
     A, B = inputs((64, 64), (64, 64))
     C = defined("C", (i, j), te.sum(A[i, k] * B[j, k]))
     assert te.build(C, isa="sse2").source == te.build(te.auto_schedule(C, 16), isa="sse2").source
+
+
+@pytest.mark.parametrize("width", [7, 0, -16, "wide"])
+def test_a_width_that_no_vector_has_is_refused(width: Any) -> None:
+    (A,) = inputs((8,))
+    with pytest.raises(te.ScheduleError, match=f"vector_bytes={width!r}; vectors are 16, 32 or 64 bytes wide"):
+        te.auto_schedule(defined("Y", (i,), A[i] * 2), width)
