@@ -96,12 +96,7 @@ def _reachable(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> None:
     forward = forward_program(outputs)
     names = ", ".join(t.name for t in outputs)
     inside = {t for stage in forward.stages for t in stage.tensors} | set(forward.inputs)
-    for n, tensor in enumerate(wrt):
-        if tensor in wrt[:n]:
-            raise GradientError(
-                f"wrt lists {tensor.name} twice; its gradient is one tensor, the sum over all its uses: list it once, and use the result in both places",
-                here(),
-            )
+    for tensor in wrt:
         _real(tensor, "the tensor")
         depends = dependents(forward, (tensor,))
         if any(t in depends for t in outputs):
@@ -158,8 +153,7 @@ def vjp(outputs: Any, wrt: Any, seed: Any = None, stored: Mapping[Tensor, Tensor
     What a gradient reads of the forward pass is computed again, unless both are built together. stored: {tensor: input}, forward values that the
     caller has kept (the states of a recurrence, say): the gradient reads the input instead, and nothing that leads to the tensor is computed.
 
-    Raises GradientError for what has no gradient: outputs of integers, tensors that are not read, functions without a derivative; and for a tensor
-    that `wrt` lists twice (its gradient, used in two places, would count twice).
+    Raises GradientError for what has no gradient: outputs of integers, tensors that are not read, functions without a derivative.
 
     >>> import tedsl as te
     >>> i, j, k = te.axes("i j k")

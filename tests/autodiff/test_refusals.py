@@ -35,15 +35,6 @@ def test_not_a_scalar_and_no_seed() -> None:
         te.vjp(B, A, te.tensor("s", (3, 4), "int64"))
 
 
-def test_listed_twice() -> None:
-    A, B = real("A", 3), real("B", 3)
-    for wrt in ([A, A], {"in": A, "bias": B, "out": A}):
-        with pytest.raises(te.GradientError, match=r"wrt lists A twice; its gradient is one tensor.*list it once"):
-            te.grad((A * A * B).sum(), wrt)
-    with pytest.raises(te.GradientError, match="wrt lists A twice"):
-        te.jacobian(A * B, [A, A])
-
-
 def test_not_reachable() -> None:
     A, Z = real("A", 3), real("Z", 3)
     with pytest.raises(te.GradientError, match=r"sum does not depend on Z: it is computed from A. .*two tensors"):
