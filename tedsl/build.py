@@ -41,10 +41,10 @@ def build(what: Any, args: Sequence[Tensor] | None = None, target: str = "c", na
            [3., 3.]], dtype=float32)
     """
     _check_target(target)
-    s = scheduled(what, tuned, sizes, isa)
     from .backends.c.kernel import build_module
 
     with locating():
+        s = scheduled(what, tuned, sizes, isa)
         return build_module(c_module(s, args, name, check_indices, isa))
 
 
