@@ -31,9 +31,6 @@ class Tiles:
     note: str = ""
 
 
-LINE = 16  # floats in a line of the cache
-
-
 def problem(n: Any) -> tuple[te.Tensor, te.Tensor, te.Tensor]:
     """A, B and C[i,j] = sum(A[i,k] * B[j,k]), all of n x n float32."""
     i, j, k = te.axes("i j k")
@@ -127,7 +124,7 @@ def parallel(n: Any, t: Tiles) -> Schedule:
 
 
 def best(n: Any, t: Tiles) -> Schedule:
-    A, B, C = problem(n)
+    _, B, C = problem(n)
     s = te.create_schedule(C)
     Cr = s.cache_write(C, "register")
     x, y, ii, ji = s[C].tile("i", "j", t.v1, t.v2)
@@ -138,7 +135,6 @@ def best(n: Any, t: Tiles) -> Schedule:
     s[Cr].reorder("k", "i", "j")
     vectorize(s, C, Cr)
     s[Cr].pragma("k", "GCC unroll 4")
-    copy_rows(s, A, Cr, block)
     pack(s, B, Cr, t, parallel=True)
     s[C].parallel(thread)
     return s
@@ -185,16 +181,6 @@ def pack(s: Schedule, B: te.Tensor, Cr: te.Tensor, t: Tiles, parallel: bool = Fa
         s[Bp].parallel(panel)
 
 
-def copy_rows(s: Schedule, A: te.Tensor, Cr: te.Tensor, block: Any) -> None:
-    """Copy the rows of A of each step of `block`, each an odd number of cache lines long: rows whose distance is a power of two fall upon the same few
-    places of L1 and drive each other out.
-    """
-    Ac = s.cache_read(A, "cache", Cr)
-    s[Ac].compute_at(s["C"], block)
-    s[Ac].vectorize(s[Ac].split("k", LINE)[1])
-    s[Ac].storage_align("i", 2 * LINE, LINE)
-
-
 # The rungs, and the tiles for a machine --------------------------------------------------------------------------------
 
 
@@ -231,7 +217,7 @@ LADDER = (
          {**CACHES, ("A", "dram"): "n**3/b2", ("A", "cache"): "n**3/v2", ("B", "cache"): "n**3/v1"}, "vector"),
     Rung("packed", "B is stored once, as panels that are read from one end to the other", packed, PANELS, "vector"),
     Rung("parallel", "threads share the tiles of rows of A, and the packing", parallel, PANELS, "vector"),
-    Rung("best", "a panel of B serves a block of A's rows, copied to L2; equal shares for the threads; k unrolled", best, PANELS, "vector"),
+    Rung("best", "a panel of B serves a block of A's rows; equal shares for the threads; k unrolled", best, PANELS, "vector"),
 )  # fmt: skip
 
 
@@ -254,12 +240,14 @@ def choose(rung: Rung, n: int, machine: Machine, itemsize: int = 4) -> Tiles:
     if rung.name == "best":
         # k runs to its end inside a register tile, so a block of A's rows and a panel of B stay in L2 together
         b1 = max((machine.l2_bytes * 3 // 4 // row) // v1 * v1, v1)
-        b1, b2, note = min(b1, 8 * v1), v2, ""
+        b1, b2, note = min(b1, 12 * v1), v2, ""
     b1, b2 = min(b1, -(-n // v1) * v1), min(b2, -(-n // v2) * v2)
     return Tiles(v1, v2, b1, b2, machine.cores, note if rung.loads.keys() & {("A", "cache")} else "")
 
 
 def register_rows(machine: Machine) -> int:
-    """Rows of a register tile two vectors wide: as many as leave registers for what is loaded."""
+    """Rows of a register tile two vectors wide: as many as leave registers for what is loaded, and no more than a set of the L1 cache has lines, since
+    rows whose distance is a power of two fall upon one.
+    """
     registers = 32 if machine.level in ("avx512", "generic") else 16
-    return {32: 12, 16: 6}[registers]
+    return {32: 8, 16: 6}[registers]

@@ -103,7 +103,7 @@ def test_tiles_fit_the_cache_that_they_are_for(machine: te.machine) -> None:
         for rung in LADDER:
             t = choose(rung, n, machine)
             assert t.b1 >= t.v1 and t.b1 % t.v1 == 0 and t.b2 % t.v2 == 0
-    assert choose(by_name["best"], 512, machine).v1 == 12
+    assert choose(by_name["best"], 512, machine).v1 == 8
     machine.level, machine.vector_bytes = "avx2", 32
     t = choose(by_name["best"], 512, machine)
     assert (t.v1, t.v2) == (6, 16)
