@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
+
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Apply, Axis, Const, Expr, Var, free_axes, walk
 
@@ -20,19 +23,43 @@ ADDED = 8  # rows of a long column that are added in one go
 STRETCH_BYTES = 16 << 10  # of a row that is added before the next rows: half of an L1 cache
 WRITTEN_OUT = 32  # steps of a reduction (a filter's taps) that are written out
 APART = 4  # elements between those that neighbouring lanes read, at most (pooling)
+LONG = 8  # vectors of a reduction beside which the elements left over do not count
 LAST = 4  # partial results that are combined one by one
 
 
-def _by_lanes(s: Schedule, name: str, axis: object, lanes: int, steps: int = 0) -> None:
-    """Reduce along a contiguous axis in lanes: partial results in registers, then a tree. `steps`: leading axes that are stepped through."""
-    partial = halved(s, name, axis, lanes * CHAINS, lanes, steps)
-    row = _innermost(s, name)
+def _by_lanes(s: Schedule, name: str, axis: object, lanes: int, steps: int = 0, together: Sequence[Axis] = ()) -> None:
+    """Reduce along a contiguous axis in lanes: partial results in registers, then a tree. `steps`: leading axes that are stepped through; `together`:
+    last axes whose results are added up side by side.
+    """
+    results = prod(count(a.extent) for a in together)
+    place = len(s[name].axis) if together else steps  # beside one another in memory
+    partial = halved(s, name, axis, lanes * -(-CHAINS // results), lanes, place)
+    own = [a.name for a in together]
+    row = _innermost(s, name, own)
     for p in reversed(partial):
         p.set_scope("register")
         p.compute_at(s[name], row)
-        lane = p.axis[steps]
-        p.reorder(*[a for a in p.loops if a.name != lane.name], lane)
+        lane = p.axis[place]
+        p.reorder(*[a for a in p.loops if a.name != lane.name and a.name not in own], *own, lane)
         p.vectorize(lane)
+    for handle in (s[name], *partial) if together else ():
+        for a in own:
+            handle.unroll(a)
+
+
+def _together(view: View, facts: Facts) -> list[Axis]:
+    """The last axes of a result that is short along them and made of what does not move with them (a filter's gradient): all of its elements there
+    share the loads of that. Some other axis is left, to be stepped through.
+    """
+    found: list[Axis] = []
+    results = 1
+    for a in reversed(view.free[1:]):
+        results *= count(a.extent)
+        shared = any(view.stride(x, a) == 0 for x in view.accesses)
+        if view.steps or not isinstance(a.extent, int) or not shared or results > facts.registers * 3 // 4:
+            break
+        found.insert(0, a)
+    return found if prod(count(a.extent) for a in found) > 1 else []
 
 
 def halved(s: Schedule, name: str, axis: object, width: int, lanes: int, place: int) -> list[StageHandle]:
@@ -54,10 +81,10 @@ def _first(made: object) -> object:
     return made[0] if isinstance(made, list) else made
 
 
-def _innermost(s: Schedule, name: str) -> object:
-    """The innermost loop of a stage that is not reduced over."""
+def _innermost(s: Schedule, name: str, but: Sequence[str] = ()) -> object:
+    """The innermost loop of a stage that is not reduced over, nor one of `but`."""
     stage = seen(s).stage(name)
-    return [leaf for leaf in stage.leaves if not stage.is_reduction_loop(leaf)][-1]
+    return [leaf for leaf in stage.leaves if not stage.is_reduction_loop(leaf) and leaf not in but][-1]
 
 
 def _odd(view: View) -> bool:
@@ -84,9 +111,10 @@ def rows(s: Schedule, name: str, facts: Facts) -> bool:
         or any(view.stride(x, axis) not in (0, 1) for x in view.accesses)
     ):
         return False
+    together = _together(view, facts) if count(axis.extent) % lanes == 0 or count(axis.extent) >= LONG * lanes else []
     if view.large and stage.attach.kind == "root":
-        share(s[name], [Shareable(a, count(a.extent)) for a in view.free])
-    _by_lanes(s, name, axis, lanes, len(view.steps))
+        share(s[name], [Shareable(a, count(a.extent)) for a in view.free if a not in together])
+    _by_lanes(s, name, axis, lanes, len(view.steps), together)
     return True
 
 

@@ -293,3 +293,28 @@ def test_the_same_bits_with_any_number_of_threads() -> None:
         want = kernel(*arrays, threads=1)
         for threads in (2, 3, 4, 7):
             np.testing.assert_array_equal(kernel(*arrays, threads=threads), want)
+
+
+# A filter's gradient: few results that share what they read ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("isa", ["sse2", "avx2", "avx512"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+@pytest.mark.parametrize(("taps", "width"), [(3, 32), (3, 64), (5, 160), (1, 32), (2, 37), (7, 131)])
+def test_taps_of_a_filter_are_summed_side_by_side(taps: int, width: int, dtype: str, isa: str) -> None:
+    G, X = te.tensor("G", (2, 3, 4, width), dtype), te.tensor("X", (2, 3, 3 + taps, width - 1 + taps), dtype)
+    c, r, s, m, y, x = te.axes("c r s m y x")
+    W = te.tensor("W", (3, taps, taps), dtype)
+    W[c, r, s] = te.sum(G[m, c, y, x] * X[m, c, y + r, x + s], axis=(m, y, x))
+    agrees(W, isa, tolerance=1e-3)
+
+
+def test_a_filter_is_in_registers_as_a_whole() -> None:
+    W = te.define(
+        "W[c,r,s] = sum(G[n,c,y,x] * X[n,c,y+r,x+s], axis=(n,y,x))", G=(2, 8, 4, 32), X=(2, 8, 6, 34), r=3, s=3
+    )
+    schedule = te.auto_schedule(W, 64)
+    assert {loop.name for loop in te.lower(schedule).loops} >= {"c", "n", "y"}
+    assert not {loop.name for loop in te.lower(schedule).loops} & {"r", "s"}  # written out
+    one = te.define("W[r,s] = sum(G[n,y,x] * X[n,y+r,x+s], axis=(n,y,x))", G=(2, 4, 32), X=(2, 6, 34), r=3, s=3)
+    agrees(one)
