@@ -189,16 +189,16 @@ def _comes_before_its_readers(state: State, stage: StageState, what: str, depth:
 
     group = state.group(stage.name)
     assert group is not None
-    members = [s for s in map(state.stage, group[0]) if s.attach.kind != "inline"]
+    everyone = [state.stage(n) for n in group[0]]
+    members = [s for s in everyone if s.attach.kind != "inline"]
     if not any(same_step(s, stage) for s in members):
         return
-    through = set(stage.tensors)  # what is read through stages that are computed inside of the group's loops as well
-    for _ in members:
-        through |= {
-            t for s in members if inside_of_its_group(state, s) and not through.isdisjoint(reads(s)) for t in s.tensors
-        }
     taken = [s for s in members if not inside_of_its_group(state, s)]
-    first = next(n for n, s in enumerate(taken) if not through.isdisjoint(reads(s)))
+    between = [s for s in everyone if s not in taken]  # inlined, or computed inside of the group's loops as well
+    through = set(stage.tensors)
+    for _ in between:
+        through |= {t for s in between if not through.isdisjoint(reads(s)) for t in s.tensors}
+    first = next((n for n, s in enumerate(taken) if not through.isdisjoint(reads(s))), len(taken))
     for late in taken[first:]:
         if same_step(stage, late):
             raise ScheduleError(

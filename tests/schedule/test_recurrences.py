@@ -255,3 +255,17 @@ def test_an_earlier_step_is_computed_again() -> None:
         check(s)
     s["A"].compute_inline()
     check(s)
+
+
+def test_a_copy_that_is_read_through_one_that_is_inlined() -> None:
+    F = te.tensor("F", (11,), "int64")
+    F[0] = 1
+    F[1] = 1
+    F[t] = F[t - 1] + F[t - 2]
+    s = te.create_schedule(F)
+    copy = s.cache_write(F, "global")
+    s[copy].compute_at(s[F], t)
+    between = s.cache_read(copy, "register", [F])
+    s[between].compute_inline()
+    s.cache_write(copy, "register")
+    np.testing.assert_array_equal(te.build(s)(), [1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89])
