@@ -126,12 +126,12 @@ def inner_ends(
     """
     stage = frame.stage
     split = {r.parent for r in stage.relations if isinstance(r, Split)}
+    whole = local_value(stage, root, leaves, frame.sizes)
     for r in stage.relations:
         if isinstance(r, Split) and r.inner in split:
             tile = local_value(stage, r.inner, leaves, frame.sizes)
             if any(a in moving for a in free_axes(tile)):
                 end = as_expr(stage.extent(r.inner, dict(frame.sizes))) - 1
-                whole = local_value(stage, root, leaves, frame.sizes)
                 value = local_value(stage, root, {**leaves, r.inner: end}, frame.sizes)
                 last = upper(simplify(value, known), moving, known) if value is not whole else None
                 if last is not None:

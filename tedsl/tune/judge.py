@@ -112,9 +112,7 @@ class Judge:
         if self.known(candidate):
             self.repeated(candidate, search)
             return False
-        if candidate.key in self.active:
-            self.fruitless += 1
-            search.forget(candidate)
+        if self._under_way(candidate, search):
             return False
         guess = candidate.guess
         if self.screen and search is self.search and guess.seconds is not None:
@@ -126,6 +124,14 @@ class Judge:
                 search.tell(candidate, self.ranking.expected(guess))
                 return False
         self.ranking.passed(guess)
+        return True
+
+    def _under_way(self, candidate: Candidate, search: Search) -> bool:
+        """Whether a configuration is being measured already. If so, the search need not wait for this one."""
+        if candidate.key not in self.active:
+            return False
+        self.fruitless += 1
+        search.forget(candidate)
         return True
 
     def _screen(self, candidate: Candidate, search: Search) -> None:
@@ -146,9 +152,7 @@ class Judge:
                 self.facts.take(row)
                 self.repeated(candidate, search)
                 return False
-        if candidate.key in self.active:
-            self.fruitless += 1
-            search.forget(candidate)
+        if self._under_way(candidate, search):
             return False
         if made.source in self.facts.by_source:
             self._duplicate(built, self.facts.by_source[made.source])
