@@ -10,17 +10,17 @@ from tedsl.lang import dtypes
 from tedsl.lang.errors import GradientError, here
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Expr, Reduce, walk
 from tedsl.lang.functions import apply
-from tedsl.lang.printing import definition as equation
-from tedsl.lang.printing import text
 from tedsl.lang.program import program
 from tedsl.lang.tensor import Tensor
+from tedsl.lang.text import definition as equation
+from tedsl.lang.text import text
 
 from .arithmetic import const, guarded
+from .custom import Rule
 from .forward import Forward
+from .gather import unused
 from .reverse import Reverse, check_arguments, dependents, forward_program
-from .rules import Rule
 from .stored import check_stored, reading_stored
-from .terms import unused
 
 # Structures ----------------------------------------------------------------------------------------------------------------------------------
 

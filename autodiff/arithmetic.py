@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import reduce
 
-from tedsl.lang.affine import FALSE, TRUE
 from tedsl.lang.expr import Access, Apply, Cast, Const, Expr, rewrite, walk
 from tedsl.lang.integers import prove
-from tedsl.lang.simplify import conjuncts, negated
+from tedsl.lang.integers.affine import FALSE, TRUE
+from tedsl.lang.integers.conditions import conjuncts, negated
 
 
 def const(value: float, dtype: str) -> Expr:

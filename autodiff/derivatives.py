@@ -17,8 +17,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from tedsl.lang.affine import TRUE
 from tedsl.lang.expr import Apply, Cast, Const, Expr
+from tedsl.lang.integers.affine import TRUE
 
 from .arithmetic import add, both, compare, const, divide, mul, negative, select, subtract
 

@@ -12,11 +12,11 @@ from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Definition, Part, Tensor
 
 from .arithmetic import const, convert, is_zero
+from .chain_rule import push
+from .custom import Rule, Stop
 from .derivatives import REUSED
-from .local import push
 from .reductions import push_reduction
 from .reverse import dependents, forward_program
-from .rules import Rule, Stop
 
 
 class Forward:
@@ -91,7 +91,7 @@ def zeros(tensor: Tensor) -> Tensor:
     """A tensor of the shape and type of `tensor` that is 0."""
     from tedsl.lang.expr import Axis
 
-    from .terms import make
+    from .gather import make
 
     axes = tuple(Axis(f"{'ijklmn'[d % 6]}{d // 6 or ''}", 0, e) for d, e in enumerate(tensor.shape))
     return make(f"d{tensor.name}", axes, const(0, tensor.dtype), tensor.location)

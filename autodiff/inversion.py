@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from tedsl.lang.affine import FALSE, TRUE, Affine, within
 from tedsl.lang.expr import Apply, Axis, Expr, substitute, walk
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import Known, prove, simplify, solve
-from tedsl.lang.simplify import conjuncts
+from tedsl.lang.integers.affine import FALSE, TRUE, Affine, within
+from tedsl.lang.integers.conditions import conjuncts
 
 from .arithmetic import both
-from .equations import System, Unsolved, reads_elements, solve_system, within_range
+from .linear_systems import System, Unsolved, reads_elements, solve_system, within_range
 
 _MOST_CASES = 64
 

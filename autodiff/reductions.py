@@ -18,13 +18,13 @@ from tedsl.lang.errors import GradientError, Location
 from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, free_axes, substitute, walk
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import simplify
-from tedsl.lang.printing import text
 from tedsl.lang.reductions import REDUCERS
 from tedsl.lang.tensor import Definition, Part, Tensor
+from tedsl.lang.text import text
 
 from .arithmetic import add, compare, const, convert, divide, guarded, is_const, is_zero, mul, select, without_units
-from .local import Interesting, Reading, active_nodes, differentiable, pull, push
-from .terms import make
+from .chain_rule import Interesting, Reading, active_nodes, differentiable, pull, push
+from .gather import make
 
 SUM = REDUCERS["sum"]
 _EXTREMES = ("max", "min", "machine_max", "machine_min")

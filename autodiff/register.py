@@ -8,7 +8,7 @@ from typing import Any
 from tedsl.lang.errors import DefinitionError, GradientError, here
 from tedsl.lang.expr import Access, Axis, Expr, Reduce, Var, as_expr, walk
 from tedsl.lang.functions import FUNCTIONS, Function, apply, typed
-from tedsl.lang.printing import text
+from tedsl.lang.text import text
 
 from .derivatives import TABLE
 

@@ -25,7 +25,7 @@ from types import ModuleType
 import numpy as np
 
 from tedsl.backends.c.kernel import build_module
-from tedsl.backends.c.module import Argument, CModule, Size, SizeVar
+from tedsl.backends.codegen.module import Argument, CModule, Size, SizeVar
 
 N = 16
 AIM = 1000.0  # nanoseconds

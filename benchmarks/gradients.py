@@ -25,7 +25,7 @@ import numpy as np
 from _harness import ROOT, write_table
 
 import tedsl as te
-from tedsl.schedule.operations import operations
+from tedsl.schedule.cost.operations import operations
 
 i, j, k, l, n, f, c, y, x, r, s, t = te.axes("i j k l n f c y x r s t")
 AIM = 3.0  # no gradient should take longer than this many forward passes

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .cost import Cost, cost
-from .reuse import reuse
+from .cost.cost import Cost, cost
+from .cost.reuse import reuse
+from .primitives.intrinsics import Intrinsic, intrinsic
 from .schedule import Schedule, create_schedule, lower
-from .tensorize import Intrinsic, intrinsic
 
 __all__ = ["Cost", "Intrinsic", "Schedule", "cost", "create_schedule", "intrinsic", "lower", "reuse"]

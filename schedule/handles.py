@@ -8,8 +8,8 @@ from tedsl.lang.errors import ScheduleError, here
 from tedsl.lang.expr import Axis, Expr
 from tedsl.lang.tensor import Dim, Tensor
 
-from . import tensorize
 from .history import encoded
+from .primitives import intrinsics as tensorize
 from .state import StageState
 
 if TYPE_CHECKING:

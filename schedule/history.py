@@ -147,7 +147,7 @@ def decoded(value: Any) -> Any:
         if "stage" in value:
             return value["stage"]
         if "intrinsic" in value:
-            from .tensorize import Intrinsic
+            from .primitives.intrinsics import Intrinsic
 
             return Intrinsic.from_json(value["intrinsic"])
     if isinstance(value, list):

@@ -15,11 +15,15 @@ from tedsl.lang.errors import ScheduleError, here
 from tedsl.lang.expr import Axis
 from tedsl.lang.tensor import Tensor
 
-from . import kinds, loops, places, rewrites, tensorize
 from .handles import Loop, StageHandle
 from .history import History, Step, decoded, encoded, steps_from
-from .legality import check
-from .nest import Nest, make_nest
+from .loops.program import Nest, make_nest
+from .primitives import intrinsics as tensorize
+from .primitives import loops
+from .primitives import marks as kinds
+from .primitives import placement as places
+from .primitives import stages as rewrites
+from .primitives.legality import check
 from .state import State, initial
 
 PRIMITIVES = {
@@ -249,7 +253,7 @@ class Schedule:
 
     def fixed(self, **sizes: int) -> Schedule:
         """The same schedule with whole numbers in place of the sizes named: tile factors, and the sizes of the program."""
-        from .fixing import fixed_schedule
+        from .sizes import fixed_schedule
 
         return fixed_schedule(self, sizes)
 
@@ -333,7 +337,7 @@ class Schedule:
     # Showing -----------------------------------------------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
-        from .show import schedule_text
+        from .text import schedule_text
 
         return schedule_text(self)
 
@@ -341,7 +345,7 @@ class Schedule:
         return f"<schedule of {', '.join(t.name for t in self.outputs)}, {len(self._past)} steps>"
 
     def _repr_html_(self) -> str:
-        from .show import schedule_html
+        from .text import schedule_html
 
         return schedule_html(self)
 

@@ -13,7 +13,7 @@ from .lang.tensor import Tensor
 
 if TYPE_CHECKING:
     from .backends.c.kernel import Kernel
-    from .backends.c.module import CModule
+    from .backends.codegen.module import CModule
     from .schedule.schedule import Schedule
 
 TARGETS = ("c",)
@@ -67,8 +67,8 @@ def c_module(
     """The C module of a schedule."""
     if name is not None and not isinstance(name, str):
         raise BuildError(f"name={name!r}: the name of a kernel is a string", here())
-    from .backends.c.codegen import generate
-    from .schedule.nest import make_nest
+    from .backends.c.printer import generate
+    from .schedule.loops.program import make_nest
 
     label = name or s.outputs[0].name
     debug.report(2, f"{label}: schedule", s.history or "plain loops")

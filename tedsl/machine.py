@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tedsl.backends.c import cache, toolchain
+from .backends import cache
+from .backends.c import toolchain
 
 __all__ = ["Machine", "machine"]
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from tedsl.backends.c.kernel import Kernel, build_module
-from tedsl.backends.c.module import Argument, CModule
+
+from .backends.codegen.module import Argument, CModule
 
 CHAINS = 12  # more than two units times their latency, and few enough for 16 registers
 STREAMS = 8
@@ -116,7 +117,7 @@ def measure(width: int, buffers: dict[str, int]) -> dict[str, dict[str, float]]:
 
     `buffers`: the bytes to read for each level.
     """
-    from tedsl.backends.c.module import SizeVar
+    from .backends.codegen.module import SizeVar
 
     args = (
         Argument("what", "int64", (), "input"),

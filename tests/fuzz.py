@@ -126,7 +126,7 @@ def _probe(kind: str) -> int:
     from c_modules import source
 
     from tedsl.backends.c.kernel import build_module
-    from tedsl.backends.c.module import Argument, CModule
+    from tedsl.backends.codegen.module import Argument, CModule
 
     read = "X[8]" if kind == "bounds" else "X[0] + X[1]"
     args = (Argument("X", "int32", (8,), "input"), Argument("R", "int32", (1,), "output"))

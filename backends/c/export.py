@@ -14,11 +14,11 @@ import tempfile
 from pathlib import Path
 
 from tedsl.backends.c import toolchain
-from tedsl.backends.c.module import CModule
+from tedsl.backends.codegen.module import CModule
 from tedsl.lang.errors import BuildError
 from tedsl.version import __version__
 
-HERE = Path(__file__).parent
+CALLS = Path(__file__).parent.parent / "calls"
 MARK = f"Written by tedsl {__version__}"
 C_TYPES = r"(?:void|bool|_Bool|char|float|double|_Float16|int|u?int(?:8|16|32|64)_t)"
 
@@ -254,7 +254,7 @@ def _prototype(module: CModule) -> str:
 
 def _arguments(signature: str) -> str:
     """The text that explains or converts arguments, with its errors in place of tedsl's."""
-    text = (HERE / "arguments.py").read_text(encoding="utf-8")
+    text = (CALLS / "arguments.py").read_text(encoding="utf-8")
     lines = text.splitlines()
     for node in ast.parse(text).body:
         own = isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("tedsl", "__future__"))
@@ -271,7 +271,7 @@ def _arguments(signature: str) -> str:
 
 def _call() -> str:
     """The text that makes calls."""
-    return "\n\n".join((HERE / name).read_text(encoding="utf-8") for name in ("tables.pxi", "call.pxi"))
+    return "\n\n".join((CALLS / name).read_text(encoding="utf-8") for name in ("tables.pxi", "call.pxi"))
 
 
 def _use(module: CModule) -> str:
@@ -283,7 +283,7 @@ def _use(module: CModule) -> str:
 
 
 def _rows(module: CModule) -> str:
-    from tedsl.backends.c.arguments import Arguments
+    from tedsl.backends.calls.arguments import Arguments
 
     text = Arguments(module.spec())
     rows = ["| | array | dtype | shape |", "|-|-|-|-|"]

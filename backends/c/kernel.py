@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tedsl.backends.c import cache, toolchain
-from tedsl.backends.c.arguments import Arguments, bind_sizes
-from tedsl.backends.c.module import CModule
+from tedsl.backends import cache
 from tedsl.backends.c.runtime import LoadedKernel
+from tedsl.backends.calls.arguments import Arguments, bind_sizes
+from tedsl.backends.codegen.module import CModule
 from tedsl.lang import debug
 from tedsl.lang.errors import BuildError, CallValueError, InternalError, OpenMPWarning, here, warn
 from tedsl.version import __version__
+
+from . import toolchain
 
 MAX_RANK = 64
 _loads = itertools.count()

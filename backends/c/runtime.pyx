@@ -5,7 +5,7 @@
 import os
 import sys
 
-from tedsl.backends.c.arguments import Arguments
+from tedsl.backends.calls.arguments import Arguments
 
 cdef extern from "dlfcn.h":
     void *dlopen(const char *path, int flags) nogil
@@ -28,8 +28,8 @@ cdef int caller_depth() except -1:
     return depth
 
 
-include "tables.pxi"
-include "call.pxi"
+include "../calls/tables.pxi"
+include "../calls/call.pxi"
 
 
 cdef bint pin_openmp() except -1:

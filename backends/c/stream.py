@@ -18,15 +18,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
+from tedsl.backends.codegen.expressions import CTYPES, short
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Const, Expr, reads_tensors, substitute
 from tedsl.lang.integers import simplify
-from tedsl.schedule.ir import STREAM, Allocate, Block, Buffer, For, Stmt, Store, constant, expressions, loads, preorder
-
-from .scalar import CTYPES, short
+from tedsl.schedule.loops.ir import (
+    STREAM,
+    Allocate,
+    Block,
+    Buffer,
+    For,
+    Stmt,
+    Store,
+    constant,
+    expressions,
+    loads,
+    preorder,
+)
 
 if TYPE_CHECKING:
-    from .codegen import _Generator
+    from .printer import _Generator
 
 LINE = 64  # bytes of a line of the cache
 FENCE = "te_stream_fence"

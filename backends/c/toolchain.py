@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import subprocess
 
-from tedsl.backends.c import cache
+from tedsl.backends import cache
 from tedsl.lang.errors import BuildError
 
 # feature as the Linux kernel names it -> flag, per level; a level is used if the CPU has all of `NEEDED`

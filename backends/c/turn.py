@@ -12,15 +12,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from tedsl.backends.codegen.names import comment
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Const, Expr, substitute, walk
 from tedsl.lang.integers import Affine, simplify
-from tedsl.schedule.ir import Buffer, For, Store, constant, inside
-
-from .names import comment
+from tedsl.schedule.loops.ir import Buffer, For, Store, constant, inside
 
 if TYPE_CHECKING:
-    from .codegen import _Generator
+    from .printer import _Generator
 
 
 def turned(stmt: For, g: _Generator) -> bool:

@@ -16,7 +16,7 @@ from typing import cast
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Axis, Cast, Const, Expr, reads_tensors, substitute, walk
 from tedsl.lang.integers import Known, constant_bounds, simplify
-from tedsl.schedule.ir import (
+from tedsl.schedule.loops.ir import (
     STREAM,
     Allocate,
     Block,

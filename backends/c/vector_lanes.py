@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from tedsl.backends.codegen.expressions import CTYPES
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Axis, Const, Expr, free_axes, reads_tensors, substitute, walk
-from tedsl.schedule.ir import Buffer, For
+from tedsl.schedule.loops.ir import Buffer, For
 
-from . import stream, vector_math
-from .scalar import CTYPES
+from . import stream
+from .math import functions as vector_math
 
 if TYPE_CHECKING:
-    from .codegen import _Generator
+    from .printer import _Generator
 
 
 def mentions(e: Expr, axis: Axis) -> bool:

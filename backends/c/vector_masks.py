@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import cast
 
+from tedsl.backends.codegen.expressions import CTYPES
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Cast, Const, Expr, walk
 from tedsl.lang.functions import FUNCTIONS
 from tedsl.lang.integers import constant_bounds
 
-from .scalar import CTYPES
 from .vector_lanes import Unfit
 from .vector_memory import Memory
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+from tedsl.backends.codegen.expressions import short
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Expr, reads_tensors, substitute
 from tedsl.lang.integers import Affine, simplify
-from tedsl.schedule.ir import Buffer, loads
+from tedsl.schedule.loops.ir import Buffer, loads
 
-from .scalar import short
 from .vector_lanes import Lanes, Unfit, mentions
 
 STRIDED = 4  # the largest distance between lanes for which whole vectors are read and shuffled

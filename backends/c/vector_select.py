@@ -4,11 +4,11 @@ them, where gcc would make whole vectors of the bits, combine these, and turn th
 
 from __future__ import annotations
 
+from tedsl.backends.codegen.expressions import short
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Apply, Expr
 from tedsl.lang.functions import FUNCTIONS
 
-from .scalar import short
 from .vector_masks import BITS, COMPARE, Masks
 
 # comparison -> the predicates of the machine: of floats and of their negation, of integers and of their negation

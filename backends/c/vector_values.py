@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import cast
 
+from tedsl.backends.codegen.expressions import CTYPES, VECTOR_NAMES, Scalars, short
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Cast, Const, Expr, Var, walk
 from tedsl.lang.functions import FUNCTIONS
 from tedsl.lang.integers import Affine, Known, constant_bounds, prove
-from tedsl.schedule.ir import Buffer
+from tedsl.schedule.loops.ir import Buffer
 
-from . import vector_math
-from .scalar import CTYPES, VECTOR_NAMES, Scalars, short
+from .math import functions as vector_math
 from .vector_lanes import Unfit
 from .vector_masks import BITS
 from .vector_select import Selects

@@ -10,8 +10,8 @@ import numpy as np
 from tedsl.lang import dtypes
 from tedsl.lang.errors import CallTypeError, CallValueError
 from tedsl.lang.expr import Axis, Expr, Var, walk
-from tedsl.lang.printing import text
 from tedsl.lang.tensor import Tensor
+from tedsl.lang.text import text
 
 from .scope import State
 

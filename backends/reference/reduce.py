@@ -15,9 +15,9 @@ import numpy as np
 from tedsl.lang import dtypes
 from tedsl.lang.errors import CallValueError
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Expr, Reduce, free_axes
-from tedsl.lang.printing import text
 from tedsl.lang.reductions import Reducer
 from tedsl.lang.tensor import Tensor
+from tedsl.lang.text import text
 
 from .functions import FOLDS, better
 from .scope import Array, NotReady, Scope, State, Unreadable, Values, blocks

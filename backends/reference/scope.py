@@ -18,8 +18,8 @@ from numpy.lib.stride_tricks import as_strided
 from tedsl.lang import dtypes
 from tedsl.lang.errors import InternalError
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, free_axes, rewrite, walk
-from tedsl.lang.printing import text
 from tedsl.lang.tensor import Dim, Tensor
+from tedsl.lang.text import text
 
 from .functions import numpy_of
 

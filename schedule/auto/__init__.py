@@ -12,8 +12,8 @@ from functools import lru_cache, partial
 from tedsl.lang.errors import LoweringError, ScheduleError, here
 from tedsl.lang.expr import free_axes
 from tedsl.lang.tensor import Tensor
+from tedsl.schedule.loops.program import make_nest
 
-from ..nest import make_nest
 from ..schedule import Schedule, create_schedule
 from ..state import StageState
 from .blocks import in_blocks

@@ -8,8 +8,8 @@ from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, free_axes, walk
 from tedsl.lang.integers import conjuncts
 from tedsl.lang.tensor import Tensor
+from tedsl.schedule.loops.ir import STREAM
 
-from ..ir import STREAM
 from ..schedule import Schedule
 from ..state import Split
 from .facts import Facts, View, count, look, seen

@@ -9,9 +9,9 @@ from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Expr, Reduce, free_axes, walk
 from tedsl.lang.integers import Affine
 from tedsl.lang.tensor import Dim, Tensor
+from tedsl.schedule.lowering.inline import inlined
+from tedsl.schedule.primitives.recurrences import stepped
 
-from ..inline import inlined
-from ..recurrences import stepped
 from ..schedule import Schedule
 from ..state import StageState, State
 

@@ -7,9 +7,9 @@ from math import prod
 
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Apply, Axis, Const, Expr, Var, free_axes, walk
+from tedsl.schedule.loops.ir import STREAM
 
 from ..handles import StageHandle
-from ..ir import STREAM
 from ..schedule import Schedule
 from .elementwise import past_the_cache
 from .facts import Facts, View, count, look, seen

@@ -17,9 +17,9 @@ from .expr import Access, Apply, Axis, Const, Expr, Reduce, as_expr, free_axes, 
 from .extents import Read, check_bounds, infer_extents
 from .functions import apply, typed
 from .integers import Known, prove, simplify
-from .printing import display, text
 from .scoping import bind
 from .tensor import Definition, Dim, Part, Tensor, as_shape
+from .text import display, text
 
 
 def define(

@@ -88,7 +88,7 @@ class Expr(Operators):
         return self
 
     def __repr__(self) -> str:
-        from .printing import text
+        from .text import text
 
         return text(self)
 

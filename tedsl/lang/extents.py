@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from math import lcm
 from typing import cast
 
-from .affine import Affine, integer, within
-from .bounds import interval, lower, tight, upper
 from .errors import DefinitionError, Location
 from .expr import Access, Apply, Axis, Const, Expr, free_axes, walk
 from .integers import Known, prove, simplify, solve
-from .printing import display as display_name
-from .printing import text
-from .prove import contradictory
-from .simplify import relation
-from .sums import affine, floor
+from .integers.affine import Affine, integer, within
+from .integers.bounds import interval, lower, tight, upper
+from .integers.conditions import relation
+from .integers.normal_form import affine, floor
+from .integers.prove import contradictory
+from .text import display as display_name
+from .text import text
 
 Dim = int | Expr
 _MOST_TRIED = 4096

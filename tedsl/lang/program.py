@@ -19,10 +19,10 @@ from .expr import Access, Axis, Const, Expr, Reduce, free_axes, rewrite, substit
 from .extents import Read, check_bounds
 from .functions import apply
 from .integers import Known, prove, simplify
-from .printing import definition as definition_text
-from .printing import text
 from .scatter import ScatterPart
 from .tensor import Definition, Part, Tensor
+from .text import definition as definition_text
+from .text import text
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ from typing import cast
 
 from .errors import DefinitionError, Location
 from .expr import Axis, Expr, Reduce, free_axes, substitute
-from .printing import text
+from .text import text
 
 Fresh = Callable[[Axis], Axis]
 

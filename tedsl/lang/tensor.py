@@ -54,7 +54,7 @@ class Definition:
         self.lifted: Any = None  # the stages of this definition, made once (tedsl.lang.program)
 
     def __repr__(self) -> str:
-        from .printing import definition
+        from .text import definition
 
         return "; ".join(definition(part, self.tensors) for part in self.parts)
 

@@ -309,13 +309,13 @@ def _case(job: Job, kernel: Any) -> _Case:
 
 
 def _input_tensors(outputs: Sequence[Tensor], args: Sequence[Tensor] | None) -> list[Tensor]:
-    from tedsl.schedule.nest import arguments
+    from tedsl.schedule.loops.program import arguments
 
     return list(arguments(tuple(outputs), args))
 
 
 def _specs(job: Job) -> list[tuple[Any, tuple[int, ...], tuple[int, ...] | None]]:
-    from tedsl.backends.c.arguments import Arguments, evaluate_size
+    from tedsl.backends.calls.arguments import Arguments, evaluate_size
 
     values = []
     for size in job.module.sizes:
@@ -425,7 +425,7 @@ def _reference(
 
 
 def _needed(outputs: Sequence[Tensor], sizes: dict[str, int]) -> dict[str, int]:
-    from tedsl.schedule.fixing import _program_sizes
+    from tedsl.schedule.sizes import _program_sizes
 
     known = _program_sizes(tuple(outputs))
     return {k: v for k, v in sizes.items() if k in known}

@@ -14,7 +14,7 @@ from typing import Any
 
 from tedsl.lang.dtypes import is_float, itemsize
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, walk
-from tedsl.schedule.ir import Allocate, Block, Buffer, For, If, Stmt, Store
+from tedsl.schedule.loops.ir import Allocate, Block, Buffer, For, If, Stmt, Store
 
 LINE = 64  # bytes
 LATENCY = 8.0  # of a multiply-add, in vector operations that could have been issued meanwhile
@@ -31,7 +31,7 @@ def predict(schedule: Any, nest: Any) -> tuple[float | None, str, dict[str, Any]
     """
     why: dict[str, Any] = {"dtype": nest.outputs[0].dtype}
     try:
-        from tedsl.schedule.cost import cost
+        from tedsl.schedule.cost.cost import cost
 
         counted = cost(schedule)
         why["operations"] = int(counted.operations)

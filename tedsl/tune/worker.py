@@ -154,7 +154,7 @@ class _Builder:
 
 def foresee(schedule: Any, args: Any, sizes: dict[str, int]) -> tuple[Any, Guess]:
     """The loops of a schedule, and what the model says of them."""
-    from tedsl.schedule.nest import make_nest
+    from tedsl.schedule.loops.program import make_nest
 
     from .predict import predict
 
@@ -167,7 +167,7 @@ def foresee(schedule: Any, args: Any, sizes: dict[str, int]) -> tuple[Any, Guess
 
 def make(schedule: Any, args: Any, nest: Any, sizes: dict[str, int]) -> Made:
     """The C module of a schedule, and what tells it from others."""
-    from tedsl.backends.c.codegen import generate
+    from tedsl.backends.c.printer import generate
 
     from .workload import key_of, places_of, sizes_of
 
@@ -182,7 +182,7 @@ def make(schedule: Any, args: Any, nest: Any, sizes: dict[str, int]) -> Made:
 
 
 def _unfixed(schedule: Any) -> set[str]:
-    from tedsl.schedule.fixing import _sizes
+    from tedsl.schedule.sizes import _sizes
 
     return set(_sizes(schedule))
 

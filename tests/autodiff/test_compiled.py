@@ -9,7 +9,7 @@ import pytest
 from gradient_cases import CASES
 
 import tedsl as te
-from tedsl.autodiff.check import _drawn, _shape
+from tedsl.check_grad import _drawn, _shape
 
 i, j, k, n, f, c, y, x, r, s = te.axes("i j k n f c y x r s")
 

@@ -11,7 +11,7 @@ import pytest
 from tedsl.autodiff.inversion import Preimage, preimages
 from tedsl.lang.expr import Apply, Axis, Cast, Const, Expr, Var
 from tedsl.lang.functions import apply
-from tedsl.lang.simplify import conjuncts
+from tedsl.lang.integers.conditions import conjuncts
 
 
 def value(e: Expr, at: dict[Expr, int]) -> Any:

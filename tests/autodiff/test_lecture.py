@@ -79,7 +79,7 @@ def test_gradient_of_a_gradient() -> None:
 
 def test_product_of_all_has_partials_without_naive_cost() -> None:
     """f = prod theta_i: the partials take a multiple of n products, not n (n - 2)."""
-    from tedsl.schedule.operations import operations
+    from tedsl.schedule.cost.operations import operations
 
     theta, F = real("theta", 64), te.tensor("F")
     F[()] = te.prod(theta[i])

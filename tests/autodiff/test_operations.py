@@ -10,7 +10,7 @@ import pytest
 import tedsl as te
 from tedsl.lang.expr import Axis, Const, Expr, Var, substitute
 from tedsl.lang.integers import simplify
-from tedsl.schedule.operations import count, operations
+from tedsl.schedule.cost.operations import count, operations
 
 i, j, k = te.axes("i j k")
 

@@ -14,8 +14,8 @@ from programs import generate
 
 import tedsl as te
 from tedsl.autodiff.api import adjoints, elements_of
-from tedsl.autodiff.check import in_float64
 from tedsl.autodiff.forward import Forward
+from tedsl.check_grad import in_float64
 from tedsl.lang.tensor import Tensor
 
 

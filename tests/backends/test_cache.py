@@ -15,7 +15,8 @@ import c_modules
 import numpy as np
 import pytest
 
-from tedsl.backends.c import cache, toolchain
+from tedsl.backends import cache
+from tedsl.backends.c import toolchain
 from tedsl.backends.c.kernel import build_module
 from tedsl.lang.errors import BuildError, CacheWarning
 

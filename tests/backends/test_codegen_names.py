@@ -10,7 +10,7 @@ import pytest
 
 import tedsl as te
 from tedsl.backends.c import toolchain
-from tedsl.backends.c.names import legal, reserved
+from tedsl.backends.codegen.names import legal, reserved
 
 HOSTILE = """for double restrict main I NULL M_PI INT_MAX INT32_MAX RAND_MAX linux signbit random select div remainder hypot exp2f nearbyint copysign
     memcpy memset malloc free strlen index int64_t size_t omp_get_num_threads fault threads buffers sizes te_failed te_min_f32 f32x8 f32x16_u b8x4

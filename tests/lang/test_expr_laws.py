@@ -15,7 +15,7 @@ import tedsl as te
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, rewrite, walk
 from tedsl.lang.functions import FUNCTIONS, apply
 from tedsl.lang.reductions import REDUCERS
-from tedsl.schedule import ir
+from tedsl.schedule.loops import ir
 from tedsl.schedule.schedule import Loop
 
 i, k = Axis("i", 0, 4), Axis("k", 0, 3)

@@ -14,10 +14,10 @@ from schedule_cases import i, j, k, matmul, two_stages, x, y
 
 import tedsl as te
 from tedsl.lang.expr import Access, Apply, Expr, walk
-from tedsl.schedule.inline import inlined
-from tedsl.schedule.ir import Allocate, Block, For, If, Stmt, Store
-from tedsl.schedule.lower import lower_state
-from tedsl.schedule.operations import _evaluate
+from tedsl.schedule.cost.operations import _evaluate
+from tedsl.schedule.loops.ir import Allocate, Block, For, If, Stmt, Store
+from tedsl.schedule.lowering.context import lower_state
+from tedsl.schedule.lowering.inline import inlined
 
 
 def counted(s: Any) -> Counter[tuple[str, str]]:

@@ -92,7 +92,7 @@ def test_numbers_are_exact(program: Any) -> None:
 
 
 def test_the_comparison_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tedsl.schedule.trips import Trips
+    from tedsl.schedule.cost.trip_counts import Trips
 
     counted = Trips.count
     monkeypatch.setattr(Trips, "count", lambda self, chain: counted(self, chain) + (len(chain) > 4))

@@ -7,9 +7,9 @@ import pytest
 
 import tedsl as te
 from tedsl.schedule import Schedule
-from tedsl.schedule.ir import For, constant, preorder
-from tedsl.schedule.nest import Nest
-from tedsl.schedule.verify import verify
+from tedsl.schedule.loops.ir import For, constant, preorder
+from tedsl.schedule.loops.program import Nest
+from tedsl.schedule.loops.verify import verify
 
 
 def packed(n: int, m: int, depth: int, rows: int, lanes: int, pack: bool = True) -> Schedule:

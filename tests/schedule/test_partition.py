@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tedsl as te
-from tedsl.schedule.ir import For, If, Stmt, Store, preorder
+from tedsl.schedule.loops.ir import For, If, Stmt, Store, preorder
 
 i, j, k, l = te.axes("i j k l")
 n, m = te.var("n"), te.var("m")

@@ -11,11 +11,11 @@ import tedsl as te
 from tedsl.lang.errors import InternalError
 from tedsl.lang.expr import Access, Axis, Cast, Const
 from tedsl.lang.functions import apply
-from tedsl.schedule.invariants import invariants_pass
-from tedsl.schedule.ir import Allocate, Block, Buffer, For, If, Stmt, Store, block, preorder
+from tedsl.schedule.loops.ir import Allocate, Block, Buffer, For, If, Stmt, Store, block, preorder
+from tedsl.schedule.loops.verify import verify_stmt
 from tedsl.schedule.passes import passes, simplify_pass, unroll_pass
-from tedsl.schedule.show import lines_of
-from tedsl.schedule.verify import verify_stmt
+from tedsl.schedule.passes.hoist import invariants_pass
+from tedsl.schedule.text import lines_of
 
 i, j = Axis("i"), Axis("j")
 OUT = Buffer("out", (8, 8), "float32", "global", "output")

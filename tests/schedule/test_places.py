@@ -296,7 +296,7 @@ def test_tails_of_a_symbolic_size() -> None:
 
 def requests(s: te.schedule.Schedule) -> int:
     """How many prefetches a kernel of one nest makes, by counting what its C does."""
-    from tedsl.schedule.ir import Call, For, preorder
+    from tedsl.schedule.loops.ir import Call, For, preorder
 
     def count(stmt: object) -> int:
         inner = sum(map(count, stmt.body_parts))

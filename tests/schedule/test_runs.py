@@ -15,8 +15,8 @@ from schedules import Walk, guards
 import tedsl as te
 from tedsl.lang.expr import Expr
 from tedsl.lang.integers import limited_effort
-from tedsl.schedule.ir import Block, For, If, Stmt, Store
-from tedsl.schedule.operations import _evaluate
+from tedsl.schedule.cost.operations import _evaluate
+from tedsl.schedule.loops.ir import Block, For, If, Stmt, Store
 from tedsl.schedule.passes import PROOFS
 from tedsl.schedule.state import Split
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tedsl.backends.c.module import Argument, CModule, Fault, SizeCheck, SizeVar
+from tedsl.backends.codegen.module import Argument, CModule, Fault, SizeCheck, SizeVar
 
 ENTRY = "int64_t {0}_call(void *const *buffers, const int64_t *sizes, int64_t *fault, int32_t threads)"
 HEAD = "#include <stdint.h>\n#include <stdlib.h>\n\n"

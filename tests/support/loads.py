@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, walk
-from tedsl.schedule.inline import inlined
-from tedsl.schedule.ir import Allocate, Block, For, If, Stmt, Store
-from tedsl.schedule.lower import lower_state
-from tedsl.schedule.rewrites import StageTensor, source_of
+from tedsl.schedule.loops.ir import Allocate, Block, For, If, Stmt, Store
+from tedsl.schedule.lowering.context import lower_state
+from tedsl.schedule.lowering.inline import inlined
+from tedsl.schedule.primitives.stages import StageTensor, source_of
 
 WHOLE: dict[str, Any] = {
     "add": lambda a, b: a + b, "subtract": lambda a, b: a - b, "multiply": lambda a, b: a * b, "negative": lambda a: -a,

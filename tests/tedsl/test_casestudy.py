@@ -202,7 +202,7 @@ def test_a_picture_needs_matplotlib(
 
 
 def test_symbolic_tiles_give_the_formulas() -> None:
-    cost = pytest.importorskip("tedsl.schedule.cost")
+    cost = pytest.importorskip("tedsl.schedule.cost.cost")
     n, v1, v2, b1, b2 = (te.var(name) for name in ("n", "v1", "v2", "b1", "b2"))
     import sympy
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tedsl import cli
-from tedsl.backends.c import cache
+from tedsl.backends import cache
 
 
 @pytest.fixture(autouse=True)

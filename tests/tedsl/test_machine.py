@@ -12,7 +12,8 @@ import pytest
 
 import tedsl as te
 from tedsl import cli
-from tedsl.backends.c import cache, toolchain
+from tedsl.backends import cache
+from tedsl.backends.c import toolchain
 
 module = importlib.import_module("tedsl.machine")
 LEVELS = ("l1", "l2", "l3", "dram")

@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from tedsl.backends.c import cache
+    from tedsl.backends import cache
 
     folder = cache.folder()
     if options.action == "path":

@@ -105,7 +105,7 @@ def cpu() -> list[Finding]:
 
 
 def cache() -> list[Finding]:
-    from tedsl.backends.c import cache
+    from tedsl.backends import cache
 
     place = cache.writable()
     count, used = cache.usage()

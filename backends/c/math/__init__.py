@@ -1,0 +1,1 @@
+"""Elementwise functions as C, for scalars and vectors."""

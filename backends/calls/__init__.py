@@ -1,0 +1,1 @@
+"""What a call checks before a kernel runs."""

@@ -1,0 +1,1 @@
+"""Lowered programs: the loop IR, its text, and what verifies it."""

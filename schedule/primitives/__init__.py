@@ -1,0 +1,1 @@
+"""The primitives of a schedule: arguments, rewrite and legality of each."""
