@@ -29,7 +29,7 @@ def flatten_some(value: Any, what: str) -> list[Tensor]:
     """`flatten` for what cannot be empty."""
     found = flatten(value, what)
     if not found:
-        raise GradientError(f"{what} is {value!r}, with no tensor in it", here())
+        raise GradientError(f"{what} is {value!r}, with no tensor in it")
     return found
 
 
@@ -44,9 +44,8 @@ def flatten(value: Any, what: str) -> list[Tensor]:
     if isinstance(value, Access):
         raise GradientError(
             f"{what} is the element `{text(value)}`; gradients are of whole tensors: give {value.tensor.name}, or a rank-0 tensor L[()] = {text(value)}",
-            here(),
         )
-    raise GradientError(f"{what} is {value!r}; it is a tensor, or a list, tuple or dict of tensors", here())
+    raise GradientError(f"{what} is {value!r}; it is a tensor, or a list, tuple or dict of tensors")
 
 
 def rebuild(like: Any, results: Sequence[Any]) -> Any:
@@ -171,17 +170,16 @@ def vjp(outputs: Any, wrt: Any, seed: Any = None, stored: Mapping[Tensor, Tensor
             if tensor.rank:
                 raise GradientError(
                     f"{tensor.name} has shape {tensor.shape}; it is no scalar, so te.vjp needs a seed: a tensor of its shape, its adjoint",
-                    here(),
                 )
         seeds: list[Callable[[tuple[Axis, ...]], Expr]] = [_ones(t) for t in results]
     else:
         given = flatten(seed, "the seed")
         if len(given) != len(results):
-            raise GradientError(f"{len(results)} outputs need {len(results)} seeds, got {len(given)}", here())
+            raise GradientError(f"{len(results)} outputs need {len(results)} seeds, got {len(given)}")
         for tensor, s in zip(results, given):
             if not _same_shape(tensor, s):
                 raise GradientError(
-                    f"the seed {s.name} has shape {s.shape}, but {tensor.name} has shape {tensor.shape}", here()
+                    f"the seed {s.name} has shape {s.shape}, but {tensor.name} has shape {tensor.shape}"
                 )
             _real(s, "the seed")
         seeds = [elements_of(s) for s in given]
@@ -234,7 +232,7 @@ def grad(scalar: Any, wrt: Any, stored: Mapping[Tensor, Tensor] | None = None) -
         if tensor.rank:
             raise GradientError(
                 f"te.grad is of a scalar, and {tensor.name} has shape {tensor.shape}: sum it ({tensor.name}.sum()), or give each element a seed: "
-                f"te.vjp({tensor.name}, wrt, seed)", here()
+                f"te.vjp({tensor.name}, wrt, seed)"
             )  # fmt: skip
     return vjp(scalar, wrt, stored=stored)
 
@@ -291,19 +289,16 @@ def jvp(outputs: Any, tangents: Mapping[Tensor, Tensor]) -> Any:
     dB[i] = V[i] * cos(A[i])
     """
     if not isinstance(tangents, Mapping) or not tangents:
-        raise GradientError(
-            f"te.jvp(Y, {{X: dX}}) needs a dict from tensors to their tangents, not {tangents!r}", here()
-        )
+        raise GradientError(f"te.jvp(Y, {{X: dX}}) needs a dict from tensors to their tangents, not {tangents!r}")
     results = flatten_some(outputs, "the output")
     for tensor in results:
         _real(tensor, "the output")
     for tensor, tangent in tangents.items():
         if not isinstance(tensor, Tensor) or not isinstance(tangent, Tensor):
-            raise GradientError(f"te.jvp: {tensor!r}: {tangent!r} is not a tensor with its tangent, a tensor", here())
+            raise GradientError(f"te.jvp: {tensor!r}: {tangent!r} is not a tensor with its tangent, a tensor")
         if not _same_shape(tensor, tangent):
             raise GradientError(
                 f"the tangent {tangent.name} has shape {tangent.shape}, but {tensor.name} has shape {tensor.shape}",
-                here(),
             )
         _real(tangent, "the tangent")
     _reachable(results, list(tangents))

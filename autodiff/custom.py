@@ -35,14 +35,13 @@ class Rule:
         if len(results) != len(self.inputs):
             raise GradientError(
                 f"the gradient of {self.name} returned {len(results)} adjoint{'s' * (len(results) != 1)} for its "
-                f"{len(self.inputs)} tensor{'s' * (len(self.inputs) != 1)} ({', '.join(t.name for t in self.inputs)})", here()
+                f"{len(self.inputs)} tensor{'s' * (len(self.inputs) != 1)} ({', '.join(t.name for t in self.inputs)})"
             )  # fmt: skip
         for tensor, adjoint in zip(self.inputs, results):
             if not isinstance(adjoint, Tensor) or adjoint.shape != tensor.shape:
                 what = f"a tensor of shape {adjoint.shape}" if isinstance(adjoint, Tensor) else repr(adjoint)
                 raise GradientError(
                     f"the gradient of {self.name} returned {what} as the adjoint of {tensor.name}, which has shape {tensor.shape}",
-                    here(),
                 )
         return tuple(a if a.dtype == t.dtype else a.astype(t.dtype) for t, a in zip(self.inputs, results))
 
@@ -79,7 +78,7 @@ def stop_gradient(x: Any) -> Any:
             return Access(stopped[node.tensor], node.indices)
 
         return rewrite(x, rule)
-    raise GradientError(f"te.stop_gradient takes a tensor or an expression, not {x!r}", here())
+    raise GradientError(f"te.stop_gradient takes a tensor or an expression, not {x!r}")
 
 
 def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -100,21 +99,18 @@ def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*tensors: Any) -> Any:
         for t in tensors:
             if not isinstance(t, Tensor):
-                raise GradientError(
-                    f"{call.__name__} has a custom gradient, so its arguments are tensors; got {t!r}", here()
-                )
+                raise GradientError(f"{call.__name__} has a custom gradient, so its arguments are tensors; got {t!r}")
         found = function(*tensors)
         if not (isinstance(found, tuple) and len(found) == 2 and callable(found[1])):
             raise GradientError(
                 f"{call.__name__} with te.custom_gradient has to return a pair: the result, and a function of its adjoint",
-                here(),
             )
         results, backward = found
         several = isinstance(results, (tuple, list))
         outputs = tuple(results) if several else (results,)
         for t in outputs:
             if not isinstance(t, Tensor):
-                raise GradientError(f"{call.__name__} with te.custom_gradient returned {t!r}, not a tensor", here())
+                raise GradientError(f"{call.__name__} with te.custom_gradient returned {t!r}, not a tensor")
         named = tuple(_copied(t, None) for t in outputs)
         rule = Rule(call.__name__, tensors, named, backward)
         for t in named:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tedsl.lang.errors import DefinitionError, GradientError, here
+from tedsl.lang.errors import DefinitionError, GradientError
 from tedsl.lang.expr import Access, Axis, Expr, Reduce, Var, as_expr, walk
 from tedsl.lang.functions import FUNCTIONS, Function, apply, typed
 from tedsl.lang.text import text
@@ -43,17 +43,17 @@ def register_function(
     >>> B = te.define("B[i] = softsign(A[i])", A=A)
     """
     if not isinstance(name, str) or not name.isidentifier() or not name.isascii():
-        raise DefinitionError(f"te.register_function({name!r}): a function's name is an identifier", here())
+        raise DefinitionError(f"te.register_function({name!r}): a function's name is an identifier")
     if name in FUNCTIONS and c is None and numpy is None and (derivative is not None or formula is not None):
         function = FUNCTIONS[name]
         TABLE[name] = _row(name, function.arity, derivative, formula)
         return _public(name)
     if name in FUNCTIONS and FUNCTIONS[name].c is None:
         raise DefinitionError(
-            f"te.register_function('{name}'): {name} is one of tedsl's own functions; choose another name", here()
+            f"te.register_function('{name}'): {name} is one of tedsl's own functions; choose another name"
         )
     if not isinstance(arity, int) or arity not in (1, 2, 3):
-        raise DefinitionError(f"te.register_function('{name}', arity={arity!r}): 1, 2 or 3 operands", here())
+        raise DefinitionError(f"te.register_function('{name}', arity={arity!r}): 1, 2 or 3 operands")
     row = _row(name, arity, derivative, formula) if derivative is not None or formula is not None else None
     if formula is not None:
         c = c or _printed(formula, "c", arity)
@@ -61,7 +61,7 @@ def register_function(
     if not isinstance(c, str) or not c.strip() or not callable(numpy):
         raise DefinitionError(
             f"te.register_function('{name}') needs the function twice: c='…', a C expression in {', '.join(PARAMETERS[:arity])}, and numpy=, a "
-            "function of arrays (or formula=, a SymPy expression)", here()
+            "function of arrays (or formula=, a SymPy expression)"
         )  # fmt: skip
     FUNCTIONS[name] = Function(name, arity, "floating", c=c, numpy=numpy)
     TABLE.pop(name, None)
@@ -87,7 +87,6 @@ def _row(name: str, arity: int, derivative: Any, formula: Any) -> Callable[..., 
     if not callable(derivative):
         raise GradientError(
             f"the derivative of {name} is {derivative!r}; it is a function of the operands that returns an expression",
-            here(),
         )
 
     def row(*operands: Expr) -> tuple[Expr | None, ...]:
@@ -95,9 +94,7 @@ def _row(name: str, arity: int, derivative: Any, formula: Any) -> Callable[..., 
         found = derivative(*xs)
         partials = tuple(found) if isinstance(found, (tuple, list)) else (found,)
         if len(partials) != arity:
-            raise GradientError(
-                f"the derivative of {name} returned {len(partials)} expressions for {arity} operands", here()
-            )
+            raise GradientError(f"the derivative of {name} returned {len(partials)} expressions for {arity} operands")
         return tuple(None if p is None else _partial(name, p, xs) for p in partials)
 
     return row
@@ -113,7 +110,7 @@ def _partial(name: str, value: Any, operands: tuple[Expr, ...]) -> Expr:
     if found is None or any(isinstance(n, (Access, Axis, Reduce, Var)) and n not in known for n in walk(found)):
         shown = repr(value) if found is None else f"`{text(found)}`"
         raise GradientError(
-            f"the derivative of {name} returned {shown}; it is an expression of the operands and numbers", here()
+            f"the derivative of {name} returned {shown}; it is an expression of the operands and numbers"
         )
     return typed(found, operands[0].dtype)
 
@@ -122,7 +119,7 @@ def _printed(formula: Any, language: str, arity: int) -> Any:
     import sympy
 
     if not isinstance(formula, sympy.Expr):
-        raise GradientError(f"formula={formula!r} is no SymPy expression", here())
+        raise GradientError(f"formula={formula!r} is no SymPy expression")
     symbols = sympy.symbols(PARAMETERS[:arity], real=True)
     formula = formula.subs({sympy.Symbol(s.name): s for s in symbols})
     if language == "c":

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tedsl.lang.errors import GradientError, here
+from tedsl.lang.errors import GradientError
 from tedsl.lang.expr import Access, Expr, rewrite
 from tedsl.lang.program import program
 from tedsl.lang.scatter import ScatterPart
@@ -18,16 +18,14 @@ def check_stored(stored: Any) -> dict[Tensor, Tensor]:
     if stored is None:
         return {}
     if not isinstance(stored, Mapping):
-        raise GradientError(f"stored={stored!r}: a dict from tensors to the inputs that hold their values", here())
+        raise GradientError(f"stored={stored!r}: a dict from tensors to the inputs that hold their values")
     for tensor, held in stored.items():
         if not isinstance(tensor, Tensor) or not isinstance(held, Tensor) or not held.is_input:
-            raise GradientError(
-                f"stored= {{{tensor!r}: {held!r}}}: a tensor, and an input that holds its values", here()
-            )
+            raise GradientError(f"stored= {{{tensor!r}: {held!r}}}: a tensor, and an input that holds its values")
         if tensor.rank != held.rank or tensor.dtype != held.dtype or tensor.shape != held.shape:
             raise GradientError(
                 f"stored=: {tensor.name} is {tensor.dtype} of shape {tensor.shape}, and {held.name}, which is to hold it, is {held.dtype} of shape "
-                f"{held.shape}", here()
+                f"{held.shape}"
             )  # fmt: skip
     return dict(stored)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tedsl.lang.errors import GradientError, here
+from tedsl.lang.errors import GradientError
 from tedsl.lang.expr import Apply, Cast, Const, Expr
 from tedsl.lang.functions import apply
 
@@ -25,13 +25,13 @@ def partial_derivatives(formula: Any, names: Sequence[str]) -> Callable[..., tup
     import sympy
 
     if not isinstance(formula, sympy.Expr):
-        raise GradientError(f"formula={formula!r} is no SymPy expression", here())
+        raise GradientError(f"formula={formula!r} is no SymPy expression")
     symbols = [sympy.Symbol(n, real=True) for n in names]
     formula = formula.subs({sympy.Symbol(n): s for n, s in zip(names, symbols)})
     unknown = formula.free_symbols - set(symbols)
     if unknown:
         raise GradientError(
-            f"formula={formula} has the symbols {', '.join(map(str, unknown))} beside {', '.join(names)}", here()
+            f"formula={formula} has the symbols {', '.join(map(str, unknown))} beside {', '.join(names)}"
         )
     found = [sympy.simplify(sympy.diff(formula, s)) for s in symbols]
 
@@ -85,7 +85,6 @@ def from_sympy(e: Any, values: dict[Any, Expr]) -> Any:
     if name not in _FROM_SYMPY:
         raise GradientError(
             f"SymPy's derivative contains {e}, and tedsl has no function {name}: give derivative=, a function of the operands",
-            here(),
         )
     return apply(_FROM_SYMPY[name], *arguments)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from tedsl.lang.errors import ScheduleError, here
+from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Axis, Expr
 from tedsl.lang.tensor import Dim, Tensor
 
@@ -45,7 +45,7 @@ class StageHandle:
             return self.schedule.state.stage(self.name)
         except KeyError:
             raise ScheduleError(
-                f"the schedule has no stage {self.name} any more: the step that made it was undone", here()
+                f"the schedule has no stage {self.name} any more: the step that made it was undone"
             ) from None
 
     def _exists(self) -> StageState:
@@ -284,9 +284,7 @@ class StageHandle:
             twice(B[i, 4 * j_o], A[i, 4 * j_o]);
         """
         if not isinstance(intrinsic, tensorize.Intrinsic):
-            raise ScheduleError(
-                f"tensorize of {self.name} got {intrinsic!r}; an intrinsic is made by te.intrinsic(…)", here()
-            )
+            raise ScheduleError(f"tensorize of {self.name} got {intrinsic!r}; an intrinsic is made by te.intrinsic(…)")
         self._do("tensorize", self._axis(axis, "tensorize"), {"intrinsic": intrinsic.to_json()})
 
     # Places ------------------------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
-from tedsl.lang.errors import Location, ScheduleError, here
+from tedsl.lang.errors import Location, ScheduleError
 from tedsl.lang.expr import Var
 
 VERSION = 1
@@ -57,10 +57,10 @@ class Step:
             )
         except (TypeError, KeyError, ValueError):
             raise ScheduleError(
-                f"{value!r} is no step of a schedule; a step has a stage, a primitive and args", here()
+                f"{value!r} is no step of a schedule; a step has a stage, a primitive and args"
             ) from None
         if not isinstance(stage, str) or not isinstance(primitive, str):
-            raise ScheduleError(f"{value!r} is no step of a schedule: its stage and its primitive are names", here())
+            raise ScheduleError(f"{value!r} is no step of a schedule: its stage and its primitive are names")
         return cls(stage, primitive, args, kwargs, value.get("at"))
 
 
@@ -108,18 +108,15 @@ def steps_from(given: Any) -> tuple[Step, ...]:
         try:
             given = json.loads(given)
         except ValueError as e:
-            raise ScheduleError(f"the history to be replayed is no JSON: {e}", here()) from None
+            raise ScheduleError(f"the history to be replayed is no JSON: {e}") from None
     if isinstance(given, dict):
         if given.get("version") != VERSION or not isinstance(given.get("steps"), list):
             raise ScheduleError(
                 f"the history to be replayed is none of this version of tedsl: it needs version {VERSION} and a list of steps",
-                here(),
             )
         given = given["steps"]
     if not isinstance(given, (list, tuple)):
-        raise ScheduleError(
-            f"{type(given).__name__} is no history; replay takes s.history or what s.to_json() gave", here()
-        )
+        raise ScheduleError(f"{type(given).__name__} is no history; replay takes s.history or what s.to_json() gave")
     return tuple(s if isinstance(s, Step) else Step.from_json(s) for s in given)
 
 

@@ -81,24 +81,20 @@ class Schedule:
             if any(t is key for _, t in self.state.inputs):
                 raise ScheduleError(
                     f"{key.name} is an input and has no loops. Its readers have; a copy of it has loops of its own: s.cache_read({key.name}, scope, readers)",
-                    here(),
                 )
             if not isinstance(key, rewrites.StageTensor):
                 raise ScheduleError(
                     f"{key!r} is no part of this schedule, whose stages are {', '.join(names)}. Make the schedule of a tensor that needs it",
-                    here(),
                 )
             key = key.name
         elif not isinstance(key, str):
-            raise ScheduleError(
-                f"{key!r} names no stage; a stage is given by its tensor, its name or its handle", here()
-            )
+            raise ScheduleError(f"{key!r} names no stage; a stage is given by its tensor, its name or its handle")
         if key in names:
             return cast(str, key)
         for s in self.state.stages:
             if any(t.name == key for t in s.tensors):
                 return s.name
-        raise ScheduleError(f"this schedule has no stage {key}; its stages are {', '.join(names)}", here())
+        raise ScheduleError(f"this schedule has no stage {key}; its stages are {', '.join(names)}")
 
     def _standing(self, tensor: Tensor) -> Tensor:
         """The tensor of this schedule that stands for `tensor` when sizes have been fixed; itself otherwise."""
@@ -119,7 +115,6 @@ class Schedule:
             return  # a copy that travelled
         raise ScheduleError(
             f"the stage {handle.name} belongs to the schedule of {', '.join(t.name for t in other.outputs)}, and this is one of {', '.join(t.name for t in self.outputs)}. Take the stage from this schedule",
-            here(),
         )
 
     def _tensor(self, key: Any) -> str:
@@ -139,7 +134,7 @@ class Schedule:
         shown = key.name if isinstance(key, Tensor) else repr(key)
         if isinstance(key, Tensor) and shown in tensors:
             shown = f"this {shown}, another one than the {shown} that is read,"
-        raise ScheduleError(f"{shown} is no tensor of this schedule; its tensors are {', '.join(tensors)}", here())
+        raise ScheduleError(f"{shown} is no tensor of this schedule; its tensors are {', '.join(tensors)}")
 
     def _loop(self, stage: str, key: Any, primitive: str) -> str:
         """The name of the loop of `stage` that `key` means."""
@@ -148,7 +143,6 @@ class Schedule:
             if mine.root(key.name) is None and not stage.startswith(key.stage + "."):
                 raise ScheduleError(
                     f"{primitive} of {stage} got the loop {key.name} of {key.stage}; the loops of {stage} are {', '.join(mine.leaves) or 'none'}",
-                    here(),
                 )
         if isinstance(key, Axis):
             return cast(str, key.name)
@@ -156,7 +150,6 @@ class Schedule:
             return key
         raise ScheduleError(
             f"{primitive} of {stage} got {key!r}; an axis is given by itself, by its name, or as a primitive returned it",
-            here(),
         )
 
     # Steps -------------------------------------------------------------------------------------------------------------------------------
@@ -182,7 +175,7 @@ class Schedule:
         """Carry out a step given in names and numbers. Raises ScheduleError, and leaves the schedule as it was, when it may not be done."""
         rule = PRIMITIVES.get(primitive)
         if rule is None:
-            raise ScheduleError(f"there is no primitive {primitive}; one of {', '.join(PRIMITIVES)}", here())
+            raise ScheduleError(f"there is no primitive {primitive}; one of {', '.join(PRIMITIVES)}")
         kwargs = kwargs or {}
         known = {k: decoded(v) for k, v in kwargs.items()}
         values = [decoded(a) for a in args]
@@ -207,7 +200,7 @@ class Schedule:
     def undo(self, steps: int = 1) -> Schedule:
         """Take back the last step (or the last few)."""
         if not isinstance(steps, int) or steps < 0 or steps > len(self._past):
-            raise ScheduleError(f"undo of {steps!r} steps: this schedule has {len(self._past)}", here())
+            raise ScheduleError(f"undo of {steps!r} steps: this schedule has {len(self._past)}")
         if steps:
             self.state = self._past[-steps][0]
             self._past = self._past[:-steps]
@@ -237,7 +230,7 @@ class Schedule:
                 self.state, self._past = before
                 message = e.message if isinstance(e, ScheduleError) else f"{type(e).__name__}: {e}"
                 raise ScheduleError(
-                    f"step {n + 1} of {len(steps)} of the history, {step}, does not fit this program: {message}", here()
+                    f"step {n + 1} of {len(steps)} of the history, {step}, does not fit this program: {message}"
                 ) from None
         return self
 
@@ -360,19 +353,16 @@ def as_outputs(target: Any) -> tuple[tuple[Tensor, ...], bool]:
     outputs = tuple(target) if several else (target,)
     for t in outputs:
         if not isinstance(t, Tensor):
-            raise ScheduleError(
-                f"{t!r} is no tensor; a program is a tensor, or a list of the tensors that it computes", here()
-            )
+            raise ScheduleError(f"{t!r} is no tensor; a program is a tensor, or a list of the tensors that it computes")
         if t.is_input and t.shape is not None:
             raise ScheduleError(
                 f"{t.name} is an input: it has a shape and no definition, so there is nothing to compute; define it ({t.name}[i, …] = …)",
-                here(),
             )
     if not outputs:
-        raise ScheduleError("a program needs at least one result", here())
+        raise ScheduleError("a program needs at least one result")
     twice = [t.name for n, t in enumerate(outputs) if t in outputs[:n]]
     if twice:
-        raise ScheduleError(f"{twice[0]} is listed twice; a program computes each of its results once", here())
+        raise ScheduleError(f"{twice[0]} is listed twice; a program computes each of its results once")
     return outputs, several
 
 

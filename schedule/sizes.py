@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from tedsl.lang.errors import ScheduleError, here
+from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, Var, rewrite, walk
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Definition, Part, Tensor
@@ -40,17 +40,16 @@ def fixed_schedule(schedule: Schedule, sizes: Mapping[str, int]) -> Schedule:
             known = ", ".join(sorted(found)) or "none"
             raise ScheduleError(
                 f"{name}={value!r}: the schedule of {', '.join(t.name for t in schedule.outputs)} has no size of that name; its sizes are {known}",
-                here(),
             )
         if isinstance(value, bool) or not hasattr(value, "__index__"):
-            raise ScheduleError(f"{name}={value!r}: a size is a whole number", here())
+            raise ScheduleError(f"{name}={value!r}: a size is a whole number")
         values[name] = int(value)
         for var in found[name]:
             if values[name] < var.minimum or values[name] % var.multiple_of:
                 least = f"at least {var.minimum}" + (
                     f" and a multiple of {var.multiple_of}" if var.multiple_of > 1 else ""
                 )
-                raise ScheduleError(f"{name}={value}: the size {name} was declared to be {least}", here())
+                raise ScheduleError(f"{name}={value}: the size {name} was declared to be {least}")
     outputs = schedule.outputs
     if any(name in values for name in _program_sizes(outputs)):
         outputs = fixed_tensors(outputs, values)

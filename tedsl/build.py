@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .lang import debug
-from .lang.errors import BuildError, here, locating
+from .lang.errors import BuildError
 from .lang.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -43,9 +43,8 @@ def build(what: Any, args: Sequence[Tensor] | None = None, target: str = "c", na
     _check_target(target)
     from .backends.c.kernel import build_module
 
-    with locating():
-        s = scheduled(what, tuned, sizes, isa)
-        return build_module(c_module(s, args, name, check_indices, isa))
+    s = scheduled(what, tuned, sizes, isa)
+    return build_module(c_module(s, args, name, check_indices, isa))
 
 
 def emit(
@@ -66,7 +65,7 @@ def c_module(
 ) -> CModule:
     """The C module of a schedule."""
     if name is not None and not isinstance(name, str):
-        raise BuildError(f"name={name!r}: the name of a kernel is a string", here())
+        raise BuildError(f"name={name!r}: the name of a kernel is a string")
     from .backends.c.printer import generate
     from .schedule.loops.program import make_nest
 
@@ -118,5 +117,4 @@ def _check_target(target: str) -> None:
     if target not in TARGETS:
         raise BuildError(
             f"the target {target!r} is not part of this version of tedsl; there is {' and '.join(map(repr, TARGETS))}",
-            here(),
         )

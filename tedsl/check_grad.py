@@ -12,7 +12,7 @@ from .autodiff.custom import Rule
 from .autodiff.forward import Forward
 from .autodiff.stored import rewritten
 from .lang import dtypes
-from .lang.errors import GradientError, here
+from .lang.errors import GradientError
 from .lang.expr import Access, Cast, Const, Expr, Reduce, Var, walk
 from .lang.program import inputs_of, program
 from .lang.tensor import Definition, Tensor
@@ -47,14 +47,14 @@ def check_grad(
     results, sources = flatten(outputs, "the output"), flatten(wrt, "wrt")
     vjp(outputs, wrt, [Tensor("seed", t.shape, t.dtype) for t in results])  # what has no gradient is told here
     if isinstance(order, bool) or not isinstance(order, int) or order < 1:
-        raise GradientError(f"te.check_grad: order={order!r}; it is 1 or more", here())
+        raise GradientError(f"te.check_grad: order={order!r}; it is 1 or more")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise GradientError(f"te.check_grad: seed={seed!r}; it is a whole number of at least 0", here())
+        raise GradientError(f"te.check_grad: seed={seed!r}; it is a whole number of at least 0")
     for name, number in (("step", step), ("tolerance", tolerance)):
         if isinstance(number, bool) or not isinstance(number, (int, float)) or not number > 0:
-            raise GradientError(f"te.check_grad: {name}={number!r}; it is a number above 0", here())
+            raise GradientError(f"te.check_grad: {name}={number!r}; it is a number above 0")
     if inputs is not None and not isinstance(inputs, Mapping):
-        raise GradientError(f"te.check_grad: inputs= is a dict of arrays by tensor, not {inputs!r}", here())
+        raise GradientError(f"te.check_grad: inputs= is a dict of arrays by tensor, not {inputs!r}")
     copies = in_float64(results, sources)
     rng = np.random.default_rng(seed)
     wide = [copies.get(t, t) for t in results]
@@ -75,15 +75,11 @@ def _given(
         tensor = next((t for t in needed if t is meant or (isinstance(meant, str) and t.name == meant)), None)
         if tensor is None:
             names = ", ".join(t.name for t in needed)
-            raise GradientError(
-                f"te.check_grad: inputs= gives {_name(key)}, which is not among the inputs {names}", here()
-            )
+            raise GradientError(f"te.check_grad: inputs= gives {_name(key)}, which is not among the inputs {names}")
         try:
             array = np.asarray(value, dtype=tensor.dtype)
         except (TypeError, ValueError) as e:
-            raise GradientError(
-                f"te.check_grad: the values of {tensor.name} cannot be read as an array: {e}", here()
-            ) from None
+            raise GradientError(f"te.check_grad: the values of {tensor.name} cannot be read as an array: {e}") from None
         for dim, extent in zip(tensor.shape, array.shape):
             if isinstance(dim, Var):
                 sizes.setdefault(dim.name, extent)
@@ -118,7 +114,6 @@ def _check(
         names = ", ".join(t.name for t in wrt if not t.is_input)
         raise GradientError(
             f"te.check_grad moves inputs, and {names} is computed: check with respect to what it is computed from",
-            here(),
         )
     seeds = [Tensor(f"seed_{t.name}", t.shape, "float64") for t in outputs]
     directions = {t: rng.standard_normal(_shape(t, sizes)) for t in wrt}
@@ -152,7 +147,7 @@ def _check(
         if not difference <= tolerance:
             raise GradientError(
                 f"the gradient of {', '.join(t.name for t in outputs)} with respect to {', '.join(t.name for t in wrt)} is wrong in {mode}: along a "
-                f"random direction it gives {value!r}, central differences give {numeric!r}", here()
+                f"random direction it gives {value!r}, central differences give {numeric!r}"
             )  # fmt: skip
         worst = max(worst, difference)
     if order > 1:
@@ -208,7 +203,6 @@ def in_float64(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> dict[Tensor,
         if isinstance(t.gradient, Rule):
             raise GradientError(
                 f"{t.name} has a gradient of its own (te.custom_gradient); check it with inputs of float64, not {t.dtype}",
-                here(),
             )
     copies: dict[Tensor, Tensor] = {}
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from .lang import dtypes
-from .lang.errors import CallTypeError, DefinitionError, here
+from .lang.errors import CallTypeError, DefinitionError
 from .lang.expr import Expr
 from .lang.tensor import Tensor, tensor
 
@@ -72,9 +72,7 @@ def op(function: Callable[..., Any] | None = None, /, *, tuned: Any = None, **op
 
 def _make(function: Callable[..., Any], *, tuned: Any, options: dict[str, Any]) -> Callable[..., Any]:
     if not callable(function):
-        raise CallTypeError(
-            f"te.op turns a function of tensors into one of arrays; {function!r} is no function", here()
-        )
+        raise CallTypeError(f"te.op turns a function of tensors into one of arrays; {function!r} is no function")
     signature = inspect.signature(function)
     label = getattr(function, "__name__", "op")
     names = list(signature.parameters)
@@ -93,7 +91,7 @@ def _make(function: Callable[..., Any], *, tuned: Any, options: dict[str, Any]) 
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise CallTypeError(f"{label}{signature}: {error}", here()) from None
+            raise CallTypeError(f"{label}{signature}: {error}") from None
         bound.apply_defaults()
         found: list[tuple[str, Any]] = []
         for name, value in bound.arguments.items():
@@ -133,7 +131,7 @@ def _make(function: Callable[..., Any], *, tuned: Any, options: dict[str, Any]) 
                     else f"{result!r}"
                 )
                 raise DefinitionError(
-                    f"the function {label} of te.op returns a tensor, or a tuple of tensors; it returned {what}", here()
+                    f"the function {label} of te.op returns a tensor, or a tuple of tensors; it returned {what}"
                 )
         from .build import build
 
@@ -242,7 +240,7 @@ def _view(label: str, name: str, value: Any) -> np.ndarray:
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError, BufferError) as error:
         raise CallTypeError(
-            f"{label}: the argument {name} of type {type(value).__name__} cannot be read as an array: {error}", here()
+            f"{label}: the argument {name} of type {type(value).__name__} cannot be read as an array: {error}"
         ) from None
 
 
@@ -250,7 +248,7 @@ def _described(label: str, name: str, array: np.ndarray) -> _Array:
     try:
         dtypes.canonical(array.dtype)
     except ValueError as error:
-        raise CallTypeError(f"{label}: the array {name} is of dtype {array.dtype}: {error}", here()) from None
+        raise CallTypeError(f"{label}: the array {name} is of dtype {array.dtype}: {error}") from None
     flags = array.flags
     return _Array(array.shape, array.dtype, array.ndim > 1 and flags.f_contiguous and not flags.c_contiguous)
 
@@ -268,6 +266,5 @@ def _static(label: str, name: str, value: Any) -> Any:
             f"{label}: the argument {name}={value!r:.80} ({type(value).__name__}) is neither an array nor "
             f"hashable, so no kernel can be kept for it; pass arrays "
             "one by one, and constants as numbers, strings or tuples",
-            here(),
         ) from None
     return type(value), value

@@ -71,10 +71,6 @@ class InternalError(CallError):
 
 class CompactionWarning(UserWarning):
     """[W001] An argument had to be copied before the kernel could read it."""
-
-
-def located(kind, message):
-    return kind(message)
 '''
 
 EXTENSION = """\

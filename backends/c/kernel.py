@@ -15,7 +15,7 @@ from tedsl.backends.c.runtime import LoadedKernel
 from tedsl.backends.calls.arguments import Arguments, bind_sizes
 from tedsl.backends.codegen.module import CModule
 from tedsl.lang import debug
-from tedsl.lang.errors import BuildError, CallValueError, InternalError, OpenMPWarning, here, warn
+from tedsl.lang.errors import BuildError, CallValueError, InternalError, OpenMPWarning, warn
 from tedsl.version import __version__
 
 from . import toolchain
@@ -86,7 +86,7 @@ class Kernel(LoadedKernel):
         Takes `repeat` samples, or fewer when they last longer than `seconds`.
         """
         if repeat < 1:
-            raise CallValueError(f"{self.name}: repeat={repeat}: at least one run is needed", here())
+            raise CallValueError(f"{self.name}: repeat={repeat}: at least one run is needed")
         samples = self._seconds(arrays, out, threads, repeat, seconds)
         ordered = sorted(samples)
         median = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2

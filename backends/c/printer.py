@@ -10,7 +10,7 @@ from tedsl.backends.codegen.module import Argument, CModule, Fault, Size, SizeCh
 from tedsl.backends.codegen.names import Names, comment, legal
 from tedsl.backends.codegen.register_variables import NotPromoted, promoted
 from tedsl.lang import dtypes
-from tedsl.lang.errors import InternalError, ScheduleError, here
+from tedsl.lang.errors import InternalError, ScheduleError
 from tedsl.lang.expr import Access, Axis, Const, Expr, Var, walk
 from tedsl.lang.integers import Affine, Known, recombined, simplify
 from tedsl.lang.tensor import Dim
@@ -47,7 +47,6 @@ def generate(nest: Nest, name: str, isa: str | None = None) -> CModule:
     if bound is not None:
         raise ScheduleError(
             f'the loop {bound.axis!r} is bound to {bound.kind}, an axis of a GPU: build the schedule with target="cuda", or take the bind back',
-            here(),
         )
     return _Generator(nest, name, isa).module()
 

@@ -22,7 +22,6 @@ from tedsl.lang.errors import (
     CallValueError,
     CompactionWarning,
     InternalError,
-    located,
 )
 
 INT64_MAX = 2**63 - 1
@@ -126,7 +125,7 @@ class Arguments:
     # -- messages
 
     def _fail(self, error: Any, text: str) -> NoReturn:
-        raise located(error, f"{self.name}: {text}")
+        raise error(f"{self.name}: {text}")
 
     def shape_text(self, shape: Sequence[Any]) -> str:
         """A shape as a reader would write it, with the sizes by name."""

@@ -12,7 +12,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from tedsl.lang.errors import CallIndexError, CallTypeError, locating
+from tedsl.lang.errors import CallIndexError, CallTypeError
 from tedsl.lang.tensor import Tensor
 
 from .arguments import bind
@@ -45,11 +45,6 @@ def evaluate(T: Any, inputs: Mapping[Tensor | str, Any] | None = None, **sizes: 
     >>> te.evaluate(R, {A: np.ones((2, 3), "float32")})
     array([3., 3.], dtype=float32)
     """
-    with locating():
-        return _evaluate(T, inputs, sizes)
-
-
-def _evaluate(T: Any, inputs: Any, sizes: Mapping[str, int]) -> Any:
     outputs = tuple(T) if isinstance(T, (list, tuple)) else (T,)
     for tensor in outputs:
         if not isinstance(tensor, Tensor):

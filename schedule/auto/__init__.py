@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 
-from tedsl.lang.errors import LoweringError, ScheduleError, here
+from tedsl.lang.errors import LoweringError, ScheduleError
 from tedsl.lang.expr import free_axes
 from tedsl.lang.tensor import Tensor
 from tedsl.schedule.loops.program import make_nest
@@ -55,9 +55,7 @@ def auto_schedule(target: Tensor | Sequence[Tensor], vector_bytes: int | None = 
     >>> print(te.auto_schedule(B).history)  # doctest: +SKIP
     """
     if vector_bytes not in (None, 16, 32, 64):
-        raise ScheduleError(
-            f"te.auto_schedule: vector_bytes={vector_bytes!r}; vectors are 16, 32 or 64 bytes wide", here()
-        )
+        raise ScheduleError(f"te.auto_schedule: vector_bytes={vector_bytes!r}; vectors are 16, 32 or 64 bytes wide")
     schedule = create_schedule(target)
     facts = Facts(vector_bytes or _vector_bytes(), _cache_bytes())
     attempt(schedule, lambda: inline_stages(schedule, facts))

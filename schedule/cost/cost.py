@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from tedsl.lang.dtypes import itemsize
-from tedsl.lang.errors import ScheduleError, here
+from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Access, Apply, Expr, Var, walk
 from tedsl.lang.integers.conditions import conjuncts, negated
 from tedsl.lang.program import inputs_of
@@ -91,9 +91,9 @@ class Cost:
         known = self._symbols()
         for name, given in sizes.items():
             if name not in known:
-                raise ScheduleError(f"{name}={given!r}: the cost has no size or factor of that name; it has {', '.join(sorted(known)) or 'none'}", here())  # fmt: skip
+                raise ScheduleError(f"{name}={given!r}: the cost has no size or factor of that name; it has {', '.join(sorted(known)) or 'none'}")  # fmt: skip
             if isinstance(given, bool) or not hasattr(given, "__index__"):
-                raise ScheduleError(f"{name}={given!r}: a size is a whole number", here())
+                raise ScheduleError(f"{name}={given!r}: a size is a whole number")
         multiples = {
             name: frozenset(int(sizes[d]) if isinstance(d, str) and d in sizes else d for d in of)
             for name, of in self.multiples.items()
@@ -217,7 +217,7 @@ def cost(target: Any, machine: Any = None) -> Cost:
     from tedsl.schedule.schedule import Schedule, create_schedule
 
     if machine is not None and not all(hasattr(machine, name) for name in ("peak_gflops", "bandwidth", "l1_bytes")):
-        raise ScheduleError(f"machine={machine!r:.80}; te.machine() gives the one that this is, or None", here())
+        raise ScheduleError(f"machine={machine!r:.80}; te.machine() gives the one that this is, or None")
     schedule = target if isinstance(target, Schedule) else create_schedule(target)
     return replace(_Count(schedule).run(), machine=machine, dtype=schedule.outputs[0].dtype)
 

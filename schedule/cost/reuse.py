@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tedsl.lang.errors import ScheduleError, here
+from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, free_axes, walk
 from tedsl.lang.integers.affine import Affine
 from tedsl.lang.program import lifted
@@ -54,7 +54,7 @@ def reuse(tensor: Tensor) -> Reuse:
     Y: each element is used once
     """
     if not isinstance(tensor, Tensor):
-        raise ScheduleError(f"te.reuse takes a tensor, not {tensor!r:.80}", here())
+        raise ScheduleError(f"te.reuse takes a tensor, not {tensor!r:.80}")
     found = Reuse()
     found.windows, found.lines = {}, {}
     if tensor.definition is None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tedsl.lang.errors import DefinitionError, ScheduleError, here
+from tedsl.lang.errors import DefinitionError, ScheduleError
 from tedsl.lang.expr import SIZES, Access, Expr, Reduce, Var, walk
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import limited_effort
@@ -125,7 +125,6 @@ def _made(state: State, inputs: tuple[Tensor, ...], several: bool, check_indices
         names = ", ".join(state.factors)
         raise ScheduleError(
             f"the tile factor{'s' if len(state.factors) > 1 else ''} {names} ha{'ve' if len(state.factors) > 1 else 's'} no number yet: te.build(s, {', '.join(f'{n}=…' for n in state.factors)})",
-            here(),
         )
     state = inlined(state)
     checks = find_checks(state) if check_indices else None
@@ -157,34 +156,26 @@ def arguments(outputs: tuple[Tensor, ...], args: Sequence[Tensor] | None) -> tup
         return needed
     stands = {t.source: t for t in (*needed, *outputs) if isinstance(t, FixedTensor)}
     if isinstance(args, Tensor) or not isinstance(args, Iterable):
-        raise DefinitionError(
-            f"args is {args!r}; it is a list of tensors: the inputs in call order, then the outputs", here()
-        )
+        raise DefinitionError(f"args is {args!r}; it is a list of tensors: the inputs in call order, then the outputs")
     listed = [stands.get(t, t) if isinstance(t, Tensor) else t for t in args]
     for t in listed:
         if not isinstance(t, Tensor):
-            raise DefinitionError(
-                f"args holds {t!r}; it holds tensors: the inputs in call order, then the outputs", here()
-            )
+            raise DefinitionError(f"args holds {t!r}; it holds tensors: the inputs in call order, then the outputs")
     given_outputs = [t for t in listed if t in outputs]
     inputs = [t for t in listed if t not in outputs]
     missing = [t.name for t in needed if t not in inputs]
     if missing:
         raise DefinitionError(
             f"args leaves out {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} read; list every input",
-            here(),
         )
     if given_outputs and (tuple(given_outputs) != outputs or listed != [*inputs, *given_outputs]):
-        raise DefinitionError(
-            f"args must end with the outputs {', '.join(t.name for t in outputs)}, in this order", here()
-        )
+        raise DefinitionError(f"args must end with the outputs {', '.join(t.name for t in outputs)}, in this order")
     if len(set(inputs)) != len(inputs):
-        raise DefinitionError("args lists a tensor twice", here())
+        raise DefinitionError("args lists a tensor twice")
     for t in inputs:
         if not t.is_input:
             raise DefinitionError(
                 f"args lists {t.name}, which is computed, among the inputs; the results are {', '.join(t.name for t in outputs)}",
-                here(),
             )
     return tuple(inputs)
 
@@ -201,7 +192,7 @@ def sizes_of(stmt: Stmt, buffers: tuple[Buffer, ...]) -> tuple[Var, ...]:
             if other is not node:
                 raise DefinitionError(
                     f"two sizes are named {node.name}, with different assumptions (min={other.minimum}, multiple_of={other.multiple_of} and min={node.minimum}, "
-                    f"multiple_of={node.multiple_of}): use one te.var for both", here())  # fmt: skip
+                    f"multiple_of={node.multiple_of}): use one te.var for both")  # fmt: skip
     return tuple(found[name] for name in sorted(found))
 
 

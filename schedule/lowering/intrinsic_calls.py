@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from tedsl.lang.errors import ScheduleError, here
+from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Access, Axis, Const, Expr, substitute, walk
 from tedsl.lang.integers import joined, simplify
 from tedsl.schedule.loops.ir import Buffer, Call, If, Stmt, Store, block, constant, strides_of
@@ -86,7 +86,6 @@ def _call(nest: Nest, match: Match, leaves: dict[str, Expr], scope: Scope, cell:
             if c is None:
                 raise ScheduleError(
                     f"{what}: {buffer.name} is stored so that its elements are no constant step apart along {leaf}, as {how.name} needs them. Choose a layout in which they are",
-                    here(),
                 )
             total = total + c * size
         return simplify(as_expr(total), scope.known)
@@ -96,7 +95,6 @@ def _call(nest: Nest, match: Match, leaves: dict[str, Expr], scope: Scope, cell:
         if buffer.scope == "register" and buffer.shape:
             raise ScheduleError(
                 f"{what}: {buffer.name} is kept in registers, which have no address for {how.name} to use. Keep it in the scope 'cache'",
-                here(),
             )
         for leaf in match.loops:
             stride(operand, leaf)  # constant along every loop, asked for or not

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from tedsl.lang.errors import ScheduleError, here
+from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import free_axes
 from tedsl.schedule.loops.ir import Allocate, Buffer, For, Stmt, Store, constant, expressions, loads
 
@@ -35,6 +35,6 @@ def _visit(stmt: Stmt, buffers: frozenset[Buffer], loops: tuple[For, ...]) -> No
                     stage, _, axis = loop.origin.rpartition(".")
                     raise ScheduleError(
                         f"{name} is kept in registers, which are named and have no addresses, but the loop {axis or loop.axis!r} of {stage or 'the nest'} (extent "
-                        f"{loop.extent!r}) runs over it. Unroll or vectorize that loop (s[{stage!r}].unroll({axis!r})), or keep {name} in the scope 'cache'", here())  # fmt: skip
+                        f"{loop.extent!r}) runs over it. Unroll or vectorize that loop (s[{stage!r}].unroll({axis!r})), or keep {name} in the scope 'cache'")  # fmt: skip
     for body in stmt.body_parts:
         _visit(body, buffers, loops)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from tedsl.lang.errors import ScheduleError, here
+from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, substitute, walk
 from tedsl.lang.integers import Affine, simplify
 from tedsl.lang.tensor import Tensor
@@ -64,7 +64,7 @@ class Intrinsic:
             pattern = define(value["pattern"], **tensors)
             return cls(value["name"], pattern, value["code"], value["header"])
         except (KeyError, TypeError, ValueError):
-            raise ScheduleError(f"{value!r} is no intrinsic", here()) from None
+            raise ScheduleError(f"{value!r} is no intrinsic") from None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Intrinsic.from_json, (self.to_json(),)
@@ -92,49 +92,43 @@ def intrinsic(name: str, pattern: Tensor, code: str, header: str = "") -> Intrin
     if not isinstance(pattern, Tensor) or pattern.is_input or pattern.definition is None:
         raise ScheduleError(
             f"{what}: its pattern is {pattern!r}; it is a tensor with a definition, such as te.define('c[i] = a[i] + b[i]', a=(4,), b=(4,))",
-            here(),
         )
     parts = pattern.definition.parts
     if len(parts) > 1 or len(pattern.definition.tensors) > 1 or not all(isinstance(e, Axis) for e in parts[0].lhs):
-        raise ScheduleError(f"{what}: its pattern, {pattern}, is more than one equation of one tensor", here())
+        raise ScheduleError(f"{what}: its pattern, {pattern}, is more than one equation of one tensor")
     value = parts[0].values[0]
     if any(isinstance(n, Reduce) for n in walk(*value.children)):
         raise ScheduleError(
-            f"{what}: its pattern, {pattern}, has a reduction inside of an expression; a reduction stands alone", here()
+            f"{what}: its pattern, {pattern}, has a reduction inside of an expression; a reduction stands alone"
         )
     if isinstance(value, Reduce) and (value.where is not None or len(value.values) != 1):
         raise ScheduleError(
             f"{what}: its pattern, {pattern}, is a reduction with a condition or over several values; give one without",
-            here(),
         )
     names = [t.name for t in (*pattern.inputs, pattern)]
     if len(set(names)) != len(names):
-        raise ScheduleError(f"{what}: its operands {', '.join(names)} need names of their own", here())
+        raise ScheduleError(f"{what}: its operands {', '.join(names)} need names of their own")
     for node in walk(value):
         if isinstance(node, Access):
             if not node.tensor.is_input:
                 raise ScheduleError(
                     f"{what}: its pattern, {pattern}, reads {node.tensor.name}, which is computed; it reads inputs only",
-                    here(),
                 )
             if not all(isinstance(e, Axis) for e in node.indices) or len(set(node.indices)) != len(node.indices):
-                raise ScheduleError(f"{what}: its pattern reads `{node!r}`; each index is an axis of its own", here())
+                raise ScheduleError(f"{what}: its pattern reads `{node!r}`; each index is an axis of its own")
     if not all(isinstance(d, int) for t in (*pattern.inputs, pattern) for d in t.shape):
-        raise ScheduleError(
-            f"{what}: its pattern, {pattern}, has symbolic sizes; an intrinsic is for fixed extents", here()
-        )
+        raise ScheduleError(f"{what}: its pattern, {pattern}, has symbolic sizes; an intrinsic is for fixed extents")
     ranks = {t.name: t.rank for t in (*pattern.inputs, pattern)}
     for place in PLACE.finditer(code):
         operand, dim = place.group(1), place.group(2)
         if operand in ranks and dim is not None and int(dim) >= ranks[operand]:
             raise ScheduleError(
-                f"{what}: the code asks for {{{operand}.{dim}}}, but {operand} has {ranks[operand]} dimensions", here()
+                f"{what}: the code asks for {{{operand}.{dim}}}, but {operand} has {ranks[operand]} dimensions"
             )
     unused = [n for n in names if f"{{{n}}}" not in code]
     if unused:
         raise ScheduleError(
             f"{what}: its code never uses {', '.join(f'{{{n}}}' for n in unused)}; the places in it are the operands {', '.join(names)}",
-            here(),
         )
     return Intrinsic(name, pattern, code, header)
 
@@ -158,7 +152,7 @@ def tensorize(state: State, name: str, axis: str, how: Intrinsic) -> Result:
     legality.is_free_loop(state, stage, axis, "tensorize")
     if stage.tensorized:
         raise ScheduleError(
-            f"tensorize of the axis {axis} of {name}: its loop {stage.tensorized[0][0]} is tensorized already", here()
+            f"tensorize of the axis {axis} of {name}: its loop {stage.tensorized[0][0]} is tensorized already"
         )
     changed = replace(stage, tensorized=((axis, how),))
     matched(state, changed, f"tensorize of the axis {axis} of {name}")
@@ -176,7 +170,6 @@ def matched(state: State, stage: StageState, what: str) -> Match | None:
         if other.attach.kind == "at" and other.attach.stage == stage.name and other.attach.axis in inner:
             raise ScheduleError(
                 f"{what}: {other.name} is computed inside of the loops {', '.join(inner)}, which become calls of {how.name}. Compute it further out first",
-                here(),
             )
     pattern = how.pattern.parts[0]
     value = pattern.values[0]
@@ -186,7 +179,7 @@ def matched(state: State, stage: StageState, what: str) -> Match | None:
     if (len(data), len(reduced)) != (len(pattern.axes), len(bound)):
         raise ScheduleError(
             f"{what}: the loops from {axis} inward are {_sorts(data, reduced)}, and {how.name} has {_sorts([a.name for a in pattern.axes], [a.name for a in bound])}. "
-            f"Split and reorder them so that the innermost loops are those of `{how.pattern}`", here())  # fmt: skip
+            f"Split and reorder them so that the innermost loops are those of `{how.pattern}`")  # fmt: skip
     reason: str | None = None  # of the first order, in which the user would look for it
     for mine, theirs in itertools.product(itertools.permutations(data), itertools.permutations(reduced)):
         axes = {a.name: leaf for a, leaf in zip((*pattern.axes, *bound), (*mine, *theirs), strict=True)}
@@ -195,7 +188,7 @@ def matched(state: State, stage: StageState, what: str) -> Match | None:
         except _Different as e:
             reason = str(e) if reason is None else reason
     raise ScheduleError(
-        f"{what}: {reason or f'`{how.pattern}` is not what `{stage.tensor.definition}` computes there'}", here()
+        f"{what}: {reason or f'`{how.pattern}` is not what `{stage.tensor.definition}` computes there'}"
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tedsl.lang.errors import ScheduleError, here
+from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Access, Axis, Var, walk
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.text import definition as part_text
@@ -60,11 +60,9 @@ def is_loop(stage: StageState, axis: str, primitive: str, what: str = "") -> Non
     if now:
         raise ScheduleError(
             f"{what}: {axis} is no loop any more, but was made into {' and '.join(now)}. Use one of these; the loops are {loops}",
-            here(),
         )
     raise ScheduleError(
         f"{what}: there is no such loop. The loops of {stage.name} are {loops}",
-        here(),
     )
 
 
@@ -88,13 +86,11 @@ def is_free_loop(state: State, stage: StageState, axis: str, primitive: str) -> 
     if marks:
         raise ScheduleError(
             f"{primitive} of the axis {axis} of {stage.name}: it is {marks[0]}. Call {primitive} first, and mark the loops that come of it",
-            here(),
         )
     for other in state.stages:
         if other.attach.kind == "at" and other.attach.stage == stage.name and other.attach.axis == axis:
             raise ScheduleError(
                 f"{primitive} of the axis {axis} of {stage.name}: {other.name} is computed at it. Call {primitive} first, then {other.name}'s compute_at at a loop that comes of it",
-                here(),
             )
 
 
@@ -103,9 +99,9 @@ def is_factor(value: Any, what: str, name: str) -> None:
     if isinstance(value, Var):
         return
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ScheduleError(f"{what}: {name} is {value!r}; it is a whole number, or a size (te.var)", here())
+        raise ScheduleError(f"{what}: {name} is {value!r}; it is a whole number, or a size (te.var)")
     if value < 1:
-        raise ScheduleError(f"{what}: {name} is {value}; it is at least 1", here())
+        raise ScheduleError(f"{what}: {name} is {value}; it is at least 1")
 
 
 def are_neighbours(stage: StageState, axes: tuple[str, ...]) -> None:
@@ -116,24 +112,21 @@ def are_neighbours(stage: StageState, axes: tuple[str, ...]) -> None:
     shown = ", ".join(axes)
     loops = ", ".join(stage.leaves)
     if len(set(axes)) != len(axes):
-        raise ScheduleError(f"fuse of {shown} of {stage.name}: an axis is given twice", here())
+        raise ScheduleError(f"fuse of {shown} of {stage.name}: an axis is given twice")
     if places != list(range(places[0], places[0] + len(places))):
         if sorted(places) == list(range(min(places), min(places) + len(places))):
             order = ", ".join(stage.leaves[min(places) : max(places) + 1])
             raise ScheduleError(
                 f"fuse of {shown} of {stage.name}: the loops stand in the order {loops}. Give them as fuse({order}), or reorder them first",
-                here(),
             )
         raise ScheduleError(
             f"fuse of {shown} of {stage.name}: they are not neighbours; the loops stand in the order {loops}. Bring them together first: reorder(…, {shown}, …)",
-            here(),
         )
     kinds = {stage.is_reduction_loop(a) for a in axes}
     if len(kinds) == 2:
         reduced = ", ".join(a for a in axes if stage.is_reduction_loop(a))
         raise ScheduleError(
             f"fuse of {shown} of {stage.name}: {reduced} is reduced over and the others are not. Fuse the loops of one sort only",
-            here(),
         )
 
 
@@ -151,11 +144,11 @@ def reduced_loops_run_in_order(stage: StageState, what: str) -> None:
             if leaf not in free:
                 others = f"The loops that can are {', '.join(free)}" if free else "Mark a loop of what it reads instead"
                 raise ScheduleError(
-                    f"{what}: {leaf} cannot run {kind_text(kind)}, because the steps of {stage.name} add to elements that depend on data, and two of them may meet. {others}", here())  # fmt: skip
+                    f"{what}: {leaf} cannot run {kind_text(kind)}, because the steps of {stage.name} add to elements that depend on data, and two of them may meet. {others}")  # fmt: skip
         if stage.is_reduction_loop(leaf):
             raise ScheduleError(
                 f"{what}: {leaf} is reduced over in {stage.name}, and its steps all add to one element, so they cannot run {kind_text(kind)}. Mark a loop that is not reduced over "
-                f"({', '.join(n for n in stage.leaves if not stage.is_reduction_loop(n)) or 'there is none'}), or make partial results with P = s.rfactor(T, {leaf!r}) and {how} that axis of P", here())  # fmt: skip
+                f"({', '.join(n for n in stage.leaves if not stage.is_reduction_loop(n)) or 'there is none'}), or make partial results with P = s.rfactor(T, {leaf!r}) and {how} that axis of P")  # fmt: skip
 
 
 def nothing_stands_between_lanes(state: State, stage: StageState, what: str) -> None:
@@ -164,7 +157,6 @@ def nothing_stands_between_lanes(state: State, stage: StageState, what: str) -> 
         if parent.kind(leaf) == "vectorized":
             raise ScheduleError(
                 f"{what}: {stage.name} is computed inside of {leaf} of {parent.name}, which would be vectorized, and nothing can be computed between its lanes. Compute {stage.name} further out first",
-                here(),
             )
 
 
@@ -186,12 +178,10 @@ def one_loop_of_a_kind_in_another(state: State, stage: StageState, what: str) ->
             if outer_kind == "vectorized":
                 raise ScheduleError(
                     f"{what}: the loop {leaf} of {inner} would run {kind_text(kind)} inside of {other} of {outer}, which is vectorized. Vectorize the innermost loop, and reorder it there first",
-                    here(),
                 )
             if outer_kind == kind == "parallel":
                 raise ScheduleError(
                     f"{what}: the loop {leaf} of {inner} would be parallel inside of {other} of {outer}, which is parallel too. Fuse the two loops and make the result parallel, or leave the inner one serial",
-                    here(),
                 )
 
 
@@ -204,12 +194,10 @@ def pragmas_stand_before_plain_loops(stage: StageState, what: str) -> None:
             if stage.kind(leaf) != "vectorized":
                 raise ScheduleError(
                     f"{what}: {leaf} of {stage.name} is {stage.kind(leaf)}, and the pragma 'stream' says how vectors are stored. Vectorize the loop first",
-                    here(),
                 )
         elif stage.kind(leaf) != "serial":
             raise ScheduleError(
                 f"{what}: {leaf} of {stage.name} would be {stage.kind(leaf)} and have the pragma {text!r}, which needs a plain loop behind it. Leave one of the two out, or split the loop and mark its halves",
-                here(),
             )
 
 
@@ -221,7 +209,7 @@ def lanes_ask_for_nothing(state: State, stage: StageState, what: str) -> None:
             if other.kind(leaf) == "vectorized":
                 raise ScheduleError(
                     f"{what}: {tensor} would be prefetched in {axis} of {stage.name}, {'which would be' if leaf == axis else f'inside of {leaf} of {other.name}, which would be'} vectorized, and its steps run at once. "
-                    f"Split {leaf}, prefetch at the outer loop and vectorize the inner one", here())  # fmt: skip
+                    f"Split {leaf}, prefetch at the outer loop and vectorize the inner one")  # fmt: skip
 
 
 # Places ----------------------------------------------------------------------------------------------------------------------------------------
@@ -264,13 +252,11 @@ def attachments_have_no_cycle(state: State, what: str) -> None:
             if now.name in chain:
                 raise ScheduleError(
                     f"{what}: {' is computed at '.join((*chain, now.name))}, which leaves it nowhere. Compute one of them at the root (compute_root)",
-                    here(),
                 )
             chain.append(now.name)
         if len(chain) > 1 and now.attach.kind == "inline":
             raise ScheduleError(
                 f"{what}: {chain[-2]} is computed at a loop of {now.name}, which is inlined and has no loops. Compute {chain[-2]} at a reader of {now.name}, or {now.name} at the root",
-                here(),
             )
 
 
@@ -284,12 +270,11 @@ def producers_stand_where_they_are_read(state: State, what: str) -> None:
         if axis not in parent.leaves:
             raise ScheduleError(
                 f"{what}: {stage.name} is computed at the loop {axis} of {parent.name}, which would be gone. Compute {stage.name} elsewhere first (compute_root)",
-                here(),
             )
         found = readers(state, stage)
         if not found:
             raise ScheduleError(
-                f"{what}: nothing reads {stage.name}, so it cannot be computed at {axis} of {parent.name}", here()
+                f"{what}: nothing reads {stage.name}, so it cannot be computed at {axis} of {parent.name}"
             )
         for reader in found:
             if not _inside(state, reader, parent, axis):
@@ -303,7 +288,7 @@ def producers_stand_where_they_are_read(state: State, what: str) -> None:
                 )
                 raise ScheduleError(
                     f"{what}: {reader.name} reads {stage.name}, and is computed {where}, outside of the loop {axis} of {parent.name} at which {stage.name} is computed. "
-                    f"Compute {stage.name} at the root, {instead}", here())  # fmt: skip
+                    f"Compute {stage.name} at the root, {instead}")  # fmt: skip
 
 
 def _inside(state: State, reader: StageState, parent: StageState, axis: str) -> bool:
@@ -340,24 +325,21 @@ def every_reading_equation_has_the_loop(state: State, stage: StageState, parent:
             have = ", ".join(alone(parent, part).leaves) or "none"
             raise ScheduleError(
                 f"compute_at of {stage.name} at {axis} of {parent.name}: the equation `{part_text(part, parent.tensors)}` reads {stage.name} as well, and has no loop {axis}; its loops are {have}. "
-                f"Compute {stage.name} further out", here())  # fmt: skip
+                f"Compute {stage.name} further out")  # fmt: skip
 
 
 def is_one_equation(state: State, stage: StageState, what: str, instead: str) -> None:
     """Only a stage of one equation that does not read itself can be moved about as one block of elements."""
     if any(isinstance(p, ScatterPart) for p in stage.parts):
         raise ScheduleError(
-            f"{what}: {stage.name} adds to elements that depend on data, and is computed as a whole. {instead}", here()
+            f"{what}: {stage.name} adds to elements that depend on data, and is computed as a whole. {instead}"
         )
     if len(stage.parts) > 1:
         raise ScheduleError(
             f"{what}: {stage.name} has {len(stage.parts)} equations, which take turns, and is computed as a whole. {instead}",
-            here(),
         )
     if any(t in reads(stage) for t in stage.tensors):
-        raise ScheduleError(
-            f"{what}: {stage.name} reads its own earlier steps, and is computed as a whole. {instead}", here()
-        )
+        raise ScheduleError(f"{what}: {stage.name} reads its own earlier steps, and is computed as a whole. {instead}")
 
 
 def can_be_computed_at(state: State, stage: StageState, parent: StageState, axis: str) -> None:
@@ -366,7 +348,6 @@ def can_be_computed_at(state: State, stage: StageState, parent: StageState, axis
     if parent.name == stage.name:
         raise ScheduleError(
             f"{what}: a stage cannot be computed inside of itself. Give a stage that reads {stage.name} ({', '.join(r.name for r in readers(state, stage)) or 'there is none'})",
-            here(),
         )
     group = state.group(stage.name)
     moved = (stage,) if group and parent.name in group[0] else state.stepping(stage.name)
@@ -375,14 +356,12 @@ def can_be_computed_at(state: State, stage: StageState, parent: StageState, axis
             together = "" if member.name == stage.name else f", and {stage.name} steps together with it"
             raise ScheduleError(
                 f"{what}: {member.name} is a result, of which all elements are stored{together}. Compute a copy there: s.cache_write({member.name}, …), then compute_at of that",
-                here(),
             )
     is_loop(parent, axis, "compute_at", what)
     every_reading_equation_has_the_loop(state, stage, parent, axis)
     if parent.kind(axis) == "vectorized":
         raise ScheduleError(
             f"{what}: the loop {axis} is vectorized, and nothing can be computed between its lanes. Compute {stage.name} at a loop further out",
-            here(),
         )
 
 
@@ -390,12 +369,11 @@ def can_be_inlined(state: State, stage: StageState) -> None:
     """What is inlined is computed anew at each read: it is one expression, without a reduction, that nobody but readers inside needs."""
     what = f"compute_inline of {stage.name}"
     if stage.is_output:
-        raise ScheduleError(f"{what}: it is a result, which is stored. Leave it at the root", here())
+        raise ScheduleError(f"{what}: it is a result, which is stored. Leave it at the root")
     is_one_equation(state, stage, what, "Leave it at the root")
     if stage.reduction is not None:
         raise ScheduleError(
             f"{what}: it is a reduction ({stage.reduction.reducer.name}), whose loops cannot stand inside an expression. Compute it at a loop of its reader: s[{stage.name!r}].compute_at(s[reader], axis)",
-            here(),
         )
     later = {s.name: s for s in state.stages if s.attach.kind == "inline"}
     wanted, seen = [stage], {stage.name}
@@ -405,7 +383,6 @@ def can_be_inlined(state: State, stage: StageState) -> None:
             if other is not None and other.name == stage.name:
                 raise ScheduleError(
                     f"{what}: it reads its own earlier steps through {', '.join(n for n in seen if n != stage.name)}, which {'is' if len(seen) == 2 else 'are'} inlined too, so the expression would have no end. Leave one of them at the root",
-                    here(),
                 )
             if other is not None and other.name in later and other.name not in seen:
                 seen.add(other.name)
@@ -415,22 +392,19 @@ def can_be_inlined(state: State, stage: StageState) -> None:
 def is_register_or_memory(scope: str, what: str, scopes: tuple[str, ...]) -> None:
     """A scope is one of the kinds of memory that a schedule knows."""
     if scope not in scopes:
-        raise ScheduleError(f"{what}: there is no scope {scope!r}; one of {', '.join(map(repr, scopes))}", here())
+        raise ScheduleError(f"{what}: there is no scope {scope!r}; one of {', '.join(map(repr, scopes))}")
 
 
 def can_be_prefetched(state: State, stage: StageState, tensor: str, axis: str, offset: object) -> None:
     """What a later step reads can be asked for when its place is known now: the indices depend on loops, not on data."""
     what = f"prefetch of {tensor} in {stage.name}"
     if isinstance(offset, bool) or not isinstance(offset, int) or offset < 1:
-        raise ScheduleError(
-            f"{what}: the offset is {offset!r}; it is a whole number of steps of {axis}, at least 1", here()
-        )
+        raise ScheduleError(f"{what}: the offset is {offset!r}; it is a whole number of steps of {axis}, at least 1")
     source = state.tensors()[tensor]
     found = [n for p in stage.parts for n in walk(*p.expressions) if isinstance(n, Access) and n.tensor is source]
     if not found:
         raise ScheduleError(
             f"{what}: {stage.name} does not read it; it reads {', '.join(t.name for t in reads(stage)) or 'nothing'}",
-            here(),
         )
     moved = {a.name for a in stage.roots} & stage.origin(axis)
     if not any(n.name in moved for access in found for n in walk(*access.indices) if isinstance(n, Axis)):
@@ -442,11 +416,9 @@ def can_be_prefetched(state: State, stage: StageState, tensor: str, axis: str, o
         moves = f"The loops that move along it are {', '.join(loops)}" if loops else "It is a single element"
         raise ScheduleError(
             f"{what}: every step of {axis} reads the same elements of it, so there is nothing to ask for ahead. {moves}",
-            here(),
         )
     for access in found:
         if any(isinstance(n, Access) for index in access.indices for n in walk(index)):
             raise ScheduleError(
                 f"{what}: `{access!r}` is read at a place that depends on data, which is not known before its step. Prefetch the tensor that holds the index",
-                here(),
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tedsl.lang.errors import ScheduleError, here
+from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Var
 from tedsl.lang.tensor import Dim
 from tedsl.schedule.state import Fuse, Split, StageState, State, unique
@@ -26,9 +26,7 @@ def split(state: State, name: str, axis: str, factor: Dim | None = None, nparts:
     legality.is_free_loop(state, stage, axis, "split")
     if (factor is None) == (nparts is None):
         given = "neither" if factor is None else "both"
-        raise ScheduleError(
-            f"split of the axis {axis} of {name} takes either factor= or nparts=, and got {given}", here()
-        )
+        raise ScheduleError(f"split of the axis {axis} of {name} takes either factor= or nparts=, and got {given}")
     legality.is_factor(
         factor if factor is not None else nparts,
         f"split of the axis {axis} of {name}",
@@ -53,7 +51,7 @@ def tile(state: State, name: str, x: str, y: str, x_factor: Dim, y_factor: Dim) 
     The same as two splits and a reorder.
     """
     if x == y:
-        raise ScheduleError(f"tile of {name} needs two different axes, and got {x} twice", here())
+        raise ScheduleError(f"tile of {name} needs two different axes, and got {x} twice")
     state, (xo, xi) = split(state, name, x, factor=x_factor)
     state, (yo, yi) = split(state, name, y, factor=y_factor)
     state, _ = reorder(state, name, xo, yo, xi, yi)
@@ -71,7 +69,7 @@ def fuse(state: State, name: str, *axes: str) -> Result:
     stage = state.stage(name)
     if not axes:
         raise ScheduleError(
-            f"fuse of {name} needs at least one axis; its loops are {', '.join(stage.leaves) or 'none'}", here()
+            f"fuse of {name} needs at least one axis; its loops are {', '.join(stage.leaves) or 'none'}"
         )
     for axis in axes:
         legality.is_free_loop(state, stage, axis, "fuse")
@@ -100,7 +98,7 @@ def reorder(state: State, name: str, *axes: str) -> Result:
         legality.is_loop(stage, axis, "reorder")
     if len(set(axes)) != len(axes):
         twice = next(a for a in axes if axes.count(a) > 1)
-        raise ScheduleError(f"reorder of {name} got the axis {twice} twice; give every axis once", here())
+        raise ScheduleError(f"reorder of {name} got the axis {twice} twice; give every axis once")
     queue = list(axes)
     leaves = tuple(queue.pop(0) if leaf in axes else leaf for leaf in stage.leaves)
     return state.updated(replace(stage, leaves=leaves)), ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tedsl.lang.errors import ScheduleError, here
+from tedsl.lang.errors import ScheduleError
 from tedsl.schedule.loops.ir import GPU_AXES
 from tedsl.schedule.state import State
 
@@ -20,7 +20,6 @@ def _marked(state: State, name: str, axis: str, kind: str, primitive: str) -> Re
     if before not in ("serial", kind):
         raise ScheduleError(
             f"{primitive} of the axis {axis} of {name}: it is {before} already. Split it and mark one of the two loops",
-            here(),
         )
     return marked_in_step(state.updated(stage.with_kind(axis, kind)), name), ()
 
@@ -55,7 +54,7 @@ def bind(state: State, name: str, axis: str, thread: str) -> Result:
     """
     if thread not in GPU_AXES:
         raise ScheduleError(
-            f"bind of the axis {axis} of {name} to {thread!r}: the axes of a GPU are {', '.join(GPU_AXES)}", here()
+            f"bind of the axis {axis} of {name} to {thread!r}: the axes of a GPU are {', '.join(GPU_AXES)}"
         )
     return _marked(state, name, axis, thread, "bind")
 
@@ -73,8 +72,7 @@ def pragma(state: State, name: str, axis: str, text: str) -> Result:
     if not isinstance(text, str) or not text.strip() or "\n" in text or "\\" in text:
         raise ScheduleError(
             f"pragma of the axis {axis} of {name}: {text!r} is no pragma; it is one line of text, such as 'GCC unroll 4'",
-            here(),
         )
     if (axis, text.strip()) in stage.pragmas:
-        raise ScheduleError(f"pragma of the axis {axis} of {name}: it has the pragma {text.strip()!r} already", here())
+        raise ScheduleError(f"pragma of the axis {axis} of {name}: it has the pragma {text.strip()!r} already")
     return state.updated(replace(stage, pragmas=(*stage.pragmas, (axis, text.strip())))), ()

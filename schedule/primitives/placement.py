@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tedsl.lang.errors import ScheduleError, here
+from tedsl.lang.errors import ScheduleError
 from tedsl.schedule.loops.ir import SCOPES
 from tedsl.schedule.state import Attach, State
 
@@ -61,7 +61,6 @@ def set_scope(state: State, name: str, scope: str) -> Result:
     if stage.is_output and scope != "global":
         raise ScheduleError(
             f"set_scope of {name}: it is a result, and its caller says where it is stored. Compute it in that scope with s.cache_write({name}, {scope!r})",
-            here(),
         )
     return state.updated(replace(stage, scope=scope)), ()
 
@@ -77,25 +76,20 @@ def layout(state: State, name: str, *axes: str) -> Result:
     if stage.is_output:
         raise ScheduleError(
             f"layout of {name}: it is a result, and its caller says how it lies in memory. Compute it in that layout with s.cache_write({name}, 'global')",
-            here(),
         )
     legality.is_one_equation(state, stage, f"layout of {name}", "Lay out a copy of it: s.cache_read")
     if len(stage.dimensions) < stage.tensor.rank:
         raise ScheduleError(
             f"layout of {name}: its equation gives a single row along one of its dimensions, which has no loop. Lay out a copy of it: s.cache_read",
-            here(),
         )
     for axis in axes:
         legality.is_loop(stage, axis, "layout")
         if stage.is_reduction_loop(axis):
-            raise ScheduleError(
-                f"layout of {name}: {axis} is reduced over, so no element belongs to it. Leave it out", here()
-            )
+            raise ScheduleError(f"layout of {name}: {axis} is reduced over, so no element belongs to it. Leave it out")
     wanted = [leaf for leaf in stage.leaves if not stage.is_reduction_loop(leaf)]
     if sorted(axes) != sorted(wanted):
         raise ScheduleError(
             f"layout of {name} got the loops {', '.join(axes) or 'none'}; give each of {', '.join(wanted) or 'none'} once, in the order in which they shall lie in memory",
-            here(),
         )
     return state.updated(replace(stage, layout=tuple(axes))), ()
 
@@ -107,22 +101,17 @@ def storage_align(state: State, name: str, axis: str, factor: int, offset: int =
     if stage.is_output:
         raise ScheduleError(
             f"{what}: it is a result, and its caller says how it lies in memory. Align a copy of it: s.cache_write({name}, 'global')",
-            here(),
         )
     if stage.layout is not None:
         raise ScheduleError(
             f"{what}: it has a layout of its own. Split its axes so that the rows of that layout have the length you want",
-            here(),
         )
     if axis not in stage.dimensions:
-        raise ScheduleError(
-            f"{what}: {axis} is no axis of it; its axes are {', '.join(stage.dimensions) or 'none'}", here()
-        )
+        raise ScheduleError(f"{what}: {axis} is no axis of it; its axes are {', '.join(stage.dimensions) or 'none'}")
     legality.is_factor(factor, what, "factor")
     if not isinstance(factor, int) or isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:
         raise ScheduleError(
             f"{what}: factor={factor!r}, offset={offset!r}; both are whole numbers, the factor at least 1, the offset at least 0",
-            here(),
         )
     return state.updated(replace(stage, align=(axis, factor, offset))), ()
 
@@ -133,7 +122,6 @@ def double_buffer(state: State, name: str) -> Result:
     if stage.attach.kind != "at":
         raise ScheduleError(
             f"double_buffer of {name}: it is not computed at a loop, so there are no steps that take turns. Call s[{name!r}].compute_at(…) first",
-            here(),
         )
     return state.updated(replace(stage, double_buffer=True)), ()
 

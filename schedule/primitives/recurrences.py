@@ -5,7 +5,7 @@ As in `legality`: one function for each theorem, which raises ScheduleError when
 
 from __future__ import annotations
 
-from tedsl.lang.errors import ScheduleError, here
+from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Axis
 from tedsl.schedule.state import StageState, State, cut_axes, reads, step_depth
 
@@ -69,17 +69,17 @@ def steps_of_a_recurrence_stay_whole(state: State, stage: StageState, what: str)
     if group and len(group[0]) > 1 and not inside_of_its_group(state, stage):
         if stage.leaves[: len(axes)] != axes:
             raise ScheduleError(
-                f"{what}: {', '.join(group[0])} take turns along {', '.join(axes)}, so {these} whole and outermost. Split or reorder the other loops ({others})", here())  # fmt: skip
+                f"{what}: {', '.join(group[0])} take turns along {', '.join(axes)}, so {these} whole and outermost. Split or reorder the other loops ({others})")  # fmt: skip
         return
     if any(a not in stage.leaves for a in axes):
         raise ScheduleError(
-            f"{what}: the equations of {stage.name} take turns along {', '.join(axes)}, so {these} whole. Split or fuse the other loops ({others})", here())  # fmt: skip
+            f"{what}: the equations of {stage.name} take turns along {', '.join(axes)}, so {these} whole. Split or fuse the other loops ({others})")  # fmt: skip
     reduced = [n for n, leaf in enumerate(stage.leaves) if stage.is_reduction_loop(leaf)]
     inner = [a for a in axes if reduced and stage.leaves.index(a) > reduced[0]]
     if inner:
         raise ScheduleError(
             f"{what}: the equations of {stage.name} take turns along {inner[0]}, and {stage.leaves[reduced[0]]} is reduced over in one of them only, so it stays inside "
-            f"of {inner[0]}. Reorder the other loops", here())  # fmt: skip
+            f"of {inner[0]}. Reorder the other loops")  # fmt: skip
 
 
 def recurrences_run_forward(state: State, stage: StageState, what: str) -> None:
@@ -92,12 +92,10 @@ def recurrences_run_forward(state: State, stage: StageState, what: str) -> None:
             if kind not in ("serial", "unrolled") and sign != "=":
                 raise ScheduleError(
                     f"{what}: the steps of {leaf} of {stage.name} cannot run {kind_text(kind)}, because `{dependence.read!r}` reads what an earlier one computes. {_free_loops(state, stage)}",
-                    here(),
                 )
             if sign == "*":
                 raise ScheduleError(
                     f"{what}: with the loops in the order {', '.join(stage.leaves)}, `{dependence.read!r}` would be read before it is computed. Keep the loops along which {stage.name} steps outside of {leaf}",
-                    here(),
                 )
 
 
@@ -116,7 +114,6 @@ def stages_step_forward(state: State, what: str) -> None:
                     if kind not in ("serial", "unrolled") and sign != "=":
                         raise ScheduleError(
                             f"{what}: the steps of {leaf} of {stage.name} cannot run {kind_text(kind)}, because `{dependence.read!r}` reads what an earlier one computes. {_free_loops(state, stage)}",
-                            here(),
                         )
                     if sign == "<":
                         break
@@ -155,7 +152,7 @@ def steps_are_taken_before_they_are_read(state: State, what: str) -> None:
         if not inside_of_its_group(state, parent) and axis in steps[:-1]:
             raise ScheduleError(
                 f"{what}: {', '.join(group[0])} take turns along {', '.join(steps)}, and {stage.name} reads at each step what the step before has computed, so it cannot be computed "
-                f"for several steps at once at {axis} of {parent.name}. Compute it at {steps[-1]} or at a loop further in", here())  # fmt: skip
+                f"for several steps at once at {axis} of {parent.name}. Compute it at {steps[-1]} or at a loop further in")  # fmt: skip
         wanted, seen = [stage], {stage.name}
         while wanted:
             now = wanted.pop()
@@ -168,7 +165,7 @@ def steps_are_taken_before_they_are_read(state: State, what: str) -> None:
                     if other.name == stage.name:
                         raise ScheduleError(
                             f"{what}: {stage.name} reads its own earlier steps{'' if now is stage else f' through {now.name}'}, which are gone when it is computed inside of {axis} of {parent.name}. "
-                            f"Leave it beside the other stages of the group (compute_root)", here())  # fmt: skip
+                            f"Leave it beside the other stages of the group (compute_root)")  # fmt: skip
                     if other.name not in seen:
                         seen.add(other.name)
                         wanted.append(other)
@@ -203,4 +200,4 @@ def _comes_before_its_readers(state: State, stage: StageState, what: str, depth:
         if same_step(stage, late):
             raise ScheduleError(
                 f"{what}, which is before {taken[first].name} in each step, and reads what {late.name} computes in the same step. Leave {stage.name} beside the other stages of the group (compute_root), "
-                f"or cache it for fewer readers", here())  # fmt: skip
+                f"or cache it for fewer readers")  # fmt: skip

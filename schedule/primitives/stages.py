@@ -77,15 +77,11 @@ def cache_read(state: State, tensor: str, scope: str, readers: list[str]) -> Res
     source = state.tensors()[tensor]
     legality.is_register_or_memory(scope, what, SCOPES)
     if not readers:
-        raise ScheduleError(
-            f"{what}: it needs at least one reader; {tensor} is read by {_reader_names(state, source)}", here()
-        )
+        raise ScheduleError(f"{what}: it needs at least one reader; {tensor} is read by {_reader_names(state, source)}")
     writer = state.writer(source)
     for name in readers:
         if source not in reads(state.stage(name)):
-            raise ScheduleError(
-                f"{what}: {name} does not read it; {tensor} is read by {_reader_names(state, source)}", here()
-            )
+            raise ScheduleError(f"{what}: {name} does not read it; {tensor} is read by {_reader_names(state, source)}")
     lhs = tuple(Axis(n, 0, d) for n, d in zip(_axis_names(state, source, readers), source.shape, strict=True))
     name = unique(f"{_base(state, tensor)}.{scope}", _names(state))
     copy = StageTensor(name, source.shape, source.dtype, source)
@@ -123,7 +119,7 @@ def _joined(state: State, names: tuple[str, ...], new: str, what: str) -> State:
         state = regrouped(state, members)
     except DefinitionError as e:
         raise ScheduleError(
-            f"{what}: {new} would step together with {', '.join(names)}, and cannot: {e.message}", here()
+            f"{what}: {new} would step together with {', '.join(names)}, and cannot: {e.message}"
         ) from None
     return marked_in_step(state, new)
 
@@ -160,7 +156,7 @@ def cache_write(state: State, tensors: str | list[str], scope: str) -> Result:
     """
     listed = [tensors] if isinstance(tensors, str) else list(tensors)
     if not listed or len(set(listed)) != len(listed):
-        raise ScheduleError(f"cache_write got {listed}; give at least one tensor, each once", here())
+        raise ScheduleError(f"cache_write got {listed}; give at least one tensor, each once")
     legality.is_register_or_memory(scope, f"cache_write of {', '.join(listed)}", SCOPES)
     made: dict[str, None] = {}
     for name in listed:
@@ -168,7 +164,6 @@ def cache_write(state: State, tensors: str | list[str], scope: str) -> Result:
         if stage is None:
             raise ScheduleError(
                 f"cache_write of {name}: it is an input, which nothing computes. A copy for its readers is s.cache_read({name}, {scope!r}, readers)",
-                here(),
             )
         if not isinstance(stage.tensor, StageTensor) or stage.name not in made:
             made[stage.name] = None
@@ -180,7 +175,6 @@ def cache_write(state: State, tensors: str | list[str], scope: str) -> Result:
         if left_out:
             raise ScheduleError(
                 f"cache_write of {', '.join(n for n in own if n in listed)}: {name} computes {', '.join(own)} together. Give all of them: s.cache_write([{', '.join(own)}], {scope!r})",
-                here(),
             )
         state, new = _written(state, stage, scope)
         created.append(new)
@@ -239,13 +233,11 @@ def _reduction_is_untouched(state: State, stage: StageState, what: str) -> None:
     if cut or marked:
         raise ScheduleError(
             f"{what}: the loop {(cut or marked)[0]}{'' if scattered(stage) else ', which is reduced over,'} was scheduled already, and goes to the new stage as it was defined. Call cache_write first, and schedule the reduction there",
-            here(),
         )
     for other in state.stages:
         if other.attach.kind == "at" and other.attach.stage == stage.name and stage.origin(other.attach.axis) & reduced:
             raise ScheduleError(
                 f"{what}: {other.name} is computed at the loop {other.attach.axis}, which goes to the new stage. Call cache_write first, then compute {other.name} there",
-                here(),
             )
 
 
@@ -275,23 +267,21 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
     what = f"rfactor of {name}"
     reduction = stage.reduction
     if reduction is None:
-        raise ScheduleError(f"{what}: it is no reduction{_moved(state, stage)}", here())
+        raise ScheduleError(f"{what}: it is no reduction{_moved(state, stage)}")
     legality.is_free_loop(state, stage, axis, "rfactor")
     if not stage.is_reduction_loop(axis):
         loops = ", ".join(leaf for leaf in stage.leaves if stage.is_reduction_loop(leaf))
-        raise ScheduleError(f"{what}: {axis} is not reduced over. Give one of {loops}", here())
+        raise ScheduleError(f"{what}: {axis} is not reduced over. Give one of {loops}")
     rank = stage.tensor.rank
     if isinstance(factor_axis, bool) or not isinstance(factor_axis, int) or not -rank - 1 <= factor_axis <= rank:
         raise ScheduleError(
             f"{what}: factor_axis is {factor_axis!r}; it is the place of the new axis among the {rank} of {name}, from 0 to {rank}",
-            here(),
         )
     place = factor_axis if factor_axis >= 0 else rank + 1 + factor_axis
     for other in state.stages:
         if other.attach.kind == "at" and other.attach.stage == name and stage.is_reduction_loop(other.attach.axis):
             raise ScheduleError(
                 f"{what}: {other.name} is computed at the loop {other.attach.axis}, which goes to the new stage. Call rfactor first, then compute {other.name} there",
-                here(),
             )
     part = stage.general
     reduced = [leaf for leaf in stage.leaves if stage.is_reduction_loop(leaf)]
@@ -332,7 +322,7 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
     if group and place < group[1]:
         steps = ", ".join(stepped(state, stage)[: group[1]])
         raise ScheduleError(
-            f"{what}: factor_axis is {factor_axis}, and {', '.join(group[0])} take turns along {steps}, which come first. Call it with factor_axis={group[1]}", here())  # fmt: skip
+            f"{what}: factor_axis is {factor_axis}, and {', '.join(group[0])} take turns along {steps}, which come first. Call it with factor_axis={group[1]}")  # fmt: skip
     new = replace(stage_state(tensors[0].name, tensors, (new_part,)), attach=stage.attach)
     inner = tuple(typed(Access(t, lhs), k) for t, k in zip(tensors, given_kinds, strict=True))
     combined = tuple(

@@ -58,7 +58,7 @@ def shown_shape(shape: Sequence[Dim]) -> str:
 
 
 def refuse(message: str) -> NoReturn:
-    raise DefinitionError(message, here())
+    raise DefinitionError(message)
 
 
 def _check_operand(what: str, value: Any) -> None:

@@ -275,9 +275,9 @@ def pad(x: Tensor, pad_width: Any, value: Any = 0, mode: str = "constant", name:
     from .integers import Known, prove
 
     if not isinstance(x, Tensor):
-        raise DefinitionError(f"te.pad pads a tensor, not {x!r}", here())
+        raise DefinitionError(f"te.pad pads a tensor, not {x!r}")
     if mode not in ("constant", "edge", "wrap"):
-        raise DefinitionError(f"te.pad: mode={mode!r}; 'constant', 'edge' or 'wrap'", here())
+        raise DefinitionError(f"te.pad: mode={mode!r}; 'constant', 'edge' or 'wrap'")
     pairs = _pairs(pad_width, x)
     axes = axis_names(x.shape)
     shape = tuple(
@@ -297,7 +297,7 @@ def pad(x: Tensor, pad_width: Any, value: Any = 0, mode: str = "constant", name:
         if tests and mode != "constant" and not prove(apply("greater_equal", as_expr(extent), 1), Known()):
             hint = f"; say that the size is not 0: te.var({str(extent)!r}, min=1)" if isinstance(extent, Expr) else ""
             raise DefinitionError(
-                f"te.pad: mode={mode!r} repeats elements of {x.name}, which may have none: it is {x!r}{hint}", here()
+                f"te.pad: mode={mode!r} repeats elements of {x.name}, which may have none: it is {x!r}{hint}"
             )
         if tests and mode == "edge":
             index = apply("minimum", apply("maximum", index, 0), extent - 1)
@@ -321,16 +321,15 @@ def _border(value: Any, x: Tensor) -> Expr:
     try:
         border = as_expr(value)
     except DefinitionError as e:
-        raise DefinitionError(f"te.pad: value: {e.message}", here()) from None
+        raise DefinitionError(f"te.pad: value: {e.message}") from None
     if free_axes(border):
-        raise DefinitionError(f"te.pad: value=`{border!r}` holds axes; write te.where over them instead", here())
+        raise DefinitionError(f"te.pad: value=`{border!r}` holds axes; write te.where over them instead")
     if x.dtype == "bool" and isinstance(border, Const) and border.value in (0, 1):
         return Const(bool(border.value))
     if dtypes.promote(x.dtype, border.dtype) != x.dtype:
         raise DefinitionError(
             f"te.pad: value={border!r} is {dtypes.strong(border.dtype)}, but {x.name} is {x.dtype}: nothing is "
             f"narrowed in silence; te.cast one of them",
-            here(),
         )
     return border
 
@@ -342,7 +341,7 @@ def _pairs(widths: Any, x: Tensor) -> list[tuple[Any, Any]]:
         try:
             return as_dim(value, "a width")
         except DefinitionError as e:
-            raise DefinitionError(f"te.pad of {x!r}: {e.message}", here()) from None
+            raise DefinitionError(f"te.pad of {x!r}: {e.message}") from None
 
     def single(value: Any) -> bool:
         return (
@@ -353,7 +352,7 @@ def _pairs(widths: Any, x: Tensor) -> list[tuple[Any, Any]]:
 
     def pair(values: Sequence[Any]) -> tuple[Any, Any]:
         if len(values) not in (1, 2) or not all(single(v) for v in values):
-            raise DefinitionError(f"te.pad of {x!r}: {values!r} is not a pair (before, after) of widths", here())
+            raise DefinitionError(f"te.pad of {x!r}: {values!r} is not a pair (before, after) of widths")
         return width(values[0]), width(values[-1])
 
     if single(widths):
@@ -363,14 +362,12 @@ def _pairs(widths: Any, x: Tensor) -> list[tuple[Any, Any]]:
             raise DefinitionError(
                 f"te.pad of {x!r}: pad_width={widths!r}; give one number, (before, after), or a pair for each "
                 f"dimension",
-                here(),
             )
         return [pair(widths)] * x.rank
     if any(single(w) for w in widths) or len(widths) not in (1, x.rank):
         raise DefinitionError(
             f"te.pad of {x!r}: pad_width={widths!r} has {len(widths)} entr{'y' if len(widths) == 1 else 'ies'}; "
             f"give a pair (before, after) for each of the {x.rank} dimensions",
-            here(),
         )
     pairs = [pair(w) for w in widths]
     return pairs * x.rank if len(pairs) == 1 else pairs

@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any
 
-from .errors import BuildError, here
+from .errors import BuildError
 
 HIGHEST = 5
 
@@ -27,7 +27,7 @@ def level() -> int:
     try:
         return int(text)
     except ValueError:
-        raise BuildError(f"TEDSL_DEBUG={text!r}: a whole number from 0 to {HIGHEST}", here()) from None
+        raise BuildError(f"TEDSL_DEBUG={text!r}: a whole number from 0 to {HIGHEST}") from None
 
 
 def report(at: int, heading: str, text: Any = "") -> None:

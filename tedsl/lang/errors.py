@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, Literal
 
 _PACKAGE = "tedsl"
 
@@ -79,9 +79,13 @@ def warn(message: str, category: type[Warning]) -> None:
 
 
 class Error(Exception):
-    """The base of all errors of tedsl. `location` is the line of the user's program that it is about, where known."""
+    """The base of all errors of tedsl. `location` is the line of the user's program that it is about, where known: the line that is running
+    when the error is made, unless another is given.
+    """
 
-    def __init__(self, message: str = "", location: Location | None = None) -> None:
+    def __init__(self, message: str = "", location: Location | Literal["running"] | None = "running") -> None:
+        if location == "running":
+            location = here()
         super().__init__(message, location)
         self.message = message
         self.location = location
@@ -134,22 +138,6 @@ class CallIndexError(CallError, IndexError):
 
 class CallMemoryError(CallError, MemoryError):
     """A call that needs more memory than there is."""
-
-
-def located(kind: type[Error], message: str) -> Error:
-    """An error about the line of the user's program that is running."""
-    return kind(message, here())
-
-
-class locating:
-    """A block whose errors, where they have no location, get the line of the user's program that is running."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Error) and error.location is None:
-            error.location = here()
 
 
 class TuneError(Error):

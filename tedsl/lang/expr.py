@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 
 from . import dtypes
-from .errors import DefinitionError, here
+from .errors import DefinitionError
 from .operators import Operators as Operators
 from .operators import binary
 from .operators import install_operators as install_operators
@@ -99,18 +99,17 @@ class Expr(Operators):
             f"the truth value of the expression `{self!r}` is not known until the kernel runs. Instead of `a if cond else b` write "
             "te.where(cond, a, b); instead of `p and q`, `p or q`, `not p` write p & q, p | q, ~p (with parentheses around comparisons); "
             "instead of min(a, b), max(a, b) write te.minimum(a, b), te.maximum(a, b)",
-            here(),
         )
 
     def __index__(self) -> int:
         raise DefinitionError(
-            f"the expression `{self!r}` has no value until the kernel runs; a Python integer is needed here", here()
+            f"the expression `{self!r}` has no value until the kernel runs; a Python integer is needed here"
         )
 
     __int__ = __float__ = __index__
 
     def __iter__(self) -> Iterator[Any]:
-        raise DefinitionError(f"the expression `{self!r}` is a single value; it cannot be iterated over", here())
+        raise DefinitionError(f"the expression `{self!r}` is a single value; it cannot be iterated over")
 
     def __eq__(self, other: object) -> Any:
         return binary("equal", self, other)
@@ -444,14 +443,12 @@ def as_expr(value: Any) -> Expr:
             return Access(value, ())
         raise DefinitionError(
             f"`{value.name}` is a tensor of {value.rank} dimensions and stands beside indexed elements; index it: {value.name}[{', '.join('ijklmn'[: value.rank])}]",
-            here(),
         )
     if isinstance(value, np.ndarray):
         raise DefinitionError(
             "a NumPy array is no part of an expression: declare an input with te.tensor(name, shape, dtype) and pass the array in the call",
-            here(),
         )
-    raise DefinitionError(f"{value!r} ({type(value).__name__}) is neither a number nor an expression", here())
+    raise DefinitionError(f"{value!r} ({type(value).__name__}) is neither a number nor an expression")
 
 
 install_operators(Expr)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import dtypes
-from .errors import DefinitionError, here
+from .errors import DefinitionError
 from .expr import Apply, Axis, Cast, Const, Expr, Var, as_expr
 
 
@@ -88,7 +88,7 @@ def operand_dtypes(name: str, operands: tuple[Expr, ...]) -> tuple[tuple[str, ..
         common = "float" if common == "int" else common if dtypes.is_float(common) else "float64"
     elif kind == "bits" and dtypes.is_float(common):
         raise DefinitionError(
-            f"{name} works on integers and bool, not on {' and '.join(given)}: `{_show(name, operands)}`", here()
+            f"{name} works on integers and bool, not on {' and '.join(given)}: `{_show(name, operands)}`"
         )
     elif kind in ("additive", "signed") and common == "bool":
         if name == "floor_divide" or name == "remainder" or name == "power":
@@ -98,7 +98,7 @@ def operand_dtypes(name: str, operands: tuple[Expr, ...]) -> tuple[tuple[str, ..
                 "~x (not)" if name == "negative" else "p ^ q (differ)" if name == "subtract" else "te.cast(x, 'int32')"
             )
             raise DefinitionError(
-                f"NumPy has no {name} of bool, and neither has tedsl: write {fix}. In `{_show(name, operands)}`", here()
+                f"NumPy has no {name} of bool, and neither has tedsl: write {fix}. In `{_show(name, operands)}`"
             )
     elif name in ("left_shift", "right_shift") and common == "bool":
         common = "int8"
@@ -115,7 +115,6 @@ def _common(name: str, operands: tuple[Expr, ...]) -> str:
                     return "int64" if -(2**63) <= e.value < 2**63 else "float64"
                 raise DefinitionError(
                     f"the number {e.value} does not fit {common} in `{_show(name, operands)}`; convert the tensor first: te.cast(x, 'int64')",
-                    here(),
                 )
     return common
 
@@ -142,9 +141,7 @@ def apply(name: str, *values: Any) -> Any:
     """
     function = FUNCTIONS[name]
     if len(values) != function.arity:
-        raise DefinitionError(
-            f"{name} takes {function.arity} operand{'s' * (function.arity > 1)}, got {len(values)}", here()
-        )
+        raise DefinitionError(f"{name} takes {function.arity} operand{'s' * (function.arity > 1)}, got {len(values)}")
     if not all([isinstance(v, (Expr, int, float)) for v in values]):
         from .tensor import Tensor
 
@@ -164,12 +161,10 @@ def apply(name: str, *values: Any) -> Any:
         if isinstance(exponent, Const) and not dtypes.is_float(exponent.dtype) and exponent.value < 0:
             raise DefinitionError(
                 f"integers to negative integer powers are not allowed, as in NumPy: `{_show(name, operands)}`; cast the base to a float",
-                here(),
             )
     if function.kind == "select" and operands[0].dtype != "bool":
         raise DefinitionError(
             f"the condition of where is of type {operands[0].dtype}, not bool: write a comparison, e.g. te.where(x != 0, a, b)",
-            here(),
         )
     return Apply(name, operands)
 
@@ -256,7 +251,7 @@ def cast(x: Any, dtype: Any) -> Any:
     try:
         name = dtypes.canonical(dtype)
     except ValueError as e:
-        raise DefinitionError(f"te.cast: {e}", here()) from None
+        raise DefinitionError(f"te.cast: {e}") from None
     if isinstance(x, Tensor):
         from .arrays import elementwise_cast
 
@@ -282,7 +277,7 @@ def typed(expr: Expr, dtype: str, index: bool = False) -> Expr:
         if dtypes.is_integer(dtype) and not dtypes.is_float(expr.dtype):
             low, high = dtypes.limits(dtypes.strong(dtype))
             if not low <= value <= high:
-                raise DefinitionError(f"the number {value} does not fit {dtype}, which holds {low} to {high}", here())
+                raise DefinitionError(f"the number {value} does not fit {dtype}, which holds {low} to {high}")
         elif dtypes.is_integer(dtype) or dtype == "bool":
             return Cast(dtype, Const(value, dtypes.strong(expr.dtype)))
         return Const(value, dtype)

@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from typing import NoReturn
 
-from .errors import DefinitionError, here
+from .errors import DefinitionError
 from .functions import FUNCTIONS
 
 # Deeper trees would exhaust Python's stack in whatever walks them; longer texts are no formula any more.
@@ -94,7 +94,7 @@ def refuse(source: str, start: int, message: str) -> NoReturn:
     shown = ("…" if left else "") + line[left:right] + ("…" if right < len(line) else "")
     # a tab stays a tab, so that the caret stands below what it means
     gap = re.sub(r"[^\t]", " ", ("…" if left else "") + line[left:column])
-    raise DefinitionError(f"cannot read the definition: {message}\n  {shown}\n  {gap}^", here())
+    raise DefinitionError(f"cannot read the definition: {message}\n  {shown}\n  {gap}^")
 
 
 def tokens(source: str) -> list[Token]:
@@ -149,7 +149,6 @@ def parse(source: str) -> list[Equation]:
         raise DefinitionError(
             f"cannot read the definition: it has {len(source)} characters; at most {MAX_LENGTH} are read. Split "
             f"it into several tensors",
-            here(),
         )
     return _Parser(source).program()
 

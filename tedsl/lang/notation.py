@@ -60,13 +60,13 @@ def define(text: str, /, **names: Any) -> Any:
     """
     if not isinstance(text, str):
         raise DefinitionError(
-            f"te.define takes a string such as 'C[i,j] = sum(A[i,k] * B[j,k])', not {type(text).__name__}", here()
+            f"te.define takes a string such as 'C[i,j] = sum(A[i,k] * B[j,k])', not {type(text).__name__}"
         )
     try:
         made = _Names(text, parse(text), names).define()
     except RecursionError:
         raise DefinitionError(
-            "cannot read the definition: it is nested too deeply; define a part of it as a tensor of its own", here()
+            "cannot read the definition: it is nested too deeply; define a part of it as a tensor of its own"
         ) from None
     return made[0] if len(made) == 1 else made
 
@@ -107,7 +107,6 @@ class _Names:
             raise DefinitionError(
                 f"te.define was given {', '.join(f'{n}=' for n in unused)}, but there is no {' and no '.join(unused)} "
                 f"in `{self.text.strip()}`",
-                here(),
             )
         return tuple(defined.values())
 

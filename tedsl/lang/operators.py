@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import DefinitionError, here
+from .errors import DefinitionError
 
 if TYPE_CHECKING:
 
@@ -77,7 +77,6 @@ def _array_ufunc(self: Any, ufunc: Any, method: str, *operands: Any, **options: 
         given = f"np.{name}.{method}" if method != "__call__" else f"np.{name} with {', '.join(options)}="
         raise DefinitionError(
             f"{given} has no meaning for an expression; te.{name if name in FUNCTIONS else 'sum'} and the methods of tensors do",
-            here(),
         )
     operands = tuple(
         e[()] if isinstance(e, np.ndarray) and e.ndim == 0 else e for e in operands
@@ -89,7 +88,6 @@ def _array_ufunc(self: Any, ufunc: Any, method: str, *operands: Any, **options: 
     if name not in FUNCTIONS:
         raise DefinitionError(
             f"np.{name} is no function of tedsl; compose it of those that are, or register it with te.register_function",
-            here(),
         )
     return apply(name, *operands)
 

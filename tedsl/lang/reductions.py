@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import dtypes
-from .errors import DefinitionError, here
+from .errors import DefinitionError
 from .expr import Access, Axis, Const, Expr, Reduce, as_expr
 from .functions import apply, typed
 
@@ -112,7 +112,6 @@ class Reducer:
         if len(result) != self.components:
             raise DefinitionError(
                 f"the combine function of the reducer {self.name} returned {len(result)} values for a tuple of {self.components}",
-                here(),
             )
         return tuple(as_expr(e) for e in result)
 
@@ -127,7 +126,7 @@ class Reducer:
             values = values[0]
         if len(values) != self.arity:
             raise DefinitionError(
-                f"the reducer {self.name} takes {self.arity} value{'s' * (self.arity > 1)}, got {len(values)}", here()
+                f"the reducer {self.name} takes {self.arity} value{'s' * (self.arity > 1)}, got {len(values)}"
             )
         results = tuple(reduce_expr(self, values, axis, where, dtype, c) for c in range(self.arity))
         return results if self.arity > 1 else results[0]
@@ -150,7 +149,6 @@ def _restore(name: str, arity: int, identity: Any, traced: Any, fixed: Any) -> R
     def gone(p: Values, q: Values) -> Values:
         raise DefinitionError(
             f"the reducer {name} came from another process, where it was used with other types; define it here again",
-            here(),
         )
 
     reducer = Reducer(name, arity, identity, gone)
@@ -175,11 +173,10 @@ def reducer(identity: Any, combine: Callable[..., Any], name: str | None = None)
     if not values or not callable(combine):
         raise DefinitionError(
             "te.reducer(identity, combine): identity is a number or a non-empty tuple of numbers, combine a function of two values",
-            here(),
         )
     for v in values:
         if not isinstance(v, (bool, int, float)):
-            raise DefinitionError(f"te.reducer: the identity {v!r} is no number", here())
+            raise DefinitionError(f"te.reducer: the identity {v!r} is no number")
     label = name or str(getattr(combine, "__name__", "reduce"))
     return Reducer(label if label.isidentifier() else "reduce", len(values), values, combine)
 
@@ -241,10 +238,10 @@ def as_axes(axis: Any) -> tuple[Axis, ...] | None:
     for a in found:
         if not isinstance(a, Axis):
             raise DefinitionError(
-                f"axis={a!r}: a reduction over an expression runs over axes, such as axis=k or axis='k'", here()
+                f"axis={a!r}: a reduction over an expression runs over axes, such as axis=k or axis='k'"
             )
     if not found or len({a.name for a in found}) != len(found):
-        raise DefinitionError(f"axis={axis!r}: give at least one axis, each once", here())
+        raise DefinitionError(f"axis={axis!r}: give at least one axis, each once")
     return found
 
 
@@ -256,13 +253,11 @@ def reduce_expr(kind: Reducer, values: tuple[Any, ...], axis: Any, where: Any, d
     if where is not None:
         where = as_expr(where)
         if where.dtype != "bool":
-            raise DefinitionError(
-                f"where= of {kind.name} is of type {where.dtype}, not bool: write a comparison", here()
-            )
+            raise DefinitionError(f"where= of {kind.name} is of type {where.dtype}, not bool: write a comparison")
     try:
         accumulator = None if dtype is None else dtypes.canonical(dtype)
     except ValueError as e:
-        raise DefinitionError(f"{kind.name}(…, dtype=): {e}", here()) from None
+        raise DefinitionError(f"{kind.name}(…, dtype=): {e}") from None
     return Reduce(kind, exprs, as_axes(axis), where, accumulator, component)
 
 
@@ -285,7 +280,6 @@ def _public(name: str, what: str, choose: bool = False) -> Callable[..., Any]:
             if nan not in ("propagate", "unspecified"):
                 raise DefinitionError(
                     f"{name}(…, nan={nan!r}): 'propagate' (as in NumPy) or 'unspecified' (the machine's own {name})",
-                    here(),
                 )
             return reduction(name if nan == "propagate" else f"machine_{name}", x, axis, where, dtype)
     else:

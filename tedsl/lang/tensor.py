@@ -161,21 +161,20 @@ class Tensor(Operators):
 
     def __len__(self) -> int:
         if not self.shape:
-            raise DefinitionError(f"the tensor {self.name} has no dimensions and so no len()", here())
+            raise DefinitionError(f"the tensor {self.name} has no dimensions and so no len()")
         if isinstance(self.shape[0], Expr):
             raise DefinitionError(
-                f"the length of {self.name} is the symbolic size {self.shape[0]!r}; use {self.name}.shape[0]", here()
+                f"the length of {self.name} is the symbolic size {self.shape[0]!r}; use {self.name}.shape[0]"
             )
         return self.shape[0]
 
     def __iter__(self) -> Any:
         raise DefinitionError(
             f"the tensor {self.name} cannot be iterated over: its elements are known when the kernel runs. Index it with axes, e.g. {self.name}[i]",
-            here(),
         )
 
     def __bool__(self) -> bool:
-        raise DefinitionError(f"the truth value of the tensor {self.name} is not known until the kernel runs", here())
+        raise DefinitionError(f"the truth value of the tensor {self.name} is not known until the kernel runs")
 
     __hash__ = object.__hash__
 
@@ -217,12 +216,12 @@ class Tensor(Operators):
                 )
                 raise DefinitionError(
                     f"{self.name} is indexed with {what}: an index is an axis, a whole number or an expression of them. To gather, index with the elements "
-                    f"of a tensor, {self.name}[I[i]]; to choose by a condition, te.where(condition, {self.name}[i], other)", here())  # fmt: skip
+                    f"of a tensor, {self.name}[I[i]]; to choose by a condition, te.where(condition, {self.name}[i], other)")  # fmt: skip
         if len(items) != len(shape):
             shown = ", ".join(map(str, items))
             raise DefinitionError(
                 f"{self.name}[{shown}] has {len(items)} ind{'ex' if len(items) == 1 else 'ices'}, but {self.name} has {len(shape)} dimension{'s' * (len(shape) != 1)}, "
-                f"of extents {' x '.join(map(str, shape)) or 'none'}", here())  # fmt: skip
+                f"of extents {' x '.join(map(str, shape)) or 'none'}")  # fmt: skip
         indices = tuple(self._index(d, e) for d, e in enumerate(items))
         if self.is_input:
             self._read_as = self.dtype
@@ -235,7 +234,6 @@ class Tensor(Operators):
         if not dtypes.is_integer(e.dtype):
             raise DefinitionError(
                 f"index {dim} of {self.name} is `{e!r}` of type {e.dtype}; an index is a whole number (te.cast(x, 'int64') rounds towards zero)",
-                here(),
             )
         extent = self.shape[dim]
         if isinstance(e, Const):
@@ -319,7 +317,7 @@ class Tensor(Operators):
 def _no_out(name: str, out: Any) -> None:
     """`np.sum(A)` calls `A.sum(out=None)`; nothing else is possible, since a definition writes to no array."""
     if out is not None:
-        raise DefinitionError(f"{name}: out= belongs to the call of the kernel", here())
+        raise DefinitionError(f"{name}: out= belongs to the call of the kernel")
 
 
 def _reduction_method(name: str) -> Callable[..., Any]:
@@ -343,9 +341,9 @@ def as_dim(value: Any, what: str) -> Dim:
     """An extent from what a user gives: a whole number of at least 0, or an expression in sizes. Raises DefinitionError."""
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         if value < 0:
-            raise DefinitionError(f"{what} is {value}; an extent is at least 0", here())
+            raise DefinitionError(f"{what} is {value}; an extent is at least 0")
         if value >= 2**62:
-            raise DefinitionError(f"{what} is {value}, more than any memory holds", here())
+            raise DefinitionError(f"{what} is {value}, more than any memory holds")
         return int(value)
     if (
         isinstance(value, Expr)
@@ -356,25 +354,25 @@ def as_dim(value: Any, what: str) -> Dim:
 
         simple = simplify(value)
         return simple.value if isinstance(simple, Const) else simple  # type: ignore[return-value]
-    raise DefinitionError(f"{what} is {value!r}; an extent is a whole number or a symbolic size (te.var)", here())
+    raise DefinitionError(f"{what} is {value!r}; an extent is a whole number or a symbolic size (te.var)")
 
 
 def as_shape(shape: Any, name: str) -> tuple[Dim, ...]:
     """A shape from what a user gives: a sequence of extents, or one extent."""
     items = (shape,) if isinstance(shape, (int, np.integer, Expr)) else shape
     if isinstance(items, str) or not isinstance(items, Sequence):
-        raise DefinitionError(f"the shape of {name} is {shape!r}; a shape is a tuple of whole numbers or sizes", here())
+        raise DefinitionError(f"the shape of {name} is {shape!r}; a shape is a tuple of whole numbers or sizes")
     dims = tuple(as_dim(d, f"extent {n} of {name}") for n, d in enumerate(items))
     known = [d for d in dims if isinstance(d, int)]
     if 0 not in known and int(np.prod([float(d) for d in known])) >= 2**60:
-        raise DefinitionError(f"the tensor {name} of shape {dims} has more elements than any memory holds", here())
+        raise DefinitionError(f"the tensor {name} of shape {dims} has more elements than any memory holds")
     return dims
 
 
 def as_name(name: Any) -> str:
     """A tensor's or axis' name from what a user gives: any non-empty text."""
     if not isinstance(name, str) or not name.strip() or "\0" in name:
-        raise DefinitionError(f"{name!r} is no name; a name is a non-empty string", here())
+        raise DefinitionError(f"{name!r} is no name; a name is a non-empty string")
     return name
 
 
@@ -400,20 +398,17 @@ def tensor(
     try:
         kind = None if dtype is None else dtypes.canonical(dtype)
     except ValueError as e:
-        raise DefinitionError(f"the tensor {name}: {e}", here()) from None
+        raise DefinitionError(f"the tensor {name}: {e}") from None
     if order not in ("C", "F"):
-        raise DefinitionError(
-            f"the tensor {name}: order={order!r}; 'C' (rows together) or 'F' (columns together)", here()
-        )
+        raise DefinitionError(f"the tensor {name}: order={order!r}; 'C' (rows together) or 'F' (columns together)")
     steps: tuple[Dim, ...] | None = None
     if strides is not None:
         if dims is None or len(strides) != len(dims):
-            raise DefinitionError(f"the tensor {name}: strides={strides!r} needs a shape of as many dimensions", here())
+            raise DefinitionError(f"the tensor {name}: strides={strides!r} needs a shape of as many dimensions")
         steps = tuple(as_dim(s, f"stride {n} of {name} (in elements)") for n, s in enumerate(strides))
     elif order == "F" and dims is None:
         raise DefinitionError(
             f"the tensor {name}: order='F' says how an input lies in memory, and an input has a shape; a result is laid out as order='C'",
-            here(),
         )
     elif order == "F" and dims is not None:
         found: list[Any] = [1]
@@ -438,10 +433,10 @@ def axes(names: str | Sequence[str]) -> Any:
     (i, j)
     """
     if not isinstance(names, Sequence):
-        raise DefinitionError(f"te.axes takes names, te.axes('i j k'), not {names!r}", here())
+        raise DefinitionError(f"te.axes takes names, te.axes('i j k'), not {names!r}")
     found = tuple(names.replace(",", " ").split()) if isinstance(names, str) else tuple(names)
     if not found:
-        raise DefinitionError("te.axes needs at least one name, e.g. te.axes('i j k')", here())
+        raise DefinitionError("te.axes needs at least one name, e.g. te.axes('i j k')")
     made = tuple(Axis(as_name(n)) for n in found)
     return made[0] if len(made) == 1 and isinstance(names, str) else made
 
@@ -456,12 +451,10 @@ def reduce_axis(extent: Any, name: str = "k") -> Axis:
     name = as_name(name)
     if isinstance(extent, (tuple, list)):
         if len(extent) != 2:
-            raise DefinitionError(f"te.reduce_axis({extent!r}): a range is (low, high)", here())
+            raise DefinitionError(f"te.reduce_axis({extent!r}): a range is (low, high)")
         for e in extent:
             if not isinstance(e, (int, np.integer, Expr)):
-                raise DefinitionError(
-                    f"te.reduce_axis({extent!r}): a range is (low, high), of whole numbers or sizes", here()
-                )
+                raise DefinitionError(f"te.reduce_axis({extent!r}): a range is (low, high), of whole numbers or sizes")
         lo, hi = (e if isinstance(e, Expr) else int(e) for e in extent)
         length = as_dim(
             hi - lo if isinstance(lo, Expr) or isinstance(hi, Expr) else max(hi - lo, 0), f"the extent of {name}"
@@ -480,6 +473,5 @@ def var(name: str, min: int = 0, multiple_of: int = 1) -> Var:
     if not isinstance(min, int) or not isinstance(multiple_of, int) or min < 0 or multiple_of < 1:
         raise DefinitionError(
             f"te.var({name!r}, min={min!r}, multiple_of={multiple_of!r}): min is at least 0, multiple_of at least 1",
-            here(),
         )
     return Var(as_name(name), min, multiple_of)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tedsl.lang.errors import ScheduleError, TuneError, here
+from tedsl.lang.errors import ScheduleError, TuneError
 from tedsl.schedule.schedule import Schedule, as_outputs
 
 from .report import Result
@@ -47,7 +47,6 @@ def best_schedule(
     if found:
         raise TuneError(
             f"the stored schedules for {', '.join(t.name for t in outputs)} cannot be used any more ({last.message}); tune it again",
-            here(),
         )
     return None
 

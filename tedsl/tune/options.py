@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-from tedsl.lang.errors import TuneError, here
+from tedsl.lang.errors import TuneError
 
 from .search import KINDS
 
@@ -43,7 +43,7 @@ class Options:
     def _need(self, name: str, good: Callable[[Any], bool], what: str) -> None:
         value = getattr(self, name)
         if not good(value):
-            raise TuneError(f"{name}={value!r:.200}; {what}", here())
+            raise TuneError(f"{name}={value!r:.200}; {what}")
 
 
 def _number(value: Any) -> bool:

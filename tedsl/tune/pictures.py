@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tedsl.lang.errors import TuneError, here
+from tedsl.lang.errors import TuneError
 
 from .rows import Trial
 
@@ -28,7 +28,7 @@ def draw(result: Result, path: Any = None, knobs: tuple[str, str] | None = None)
             raise IsADirectoryError("it is a folder")
         figure.savefig(path)
     except (OSError, ValueError) as e:
-        raise TuneError(f"the picture {str(path)!r} cannot be written: {e}", here()) from None
+        raise TuneError(f"the picture {str(path)!r} cannot be written: {e}") from None
     return path
 
 
@@ -69,11 +69,11 @@ def _figure(result: Result, knobs: tuple[str, str] | None) -> Any:
         from matplotlib.figure import Figure
     except ImportError as e:
         raise TuneError(
-            f"pictures need matplotlib, which cannot be imported ({e}): pip install 'tedsl[plot]'", here()
+            f"pictures need matplotlib, which cannot be imported ({e}): pip install 'tedsl[plot]'"
         ) from None
     trials = [t for t in result.trials if t.seconds]
     if not trials:
-        raise TuneError("there is nothing to draw: no trial was successful", here())
+        raise TuneError("there is nothing to draw: no trial was successful")
     scale, unit = _unit(min(t.seconds or 0.0 for t in trials))
     share = importance(trials)
     if knobs is None:
@@ -82,7 +82,7 @@ def _figure(result: Result, knobs: tuple[str, str] | None) -> Any:
     else:
         known = list(dict.fromkeys(k for t in trials for k in t.config))
         if not isinstance(knobs, (tuple, list)) or len(knobs) != 2 or not set(knobs) <= set(known):
-            raise TuneError(f"the heat map is over two knobs of {', '.join(known)}, not {knobs!r}", here())
+            raise TuneError(f"the heat map is over two knobs of {', '.join(known)}, not {knobs!r}")
     figure = Figure(figsize=(11, 7.5), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     places = figure.subplots(2, 2)

@@ -15,7 +15,7 @@ import threading
 import time
 from typing import Any
 
-from tedsl.lang.errors import TuneError, here
+from tedsl.lang.errors import TuneError
 
 START_SECONDS = 120
 _MAIN = "import sys; sys.path[:] = {path!r}; from tedsl.tune.worker import main; main({talk}, {life}, {scratch!r})"
@@ -46,7 +46,7 @@ class Child:
                 [sys.executable, "-c", code], pass_fds=(theirs.fileno(), life), env=environment, stdin=subprocess.DEVNULL, stdout=self._errors,
                 stderr=self._errors, start_new_session=True)  # fmt: skip
         except OSError as e:
-            raise TuneError(f"a process to try candidates in cannot be started: {e}", here()) from e
+            raise TuneError(f"a process to try candidates in cannot be started: {e}") from e
         finally:
             theirs.close()
             os.close(life)

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tedsl.lang.errors import TuneError, here
+from tedsl.lang.errors import TuneError
 
 from .rows import Trial
 from .store import read
@@ -49,14 +49,12 @@ class Result:
             raise TuneError(
                 f"none of {len(self.trials)} trials was successful"
                 + (f": {reasons}" if reasons else "; run te.tune first"),
-                here(),
             )
         groups = {t.subject for t in good}
         if len(groups) > 1:
             shown = ", ".join(sorted(groups)[:5])
             raise TuneError(
                 f"these results are of several templates, arguments or sizes ({shown}); choose one: te.load_results(…, template=…, args=…, sizes=…)",
-                here(),
             )
         return min(good, key=lambda t: t.seconds or 0.0)
 

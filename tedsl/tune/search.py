@@ -13,7 +13,7 @@ import math
 import random
 from typing import Any
 
-from tedsl.lang.errors import TuneError, here
+from tedsl.lang.errors import TuneError
 
 from .rows import Trial, config_key
 from .store import import_optuna, quiet
@@ -154,7 +154,7 @@ class OptunaSearch(Search):
                     return knob.values[trial.suggest_int(_name(knob), 0, len(knob.values) - 1)]
                 return knob.values[trial.suggest_categorical(_name(knob), list(range(len(knob.values))))]
             except ValueError as e:
-                raise TuneError(f"the knob {knob.name}: {e}", here()) from None
+                raise TuneError(f"the knob {knob.name}: {e}") from None
 
     def tell(self, candidate: Candidate, seconds: float | None) -> None:
         state = self.optuna.trial.TrialState
@@ -224,12 +224,12 @@ def _need_cmaes() -> None:
         import cmaes  # noqa: F401
     except ImportError as e:
         raise TuneError(
-            f"search='cmaes' needs the package cmaes, which cannot be imported ({e}): pip install cmaes", here()
+            f"search='cmaes' needs the package cmaes, which cannot be imported ({e}): pip install cmaes"
         ) from None
 
 
 def make_search(kind: str, seed: int | None, trials: int) -> Search:
     """The search of a name."""
     if kind not in KINDS:
-        raise TuneError(f"search={kind!r}; a search is one of {', '.join(KINDS)}", here())
+        raise TuneError(f"search={kind!r}; a search is one of {', '.join(KINDS)}")
     return GridSearch() if kind == "grid" else OptunaSearch(kind, seed, trials)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-from tedsl.lang.errors import TuneError, here
+from tedsl.lang.errors import TuneError
 
 from .template import Template
 
@@ -32,11 +32,10 @@ def pickled(template: Template) -> bytes:
     except ImportError as e:
         raise TuneError(
             f"the template {template.name} is defined in {module}, where another process cannot import it. Put it in a module of its own, or pip install cloudpickle ({e})",
-            here(),
         ) from None
     try:
         return bytes(cloudpickle.dumps(template))
     except Exception as e:
         raise TuneError(
-            f"the template {template.name} cannot be sent to another process: {type(e).__name__}: {e}", here()
+            f"the template {template.name} cannot be sent to another process: {type(e).__name__}: {e}"
         ) from e

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tedsl.lang.errors import TuneError, here
+from tedsl.lang.errors import TuneError
 
 from .rows import Trial
 from .template import Config, Knob
@@ -153,7 +153,6 @@ def read(where: Any) -> list[Trial]:
         if not Path(where).exists():
             raise TuneError(
                 f"there are no tuning results {str(where)!r}: the file does not exist; te.tune(…, store={str(where)!r}) makes it",
-                here(),
             )
         return [row for _, row in _read_sqlite(where, -1)]
     storage = _open(where)
@@ -206,9 +205,7 @@ def import_optuna() -> Any:
     try:
         import optuna
     except ImportError as e:
-        raise TuneError(
-            f"tuning needs Optuna, which cannot be imported ({e}): pip install 'tedsl[tune]'", here()
-        ) from None
+        raise TuneError(f"tuning needs Optuna, which cannot be imported ({e}): pip install 'tedsl[tune]'") from None
     return optuna
 
 
@@ -233,9 +230,7 @@ def _open(where: Any) -> Any:
     if not isinstance(where, (str, os.PathLike)):
         if isinstance(where, optuna.storages.BaseStorage):
             return where
-        raise TuneError(
-            f"store={where!r}: a store is a path, a URL of Optuna's (sqlite:///…, mysql://…) or None", here()
-        )
+        raise TuneError(f"store={where!r}: a store is a path, a URL of Optuna's (sqlite:///…, mysql://…) or None")
     if not _is_file(where):
         with _Using(where):
             return optuna.storages.get_storage(where)
@@ -265,13 +260,13 @@ def _not_another_ones(path: Path) -> None:
 def _no_file(where: Any) -> TuneError:
     path = Path(where)
     problem = "it is a folder" if path.is_dir() else f"there is no folder {str(path.parent)!r}"
-    return TuneError(f"the store {str(where)!r} cannot be used: {problem}; give the path of a file", here())
+    return TuneError(f"the store {str(where)!r} cannot be used: {problem}; give the path of a file")
 
 
 def _unusable(where: Any, error: BaseException) -> TuneError:
     cause = error.__cause__ or error
     text = str(getattr(cause, "orig", None) or cause).split("\n")[0]
-    return TuneError(f"the store {str(where)!r} cannot be used: {text}; give another path, or repair it", here())
+    return TuneError(f"the store {str(where)!r} cannot be used: {text}; give another path, or repair it")
 
 
 class _Using:

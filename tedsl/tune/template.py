@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tedsl.lang.errors import TuneError, here
+from tedsl.lang.errors import TuneError
 from tedsl.lang.expr import Axis, Expr
 
 Value = Any  # what JSON can hold: None, bool, int, float, str, or a list of them
@@ -74,15 +74,14 @@ class Knobs(ABC):
 
     def _ask(self, knob: Knob) -> Value:
         if not isinstance(knob.name, str) or not knob.name:
-            raise TuneError(f"{knob.name!r} is no name of a knob; a name is a non-empty string", here())
+            raise TuneError(f"{knob.name!r} is no name of a knob; a name is a non-empty string")
         if not len(knob.options):
-            raise TuneError(f"the knob {knob.name} has nothing to choose from", here())
+            raise TuneError(f"the knob {knob.name} has nothing to choose from")
         if knob.name in self.asked:
             if self.asked[knob.name] != knob:
                 first, now = (", ".join(map(str, list(k.options)[:8])) for k in (self.asked[knob.name], knob))
                 raise TuneError(
                     f"the knob {knob.name} was asked for with the options {first}, and again with {now}; give the second another name",
-                    here(),
                 )
             return self.config[knob.name]
         self.asked[knob.name] = knob
@@ -94,7 +93,7 @@ class Knobs(ABC):
         """One of `values`: numbers, texts, booleans, None, or tuples of them."""
         found = [_plain(name, v) for v in values]
         if any(found[i] == found[j] and type(found[i]) is type(found[j]) for i in range(len(found)) for j in range(i)):
-            raise TuneError(f"the knob {name} has a value twice: {list(values)!r}", here())
+            raise TuneError(f"the knob {name} has a value twice: {list(values)!r}")
         value = self._ask(Knob(name, tuple(_frozen(v) for v in found)))
         return value
 
@@ -108,19 +107,18 @@ class Knobs(ABC):
         ):
             raise TuneError(
                 f"the knob {name}: integer({lo!r}, {hi!r}, step={step!r}, log={log!r}); whole numbers with lo <= hi, step >= 1 (and lo >= 1 with log) are needed",
-                here(),
             )
         return int(self._ask(Knob(name, None, lo, lo + (hi - lo) // step * step, step, log)))
 
     def divides(self, name: str, n: int, lo: int = 1, hi: int | None = None) -> int:
         """A divisor of n, from lo to hi."""
         if not isinstance(n, int) or n < 1:
-            raise TuneError(f"the knob {name}: divides({n!r}); a whole number of at least 1 is needed", here())
+            raise TuneError(f"the knob {name}: divides({n!r}); a whole number of at least 1 is needed")
         top = n if hi is None else hi
         small = [d for d in range(1, int(n**0.5) + 1) if n % d == 0]
         found = sorted({d for s in small for d in (s, n // s) if lo <= d <= top})
         if not found:
-            raise TuneError(f"the knob {name}: {n} has no divisor from {lo} to {top}", here())
+            raise TuneError(f"the knob {name}: {n} has no divisor from {lo} to {top}")
         return int(self._ask(Knob(name, tuple(found))))
 
     def boolean(self, name: str) -> bool:
@@ -133,9 +131,7 @@ class Knobs(ABC):
 
         by_name = {_name_of(a): a for a in axes}
         if len(by_name) != len(axes) or not 0 < len(axes) <= 8:
-            raise TuneError(
-                f"the knob {name}: permutation of {list(by_name)}; one to eight different axes are needed", here()
-            )
+            raise TuneError(f"the knob {name}: permutation of {list(by_name)}; one to eight different axes are needed")
         chosen = self._ask(Knob(name, tuple(" ".join(order) for order in itertools.permutations(by_name))))
         return tuple(by_name[n] for n in chosen.split())
 
@@ -154,11 +150,11 @@ class FixedKnobs(Knobs):
 
     def _answer(self, knob: Knob) -> Value:
         if knob.name not in self._given:
-            raise TuneError(f"the configuration {self._given} has no value for the knob {knob.name}", here())
+            raise TuneError(f"the configuration {self._given} has no value for the knob {knob.name}")
         value = _frozen(self._given[knob.name])
         if value not in knob:
             shown = ", ".join(map(str, list(knob.options)[:12]))
-            raise TuneError(f"the knob {knob.name} cannot be {value!r}; it is one of {shown}", here())
+            raise TuneError(f"the knob {knob.name} cannot be {value!r}; it is one of {shown}")
         return value
 
 
@@ -167,7 +163,7 @@ class Template:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         if not callable(function):
-            raise TuneError(f"te.template takes a function of knobs and arguments, not {function!r}", here())
+            raise TuneError(f"te.template takes a function of knobs and arguments, not {function!r}")
         self.function = function
         functools.update_wrapper(self, function)
         self.name: str = getattr(function, "__name__", type(function).__name__)
@@ -191,7 +187,6 @@ class Template:
         except Rejected as e:
             raise TuneError(
                 f"{self.name} turns the configuration {dict(config)} down" + (f": {e.reason}" if e.reason else ""),
-                here(),
             ) from None
         return result_of(self.name, made)
 
@@ -272,9 +267,9 @@ def as_template(what: Any) -> Template:
         try:
             found = _find(module, name) if colon else None
         except ImportError as e:
-            raise TuneError(f"the template {what} cannot be imported: {e}", here()) from None
+            raise TuneError(f"the template {what} cannot be imported: {e}") from None
         if found is None:
-            raise TuneError(f"there is no template {what!r}; give a function, or 'module:name'", here())
+            raise TuneError(f"there is no template {what!r}; give a function, or 'module:name'")
         return template(found)
     return template(what)
 
@@ -294,7 +289,6 @@ def result_of(name: str, made: Any) -> tuple[Any, list[Any] | None]:
         return made[0], None if made[1] is None else list(made[1])
     raise TuneError(
         f"the template {name} returned {made!r:.80}; it returns a schedule and a list of the kernel's arguments: return s, [A, B, C]",
-        here(),
     )
 
 
@@ -336,7 +330,7 @@ def _text(value: Any) -> str:
 def _name_of(axis: Any) -> str:
     name = axis.name if isinstance(axis, Axis) else axis
     if not isinstance(name, str) or not name or " " in name:
-        raise TuneError(f"{axis!r} is neither an axis nor its name", here())
+        raise TuneError(f"{axis!r} is neither an axis nor its name")
     return name
 
 
@@ -348,7 +342,7 @@ def _plain(knob: str, value: Any) -> Value:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TuneError(
-        f"the knob {knob} has the value {value!r}; values are numbers, texts, booleans, None, or tuples of them", here()
+        f"the knob {knob} has the value {value!r}; values are numbers, texts, booleans, None, or tuples of them"
     )
 
 

@@ -20,7 +20,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from multiprocessing.connection import wait
 from typing import Any
 
-from tedsl.lang.errors import TuneError, here
+from tedsl.lang.errors import TuneError
 
 from . import builders, pool
 from .builders import Builder
@@ -69,7 +69,6 @@ class _Run:
         except TypeError:
             raise TuneError(
                 f"{template.name} is tuned with the arguments {self.args!r:.200}; they are kept in the store, so they are numbers, texts, booleans, None or lists of them",
-                here(),
             ) from None
         self.options, self.progress, self.where = options, progress, store
         self.pickled = pickled(template)
@@ -141,7 +140,7 @@ class _Run:
             why = f"none of its workers has answered in {START_SECONDS} s"
         except Exception as e:  # whatever an executor raises
             why = f"{type(e).__name__}: {e}"
-        raise TuneError(f"nothing can be measured by {self.options.executor!r:.100}: {why}; see that it has workers, and that they have tedsl", here())  # fmt: skip
+        raise TuneError(f"nothing can be measured by {self.options.executor!r:.100}: {why}; see that it has workers, and that they have tedsl")  # fmt: skip
 
     def _start_builders(self) -> None:
         cores = available()
@@ -243,7 +242,7 @@ class _Run:
                 builder.phase = "idle"
             return
         if kind == "failed" and candidate is None:
-            raise TuneError(f"{self.template.name} cannot be tuned: {message[1]}", here())
+            raise TuneError(f"{self.template.name} cannot be tuned: {message[1]}")
         assert candidate is not None and search is not None
         if kind == "phase":
             builder.phase = message[1]
@@ -276,7 +275,6 @@ class _Run:
         if builder.candidate is None or builder.search is None:
             raise TuneError(
                 f"{self.template.name} cannot be tuned: the process that runs the template died when it was started: {how}",
-                here(),
             )
         self._settle(builder.built, {"error": f"crash: the process of the {builder.phase} died: {how}"})
         builder.child.kill()
@@ -287,7 +285,6 @@ class _Run:
         if builder.candidate is None or builder.search is None:
             raise TuneError(
                 f"{self.template.name} cannot be tuned: importing it in another process took longer than {builder.deadline.seconds:g} s",
-                here(),
             )
         error = pool.late(builder.phase, builder.deadline.seconds)
         self._settle(builder.built, {"error": error})
