@@ -22,7 +22,7 @@ from .gather import unused
 from .reverse import Reverse, check_arguments, dependents, forward_program
 from .stored import check_stored, reading_stored
 
-# Structures ----------------------------------------------------------------------------------------------------------------------------------
+# Structures -----------------------------------------------------------------------------------------------------------
 
 
 def flatten_some(value: Any, what: str) -> list[Tensor]:
@@ -43,7 +43,8 @@ def flatten(value: Any, what: str) -> list[Tensor]:
         return [t for v in value for t in flatten(v, what)]
     if isinstance(value, Access):
         raise GradientError(
-            f"{what} is the element `{text(value)}`; gradients are of whole tensors: give {value.tensor.name}, or a rank-0 tensor L[()] = {text(value)}",
+            f"{what} is the element `{text(value)}`; gradients are of whole tensors: give {value.tensor.name}, or a "
+            f"rank-0 tensor L[()] = {text(value)}",
         )
     raise GradientError(f"{what} is {value!r}; it is a tensor, or a list, tuple or dict of tensors")
 
@@ -64,7 +65,7 @@ def rebuild(like: Any, results: Sequence[Any]) -> Any:
     return build(like)
 
 
-# Checks --------------------------------------------------------------------------------------------------------------------------------------
+# Checks ---------------------------------------------------------------------------------------------------------------
 
 
 def _real(tensor: Tensor, role: str) -> None:
@@ -78,7 +79,9 @@ def _real(tensor: Tensor, role: str) -> None:
 
 
 def _whole_source(tensor: Tensor) -> str:
-    """Where the integers of `tensor` come from: the first definitions on the way back that make integers of real numbers."""
+    """Where the integers of `tensor` come from: the first definitions on the way back that make integers of real
+    numbers.
+    """
     found = []
     for stage in program([tensor]).stages:
         for part in stage.parts:
@@ -108,7 +111,8 @@ def _reachable(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> None:
         if tensor not in inside:
             known = ", ".join(t.name for t in forward.inputs) or "no tensor"
             raise GradientError(
-                f"{names} does not depend on {tensor.name}: it is computed from {known}. (Two tensors of one name are two tensors: "
+                f"{names} does not depend on {tensor.name}: it is computed from {known}. (Two tensors of one name "
+                "are two tensors: "
                 "differentiate with respect to the one that the definition reads)", tensor.location or here()
             )  # fmt: skip
         raise GradientError(
@@ -139,20 +143,22 @@ def _whole(value: Expr, depends: set[Tensor]) -> str:
     return f"`{text(value)}` is of type {value.dtype}"
 
 
-# Reverse mode --------------------------------------------------------------------------------------------------------------------------------
+# Reverse mode ---------------------------------------------------------------------------------------------------------
 
 
 def vjp(outputs: Any, wrt: Any, seed: Any = None, stored: Mapping[Tensor, Tensor] | None = None) -> Any:
     """The adjoints of `wrt`, given those of `outputs`: the seed times the Jacobian.
 
-    outputs, wrt: tensors, or lists, tuples or dicts of them. seed: tensors in the structure of `outputs` and of their shapes; it may be left
-    out where all outputs have rank 0. Returns tensors in the structure of `wrt`, of the shapes and types of `wrt`: index expressions, which can
-    be printed (te.show), scheduled, built and differentiated again.
+    outputs, wrt: tensors, or lists, tuples or dicts of them. seed: tensors in the structure of `outputs` and of their
+    shapes; it may be left out where all outputs have rank 0. Returns tensors in the structure of `wrt`, of the shapes
+    and types of `wrt`: index expressions, which can be printed (te.show), scheduled, built and differentiated again.
 
-    What a gradient reads of the forward pass is computed again, unless both are built together. stored: {tensor: input}, forward values that the
-    caller has kept (the states of a recurrence, say): the gradient reads the input instead, and nothing that leads to the tensor is computed.
+    What a gradient reads of the forward pass is computed again, unless both are built together. stored: {tensor:
+    input}, forward values that the caller has kept (the states of a recurrence, say): the gradient reads the input
+    instead, and nothing that leads to the tensor is computed.
 
-    Raises GradientError for what has no gradient: outputs of integers, tensors that are not read, functions without a derivative.
+    Raises GradientError for what has no gradient: outputs of integers, tensors that are not read, functions without a
+    derivative.
 
     >>> import tedsl as te
     >>> i, j, k = te.axes("i j k")
@@ -169,7 +175,8 @@ def vjp(outputs: Any, wrt: Any, seed: Any = None, stored: Mapping[Tensor, Tensor
         for tensor in results:
             if tensor.rank:
                 raise GradientError(
-                    f"{tensor.name} has shape {tensor.shape}; it is no scalar, so te.vjp needs a seed: a tensor of its shape, its adjoint",
+                    f"{tensor.name} has shape {tensor.shape}; it is no scalar, so te.vjp needs a seed: a tensor of "
+                    "its shape, its adjoint",
                 )
         seeds: list[Callable[[tuple[Axis, ...]], Expr]] = [_ones(t) for t in results]
     else:
@@ -231,14 +238,16 @@ def grad(scalar: Any, wrt: Any, stored: Mapping[Tensor, Tensor] | None = None) -
     for tensor in flatten_some(scalar, "the scalar"):
         if tensor.rank:
             raise GradientError(
-                f"te.grad is of a scalar, and {tensor.name} has shape {tensor.shape}: sum it ({tensor.name}.sum()), or give each element a seed: "
+                f"te.grad is of a scalar, and {tensor.name} has shape {tensor.shape}: sum it ({tensor.name}.sum()), "
+                "or give each element a seed: "
                 f"te.vjp({tensor.name}, wrt, seed)"
             )  # fmt: skip
     return vjp(scalar, wrt, stored=stored)
 
 
 def jacobian(outputs: Any, wrt: Any) -> Any:
-    """The derivatives of every element of `outputs` in every element of `wrt`: for one of each a tensor of shape ``Y.shape + X.shape``.
+    """The derivatives of every element of `outputs` in every element of `wrt`: for one of each a tensor of shape
+    ``Y.shape + X.shape``.
 
     For several, a list, tuple or dict as `outputs` is, of structures as `wrt` is. Raises GradientError as te.vjp does.
 
@@ -273,7 +282,7 @@ def jacobian(outputs: Any, wrt: Any) -> Any:
     return rebuild(outputs, rows)
 
 
-# Forward mode --------------------------------------------------------------------------------------------------------------------------------
+# Forward mode ---------------------------------------------------------------------------------------------------------
 
 
 def jvp(outputs: Any, tangents: Mapping[Tensor, Tensor]) -> Any:

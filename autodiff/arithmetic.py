@@ -1,6 +1,8 @@
-"""The arithmetic of derivatives: constructors that leave out what does not matter (`0*x`, `1*x`, `x + 0`, double negation).
+"""The arithmetic of derivatives: constructors that leave out what does not matter (`0*x`, `1*x`, `x + 0`, double
+negation).
 
-They build what a gradient adds to the user's own expressions, which they never rewrite. All operands are typed, and typed alike.
+They build what a gradient adds to the user's own expressions, which they never rewrite. All operands are typed, and
+typed alike.
 """
 
 from __future__ import annotations
@@ -140,7 +142,9 @@ def _is_one_factor(e: Expr) -> bool:
 
 
 def _is_long(e: Expr) -> bool:
-    """Whether `e` is a product of so many factors that it had better stay one: taken apart again and again, products grow with their square."""
+    """Whether `e` is a product of so many factors that it had better stay one: taken apart again and again, products
+    grow with their square.
+    """
     for _ in range(6):
         if not (isinstance(e, Apply) and e.function == "multiply"):
             return False
@@ -149,7 +153,9 @@ def _is_long(e: Expr) -> bool:
 
 
 def mul(a: Expr, b: Expr) -> Expr:
-    """``a * b``: one number in front, then the factors in reading order; a quotient divides the product of the others."""
+    """``a * b``: one number in front, then the factors in reading order; a quotient divides the product of the
+    others.
+    """
     if not isinstance(a, Const) and (_is_one_factor(b) or _is_long(b)):
         if isinstance(a, Apply) and a.function == "negative":
             return Apply("negative", (mul(a.operands[0], b),))
@@ -218,7 +224,9 @@ def both(conditions: Iterable[Expr]) -> Expr:
 
 
 def total_of(summands: Iterable[Expr], dtype: str) -> Expr:
-    """The sum of expressions of type `dtype`, cases put together: ``where(c, a, 0) + where(~c, b, 0)`` is ``where(c, a, b)``."""
+    """The sum of expressions of type `dtype`, cases put together: ``where(c, a, 0) + where(~c, b, 0)`` is ``where(c, a,
+    b)``.
+    """
     terms: list[Expr] = []
     for summand in summands:
         for n, term in enumerate(terms):
@@ -269,7 +277,9 @@ def opposite(condition: Expr) -> Expr:
 
 
 def without_units(e: Expr) -> Expr:
-    """`e` without the ``1 * x``, ``x / 1``, ``x + 0`` and ``x - 0`` that are in it since numbers took the places of variables."""
+    """`e` without the ``1 * x``, ``x / 1``, ``x + 0`` and ``x - 0`` that are in it since numbers took the places of
+    variables.
+    """
 
     def rule(node: Expr) -> Expr | None:
         if not isinstance(node, Apply) or len(node.operands) != 2:

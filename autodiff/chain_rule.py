@@ -1,6 +1,8 @@
-"""The chain rule inside one expression: adjoints from a value down to what it reads, tangents from what it reads up to the value.
+"""The chain rule inside one expression: adjoints from a value down to what it reads, tangents from what it reads up to
+the value.
 
-Stages are free of nested reductions (see `tedsl.lang.program`), so an expression here holds only elementwise functions, casts and accesses.
+Stages are free of nested reductions (see `tedsl.lang.program`), so an expression here holds only elementwise functions,
+casts and accesses.
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ def _partials(node: Apply, result: Expr, location: Location | None) -> tuple[Exp
     if found is None:
         raise GradientError(
             f"the derivative of {node.function} is not known, so `{text(node)}` cannot be differentiated; "
-            f"te.register_function('{node.function}', derivative=…) gives it one, te.stop_gradient leaves it out", location
+            f"te.register_function('{node.function}', derivative=…) gives it one, te.stop_gradient leaves it "
+            "out", location
         )  # fmt: skip
     return found
 
@@ -63,7 +66,8 @@ def _partials(node: Apply, result: Expr, location: Location | None) -> tuple[Exp
 def pull(
     value: Expr, adjoint: Expr, interesting: Interesting, reuse: Mapping[Expr, Expr], location: Location | None
 ) -> list[Reading]:
-    """The adjoints of everything that `value` reads, given that of `value`: one for each access and set of conditions that lead to it.
+    """The adjoints of everything that `value` reads, given that of `value`: one for each access and set of conditions
+    that lead to it.
 
     `reuse`: results that need not be computed again. Raises GradientError for a function without a derivative.
     """
@@ -110,7 +114,9 @@ def push(
     value: Expr, tangent: Callable[[Access], Expr | None], interesting: Interesting, reuse: Mapping[Expr, Expr],
     location: Location | None,
 ) -> Expr:  # fmt: skip
-    """The tangent of `value`, given those of what it reads (None: none). Raises GradientError for a function without a derivative."""
+    """The tangent of `value`, given those of what it reads (None: none). Raises GradientError for a function without a
+    derivative.
+    """
     active = active_nodes(value, interesting)
     tangents: dict[Expr, Expr] = {}
 

@@ -41,7 +41,8 @@ class Rule:
             if not isinstance(adjoint, Tensor) or adjoint.shape != tensor.shape:
                 what = f"a tensor of shape {adjoint.shape}" if isinstance(adjoint, Tensor) else repr(adjoint)
                 raise GradientError(
-                    f"the gradient of {self.name} returned {what} as the adjoint of {tensor.name}, which has shape {tensor.shape}",
+                    f"the gradient of {self.name} returned {what} as the adjoint of {tensor.name}, which has shape "
+                    f"{tensor.shape}",
                 )
         return tuple(a if a.dtype == t.dtype else a.astype(t.dtype) for t, a in zip(self.inputs, results))
 
@@ -84,8 +85,9 @@ def stop_gradient(x: Any) -> Any:
 def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a function of tensors a gradient of its own.
 
-    The function returns its result (a tensor, or a tuple of them) and a function that takes the adjoint of each result and returns the adjoint
-    of each argument. It replaces the derivative in te.grad, te.vjp; te.jvp and te.jacobian refuse.
+    The function returns its result (a tensor, or a tuple of them) and a function that takes the adjoint of each result
+    and returns the adjoint of each argument. It replaces the derivative in te.grad, te.vjp; te.jvp and te.jacobian
+    refuse.
 
     >>> import tedsl as te
     >>> i = te.axes("i")
@@ -103,7 +105,8 @@ def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
         found = function(*tensors)
         if not (isinstance(found, tuple) and len(found) == 2 and callable(found[1])):
             raise GradientError(
-                f"{call.__name__} with te.custom_gradient has to return a pair: the result, and a function of its adjoint",
+                f"{call.__name__} with te.custom_gradient has to return a pair: the result, and a function of its "
+                "adjoint",
             )
         results, backward = found
         several = isinstance(results, (tuple, list))

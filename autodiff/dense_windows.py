@@ -1,11 +1,12 @@
 """Windows: the gradient of `sum(X[…, s*y + d*r] * …)` as dense sums, one for each residue class of the stride.
 
-What reaches an element of X lies at ``y = (x - d*r) / s``. Where that is no y at all, the adjoint of Y may be taken to be 0: read from a copy with
-zeros around it, the sum has no conditions left, and is itself a convolution, of the padded adjoint with the flipped filter. (Of a maximum it is the
-share of the adjoint that each place of the maximum gets, where the element is that maximum, which is read from a padded copy too.) A stride s makes s
-classes of elements, ``x = s*x' + p``, each with the taps that reach it, ``r = r0, r0 + s, …``: s dense sums, which the gradient takes its elements
-from in turn. This takes a little more arithmetic than the sum with conditions (the border); where that is more than twice as much, or where
-the access has another form, the sum with conditions stays.
+What reaches an element of X lies at ``y = (x - d*r) / s``. Where that is no y at all, the adjoint of Y may be taken to
+be 0: read from a copy with zeros around it, the sum has no conditions left, and is itself a convolution, of the padded
+adjoint with the flipped filter. (Of a maximum it is the share of the adjoint that each place of the maximum gets, where
+the element is that maximum, which is read from a padded copy too.) A stride s makes s classes of elements, ``x = s*x' +
+p``, each with the taps that reach it, ``r = r0, r0 + s, …``: s dense sums, which the gradient takes its elements from
+in turn. This takes a little more arithmetic than the sum with conditions (the border); where that is more than twice as
+much, or where the access has another form, the sum with conditions stays.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ MOST_WORK = 2.0  # operations over those of the sum with conditions
 
 @dataclass
 class _Window:
-    """One dimension: the axis of the adjoint that it is solved for, the stride, and the range in which that axis is read."""
+    """One dimension: the axis of the adjoint that it is solved for, the stride, and the range in which that axis is
+    read.
+    """
 
     place: int  # among the targets
     axis: Axis
@@ -49,7 +52,8 @@ class _Window:
 def dense(
     term: Term, root: Expr, targets: Sequence[Axis], name: str, padded: dict[Any, Tensor], location: Location | None
 ) -> Expr | None:
-    """The summand of the adjoint at `targets` that comes from `term`, without conditions; None when it is none of these windows.
+    """The summand of the adjoint at `targets` that comes from `term`, without conditions; None when it is none of these
+    windows.
 
     root: the adjoint that the value of the term is a multiple of. padded: copies of adjoints made so far.
     """
@@ -88,7 +92,9 @@ def _plainly_read(access: Access) -> bool:
 
 
 def _is_factor(value: Expr, access: Access) -> bool:
-    """Whether an access is read elsewhere than in conditions, where its value beyond the border is no matter: the adjoint is 0 there."""
+    """Whether an access is read elsewhere than in conditions, where its value beyond the border is no matter: the
+    adjoint is 0 there.
+    """
     if value is access:
         return True
     if isinstance(value, Apply) and value.function == "where":
@@ -115,7 +121,9 @@ def _multiple(value: Expr, root: Expr) -> bool:
 
 
 def _windows(term: Term, root: Access, targets: Sequence[Axis]) -> list[_Window]:
-    """The dimensions that are windows over an axis of `root`; none when there is another kind of dimension beside plain axes."""
+    """The dimensions that are windows over an axis of `root`; none when there is another kind of dimension beside plain
+    axes.
+    """
     found = []
     seen: set[Expr] = set()
     for place, (index, target) in enumerate(zip(term.indices, targets)):
@@ -211,7 +219,9 @@ def _class(
     residues: tuple[int, ...],
     targets: Sequence[Axis],
 ) -> Expr | None:
-    """The dense sum for the elements of one residue class, at ``s*target + residue`` in the windows. `sources`: what is read instead of accesses."""
+    """The dense sum for the elements of one residue class, at ``s*target + residue`` in the windows. `sources`: what is
+    read instead of accesses.
+    """
     away = {a: Axis(f"{a.name}\0", a.lo, a.extent) for a in term.domain}
     away |= {w.axis: Axis(f"{w.axis.name}\0", w.low, w.length) for w in windows}
     renamed = cast("dict[Expr, Expr]", away)

@@ -1,7 +1,8 @@
 """Derivatives of the elementwise functions.
 
-A row gives, for each operand, the partial derivative as a function of the operands and of the result `y` (None: it is 0 wherever it exists).
-The rows are the forms that are best in floating point; the tests derive each of them again with SymPy and compare.
+A row gives, for each operand, the partial derivative as a function of the operands and of the result `y` (None: it is 0
+wherever it exists). The rows are the forms that are best in floating point; the tests derive each of them again with
+SymPy and compare.
 
 Where a derivative does not exist:
 
@@ -151,13 +152,17 @@ REUSED = frozenset({
 
 
 def partials(node: Apply, result: Expr) -> tuple[Expr | None, ...] | None:
-    """The partial derivatives of `node` in its operands, its value being `result`; None when nothing is known of the function."""
+    """The partial derivatives of `node` in its operands, its value being `result`; None when nothing is known of the
+    function.
+    """
     row: Any = TABLE.get(node.function)
     return None if row is None else row(*node.operands, result)
 
 
 def scaled(g: Expr, partial: Expr) -> Expr:
-    """``g * partial``; a partial that depends on a case has `g` inside of it, so that what is not chosen cannot be 0 times infinity."""
+    """``g * partial``; a partial that depends on a case has `g` inside of it, so that what is not chosen cannot be 0
+    times infinity.
+    """
     if isinstance(partial, Apply) and partial.function == "where":
         condition, a, b = partial.operands
         return select(both([condition]) if condition is not TRUE else TRUE, scaled(g, a), scaled(g, b))

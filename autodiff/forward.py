@@ -44,7 +44,8 @@ class Forward:
                 continue
             if isinstance(stage.tensor.gradient, Rule):
                 raise GradientError(
-                    f"{stage.tensor.name} has a gradient of its own (te.custom_gradient), which te.jvp cannot use: it is a rule for adjoints, "
+                    f"{stage.tensor.name} has a gradient of its own (te.custom_gradient), which te.jvp cannot use: "
+                    "it is a rule for adjoints, "
                     "not for tangents. Use te.vjp", stage.tensor.location
                 )  # fmt: skip
             stages.append((stage, new))

@@ -1,4 +1,6 @@
-"""The gradient with respect to one element, from an access: a sum over the points that read it (gather), or a scatter-add."""
+"""The gradient with respect to one element, from an access: a sum over the points that read it (gather), or a
+scatter-add.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from .inversion import implied, preimages
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Term:
-    """What the points of `domain` at which `guards` hold add to the adjoint of an element at `indices`: `value` each."""
+    """What the points of `domain` at which `guards` hold add to the adjoint of an element at `indices`: `value`
+    each.
+    """
 
     domain: tuple[Axis, ...]
     guards: tuple[Expr, ...]
@@ -76,8 +80,8 @@ def total(value: Expr, axes: Sequence[Axis], where: Iterable[Expr] = ()) -> Expr
 
 
 def taken_out(value: Expr, axes: Sequence[Axis], summed: Callable[[Expr], Expr]) -> Expr:
-    """`summed(value)` with the factors and divisors that do not depend on the axes outside of the sum. (Not of one that may be empty: what is
-    outside may be no number then.)
+    """`summed(value)` with the factors and divisors that do not depend on the axes outside of the sum. (Not of one that
+    may be empty: what is outside may be no number then.)
     """
     above: list[Expr] = []
     below: list[Expr] = []
@@ -112,7 +116,9 @@ def taken_out(value: Expr, axes: Sequence[Axis], summed: Callable[[Expr], Expr])
 
 
 def gather(term: Term, targets: Sequence[Axis]) -> list[Expr] | None:
-    """The summands of the adjoint at `targets` that come from `term`; None when only data tells who reads an element."""
+    """The summands of the adjoint at `targets` that come from `term`; None when only data tells who reads an
+    element.
+    """
     unknown = {axis: Axis(f"{axis.name}\0", axis.lo, axis.extent) for axis in term.domain}
     away = cast("dict[Expr, Expr]", unknown)
     # what is read at the same index as the element itself is read at the target
@@ -166,7 +172,9 @@ def tidy(e: Expr, known: Known) -> Expr:
 def named(
     free: Sequence[Axis], guards: Sequence[Expr], targets: Sequence[Axis]
 ) -> tuple[dict[Expr, Expr], list[Axis], list[Expr]]:
-    """Names for the axes that are left: their own unless a target has it. Constant bounds and steps of one become its range."""
+    """Names for the axes that are left: their own unless a target has it. Constant bounds and steps of one become its
+    range.
+    """
     taken = {t.name for t in targets}
     mapping: dict[Expr, Expr] = {}
     axes = []
@@ -226,7 +234,9 @@ def scatter(name: str, term: Term, shape: tuple[Any, ...], location: Location | 
 
 
 def _narrowed(term: Term) -> tuple[tuple[Expr, ...], Expr, tuple[Axis, ...], list[Expr]]:
-    """Indices, value, domain and conditions of a term, with constant bounds on an axis as its range; conditions on data last."""
+    """Indices, value, domain and conditions of a term, with constant bounds on an axis as its range; conditions on data
+    last.
+    """
     mapping: dict[Expr, Expr] = {}
     left = [g for g in map(simplify, term.guards) if g is not TRUE]
     left = [p for g in left for p in conjuncts(g)]

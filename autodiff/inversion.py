@@ -1,9 +1,9 @@
 """From where a definition reads to who reads an element: the map of an access, inverted over the integers.
 
-`A[e(l, k)]` is read at the points (l, k) of a domain. For the gradient of A at `a` one has to sum over all points with ``e(l, k) == a``. That
-system of equations is solved here for as many of the axes as it determines: exactly, in Python's integers, so nothing is missed or counted
-twice. What it leaves open becomes reduction axes; that a point lies in the domain, and that `a` is hit at all, become conditions on them,
-which lowering turns into the bounds and steps of loops.
+`A[e(l, k)]` is read at the points (l, k) of a domain. For the gradient of A at `a` one has to sum over all points with
+``e(l, k) == a``. That system of equations is solved here for as many of the axes as it determines: exactly, in Python's
+integers, so nothing is missed or counted twice. What it leaves open becomes reduction axes; that a point lies in the
+domain, and that `a` is hit at all, become conditions on them, which lowering turns into the bounds and steps of loops.
 
 How the equations are solved: `equations`.
 """
@@ -28,7 +28,9 @@ _MOST_CASES = 64
 
 @dataclass
 class Preimage:
-    """The points of a domain that an access maps to a target: axes of the domain in terms of target and `free` axes, where `guards` hold."""
+    """The points of a domain that an access maps to a target: axes of the domain in terms of target and `free` axes,
+    where `guards` hold.
+    """
 
     mapping: dict[Expr, Expr]
     free: tuple[Axis, ...]
@@ -38,10 +40,11 @@ class Preimage:
 def preimages(
     domain: Sequence[Axis], indices: Sequence[Expr], targets: Sequence[Expr], guards: Sequence[Expr] = ()
 ) -> list[Preimage] | None:
-    """The points of `domain` at which ``indices == targets`` and `guards` hold, as disjoint families; None when only data could tell.
+    """The points of `domain` at which ``indices == targets`` and `guards` hold, as disjoint families; None when only
+    data could tell.
 
-    domain: axes with ranges, none of which occurs in `targets`. Guards that compare integers for equality are equations too. Indices with
-    minimum, maximum, absolute or where make one family for each case.
+    domain: axes with ranges, none of which occurs in `targets`. Guards that compare integers for equality are equations
+    too. Indices with minimum, maximum, absolute or where make one family for each case.
     """
     conditions = [simplify(part) for guard in guards for part in conjuncts(guard)]
     unknowns = set(domain)
@@ -84,7 +87,9 @@ def _equality(condition: Expr) -> Expr | None:
 
 
 def _cases(equations: list[Expr]) -> list[tuple[list[Expr], list[Expr]]]:
-    """The equations with every minimum, maximum, absolute and where decided, and the conditions under which it is so."""
+    """The equations with every minimum, maximum, absolute and where decided, and the conditions under which it is
+    so.
+    """
     pending: list[tuple[list[Expr], list[Expr]]] = [(equations, [])]
     done: list[tuple[list[Expr], list[Expr]]] = []
     while pending:

@@ -8,7 +8,8 @@ Rules, in the order in which they are tried on an equation ``c1*x1 + c2*x2 + …
 4. unit        c1 is 1 or -1: ``x1 = N - c2*x2 - …``
    divide      ``x1 = (N - c2*x2 - …) // c1`` where c1 divides it
 
-Quotients and remainders of axes are axes of their own first: ``e // d`` is q and ``e % d`` is r with ``e == d*q + r``, ``0 <= r < d``.
+Quotients and remainders of axes are axes of their own first: ``e // d`` is q and ``e % d`` is r with ``e == d*q + r``,
+``0 <= r < d``.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class Unsolved(Exception):
 
 @dataclass
 class System:
-    """Equations ``e == 0`` (and conditions) over unknown axes. `solved`: unknown → expression; its right sides hold no solved unknowns."""
+    """Equations ``e == 0`` (and conditions) over unknown axes. `solved`: unknown → expression; its right sides hold no
+    solved unknowns.
+    """
 
     unknowns: list[Axis]
     equations: list[Expr]
@@ -199,7 +202,9 @@ def _coefficient_size(l: _Linear, axis: Axis) -> float:
 
 
 def _preference(system: System, axis: Axis) -> tuple[Any, ...]:
-    """Which of several axes is best solved for: the longest, so that the shortest loops are left; of equals the first."""
+    """Which of several axes is best solved for: the longest, so that the shortest loops are left; of equals the
+    first.
+    """
     extent = axis.extent
     size = float("inf") if isinstance(extent, Expr) else extent
     place = next(n for n, a in enumerate(system.unknowns) if a is axis)
@@ -240,7 +245,9 @@ def _data(system: System, n: int, e: Expr) -> None:
 
 
 def within_range(axis: Axis, scale: Affine, value: Expr) -> list[Expr]:
-    """The conditions for ``lo <= value / scale < lo + extent``, `scale` being positive (rounding down is no matter: ends are multiples)."""
+    """The conditions for ``lo <= value / scale < lo + extent``, `scale` being positive (rounding down is no matter:
+    ends are multiples).
+    """
     lo, end = _affine(axis.lo), _affine(axis.lo) + _affine(axis.extent)
     return [apply("greater_equal", value, scale.times(lo).expr()), apply("less", value, scale.times(end).expr())]
 
@@ -282,7 +289,9 @@ def _digits(system: System, n: int, l: _Linear, axis: Axis) -> Any:
 
 
 def _modular(system: System, n: int, l: _Linear) -> Any:
-    """Rule 1: ``c*x + d*q + N == 0`` for a quotient q that nothing else uses, and x with at most one value in its range."""
+    """Rule 1: ``c*x + d*q + N == 0`` for a quotient q that nothing else uses, and x with at most one value in its
+    range.
+    """
     for q in l.coefficients:
         d = l.constant(q)
         if q not in system.quotients or d is None or len(l.coefficients) != 2 or _used_elsewhere(system, n, q):

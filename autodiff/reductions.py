@@ -4,7 +4,8 @@ sum              the adjoint goes to every point
 max, min         it is shared equally by the points that attain the extreme (NaN attains nothing); their number is a stage of its own, `M.ties`
 prod, reducers   the reduction is the fold from its first point to its last, and every step of it is differentiated: combine(before, x) with what
 of the user      comes before a point, times the derivatives of all steps after it. Both are recurrences of their own, `P.before` and `P.after`.
-                 No division, so zeros are no matter, at any order; and as one order is taken for all points, what ties shares the adjoint.
+                 No division, so zeros are no matter, at any order; and as one order is taken for all points, what ties
+                 shares the adjoint.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ _EXTREMES = ("max", "min", "machine_max", "machine_min")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reduced:
-    """An access inside a reduction and its adjoint, at the points of `axes` (beside those of the stage) where `where` holds."""
+    """An access inside a reduction and its adjoint, at the points of `axes` (beside those of the stage) where `where`
+    holds.
+    """
 
     axes: tuple[Axis, ...]
     where: tuple[Expr, ...]
@@ -43,7 +46,9 @@ class Reduced:
 def pull_reduction(
     tensors: Sequence[Tensor], part: Part, adjoints: Sequence[Expr], interesting: Interesting, stepwise: bool
 ) -> Iterator[Reduced]:
-    """The adjoints of what the reductions of `part` (one for each tensor, all over the same values) read. `stepwise`: in a recurrence."""
+    """The adjoints of what the reductions of `part` (one for each tensor, all over the same values) read. `stepwise`:
+    in a recurrence.
+    """
     node = cast(Reduce, part.values[0])
     if all(is_zero(g) for g in adjoints) or not any(v in active_nodes(v, interesting) for v in node.values):
         return
@@ -96,12 +101,13 @@ def push_reduction(tensors: Sequence[Tensor], part: Part, n: int, tangent: Any, 
 
 def _not_real(node: Reduce, location: Location | None) -> GradientError:
     return GradientError(
-        f"`{text(node)}` is of type {node.dtype} and has no derivative; te.stop_gradient says that it is meant as a constant",
+        f"`{text(node)}` is of type {node.dtype} and has no derivative; te.stop_gradient says that it is meant as a "
+        "constant",
         location,
     )
 
 
-# Extremes ------------------------------------------------------------------------------------------------------------------------------------
+# Extremes -------------------------------------------------------------------------------------------------------------
 
 
 def _extreme(tensor: Tensor, part: Part, node: Reduce) -> tuple[Expr, Expr]:
@@ -171,15 +177,16 @@ def _equation(
     definition.parts = (*definition.parts, Part(lhs, tuple(without_units(v) for v in values), location))
 
 
-# Products, and reducers of the user's -----------------------------------------------------------------------------------------------------------
+# Products, and reducers of the user's ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fold:
     """One axis of a reduction, folded from its first point to its last.
 
-    What is folded up to a point is ``combined = combine(before, x)``, given in placeholders for the values x; `slopes[a][b]` is the derivative of
-    component a of the result in component b of that, the product of the derivatives of all later steps (none for whole numbers).
+    What is folded up to a point is ``combined = combine(before, x)``, given in placeholders for the values x;
+    `slopes[a][b]` is the derivative of component a of the result in component b of that, the product of the derivatives
+    of all later steps (none for whole numbers).
     """
 
     placeholders: tuple[Expr, ...]
@@ -266,7 +273,9 @@ def _fold(
 
 
 def _reached(combined: Sequence[Expr], p: Sequence[Expr], first: int, location: Location | None) -> dict[int, Expr]:
-    """The components of what is folded first on which component `first` of the result depends, over any number of steps; how, over one step."""
+    """The components of what is folded first on which component `first` of the result depends, over any number of
+    steps; how, over one step.
+    """
     found: dict[int, Expr] = {first: const(0, p[first].dtype)}
     pending = [first]
     while pending:
@@ -282,7 +291,9 @@ def _reached(combined: Sequence[Expr], p: Sequence[Expr], first: int, location: 
 
 
 def _levels(name: str, part: Part, node: Reduce, axes: tuple[Axis, ...]) -> list[_Fold]:
-    """A fold for each axis, the outermost first. The values of all but the last are those of the reductions over the axes inside."""
+    """A fold for each axis, the outermost first. The values of all but the last are those of the reductions over the
+    axes inside.
+    """
     inside = node.values
     if node.where is not None:
         identity = node.reducer.identity(tuple(v.dtype for v in node.values))

@@ -25,16 +25,17 @@ def register_function(
 ) -> Callable[..., Any]:
     """Add an elementwise function of real numbers to the language; returns it. In `te.define` it goes by its name.
 
-    c: its value as a C expression in x (y, z), which are of the type that the function works in. numpy: the same as a function of NumPy arrays,
-    for te.evaluate. arity: the number of its operands, 1 to 3. Its derivative, if it is to have one:
+    c: its value as a C expression in x (y, z), which are of the type that the function works in. numpy: the same as a
+    function of NumPy arrays, for te.evaluate. arity: the number of its operands, 1 to 3. Its derivative, if it is to
+    have one:
 
     - derivative: a function of the operands that returns the partial derivative as an expression (a tuple of them for several operands, with
       None for one that is always 0), or
     - formula: the function itself as a SymPy expression in the symbols x (y, z); SymPy differentiates it, and where `c` or `numpy` is left out
       prints it in C and NumPy.
 
-    For a function that is there already, `derivative` (or `formula`) alone gives it another derivative. Raises DefinitionError for a name that
-    cannot be used, GradientError for a formula that cannot be translated.
+    For a function that is there already, `derivative` (or `formula`) alone gives it another derivative. Raises
+    DefinitionError for a name that cannot be used, GradientError for a formula that cannot be translated.
 
     >>> import tedsl as te
     >>> softsign = te.register_function("softsign", c="x / (1 + fabs(x))", numpy=lambda x: x / (1 + abs(x)),
@@ -60,7 +61,8 @@ def register_function(
         numpy = numpy or _printed(formula, "numpy", arity)
     if not isinstance(c, str) or not c.strip() or not callable(numpy):
         raise DefinitionError(
-            f"te.register_function('{name}') needs the function twice: c='…', a C expression in {', '.join(PARAMETERS[:arity])}, and numpy=, a "
+            f"te.register_function('{name}') needs the function twice: c='…', a C expression in "
+            f"{', '.join(PARAMETERS[:arity])}, and numpy=, a "
             "function of arrays (or formula=, a SymPy expression)"
         )  # fmt: skip
     FUNCTIONS[name] = Function(name, arity, "floating", c=c, numpy=numpy)
@@ -101,7 +103,9 @@ def _row(name: str, arity: int, derivative: Any, formula: Any) -> Callable[..., 
 
 
 def _partial(name: str, value: Any, operands: tuple[Expr, ...]) -> Expr:
-    """A partial derivative as the user's function gave it, typed. Raises GradientError when it is not made of the operands and numbers."""
+    """A partial derivative as the user's function gave it, typed. Raises GradientError when it is not made of the
+    operands and numbers.
+    """
     try:
         found = as_expr(value)
     except DefinitionError:

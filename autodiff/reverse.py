@@ -1,8 +1,9 @@
 """Reverse mode: from the adjoints of results back to those of what they read, stage by stage, as new definitions.
 
-The stages of the forward pass are walked from the last to the first. Each passes the adjoint of its tensor on to every access in its equations;
-for each access the sum over the points that read an element (`terms`) is one summand of the adjoint of what is read. An adjoint that is no
-more than a number or an element is put in where it is needed; every other one is a tensor of its own, `d` and the name, with one definition.
+The stages of the forward pass are walked from the last to the first. Each passes the adjoint of its tensor on to every
+access in its equations; for each access the sum over the points that read an element (`terms`) is one summand of the
+adjoint of what is read. An adjoint that is no more than a number or an element is put in where it is needed; every
+other one is a tensor of its own, `d` and the name, with one definition.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ Lookup = Callable[[Tensor, tuple[Expr, ...]], Expr]
 
 
 def forward_program(outputs: Sequence[Tensor]) -> Program:
-    """The program of `outputs`, with the arguments of functions that have a gradient of their own in front, whether their values are read or not."""
+    """The program of `outputs`, with the arguments of functions that have a gradient of their own in front, whether
+    their values are read or not.
+    """
     roots: dict[Tensor, None] = {}
     while True:
         found = program([*roots, *outputs])
@@ -49,8 +52,8 @@ def dependents(
 ) -> set[Tensor]:
     """The tensors of a program that depend, as real functions, on one of `wrt` (those included).
 
-    loosely: also where the derivative is 0: through the condition of a `where`, or a te.stop_gradient. inside: a rule whose results are taken as
-    they are computed, its arguments as constants.
+    loosely: also where the derivative is 0: through the condition of a `where`, or a te.stop_gradient. inside: a rule
+    whose results are taken as they are computed, its arguments as constants.
     """
     constants = () if inside is None else inside.inputs
     found = set(wrt) - set(constants)
@@ -83,12 +86,16 @@ def dependents(
 
 
 def check_arguments(rule: Rule, forward: Program, wrt: Sequence[Tensor]) -> None:
-    """Raises GradientError when what has a gradient of its own depends on a tensor of `wrt` beside its arguments: it would be left out."""
+    """Raises GradientError when what has a gradient of its own depends on a tensor of `wrt` beside its arguments: it
+    would be left out.
+    """
     for tensor in wrt:
         if any(t in dependents(forward, (tensor,), inside=rule) for t in rule.outputs):
             raise GradientError(
-                f"{rule.name} has a gradient of its own (te.custom_gradient) for its arguments {', '.join(t.name for t in rule.inputs)}, but it also "
-                f"reads {tensor.name}, whose gradient is asked for: make {tensor.name} an argument as well", tensor.location
+                f"{rule.name} has a gradient of its own (te.custom_gradient) for its arguments "
+                f"{', '.join(t.name for t in rule.inputs)}, but it also "
+                f"reads {tensor.name}, whose gradient is asked for: make {tensor.name} an argument as "
+                "well", tensor.location
             )  # fmt: skip
 
 
@@ -126,7 +133,9 @@ def taken_before(parts: Sequence[Part], n: int) -> list[Expr]:
 
 
 class Reverse:
-    """One backward pass. `seeds`: the adjoint of each output, at the axes given to it. `batch`: axes in front of every adjoint's own."""
+    """One backward pass. `seeds`: the adjoint of each output, at the axes given to it. `batch`: axes in front of every
+    adjoint's own.
+    """
 
     def __init__(
         self, outputs: Sequence[Tensor], seeds: Sequence[Callable[[tuple[Axis, ...]], Expr]], wrt: Sequence[Tensor],
@@ -152,10 +161,12 @@ class Reverse:
                 for stage in reversed(group.stages):
                     self._stage(stage)
 
-    # Adjoints ------------------------------------------------------------------------------------------------------------------------------
+    # Adjoints ---------------------------------------------------------------------------------------------------------
 
     def axes_of(self, tensor: Tensor, indices: Sequence[Expr] = ()) -> tuple[Axis, ...]:
-        """The axes over which the adjoint of `tensor` is written: named as in its definition, or as where it is first read."""
+        """The axes over which the adjoint of `tensor` is written: named as in its definition, or as where it is first
+        read.
+        """
         if tensor not in self.targets:
             parts = [p for p in tensor.parts if len(p.axes) == tensor.rank and len(p.lhs) == tensor.rank]
             source: Sequence[Expr] = parts[-1].axes if parts else indices
@@ -209,7 +220,7 @@ class Reverse:
     def _lhs(self, tensor: Tensor) -> tuple[Axis, ...]:
         return (*self.batch, *self.axes_of(tensor))
 
-    # Stages --------------------------------------------------------------------------------------------------------------------------------
+    # Stages -----------------------------------------------------------------------------------------------------------
 
     def _stage(self, stage: Stage) -> None:
         self.passed.update(stage.tensors)
@@ -252,7 +263,9 @@ class Reverse:
         self, access: Access, domain: tuple[Axis, ...], guards: tuple[Expr, ...], g: Expr, location: Location | None,
         root: Expr | None = None,
     ) -> None:  # fmt: skip
-        """One access read at the points of `domain` where `guards` hold, with adjoint `g`: a multiple of `root`, if that is given."""
+        """One access read at the points of `domain` where `guards` hold, with adjoint `g`: a multiple of `root`, if
+        that is given.
+        """
         tensor = access.tensor
         targets = (*self.batch, *self.axes_of(tensor, access.indices))
         term = Term((*self.batch, *domain), guards, (*self.batch, *access.indices), g)
@@ -273,7 +286,8 @@ class Reverse:
             return
         if self.batch:
             raise GradientError(
-                f"{stage.tensor.name} has a gradient of its own (te.custom_gradient), for one adjoint at a time; te.jacobian needs many. "
+                f"{stage.tensor.name} has a gradient of its own (te.custom_gradient), for one adjoint at a time; "
+                "te.jacobian needs many. "
                 "Use te.vjp, once for each row", stage.tensor.location
             )  # fmt: skip
         check_arguments(rule, self.forward, self.wrt)
@@ -282,20 +296,23 @@ class Reverse:
             if tensor in self.interesting:
                 if tensor in self.passed:
                     raise GradientError(
-                        f"{tensor.name} is an argument of {rule.name}, which has a gradient of its own, but is computed after its result",
+                        f"{tensor.name} is an argument of {rule.name}, which has a gradient of its own, but is "
+                        "computed after its result",
                         stage.tensor.location,
                     )
                 axes = self.axes_of(tensor)
                 self.summands.setdefault(tensor, []).append(Access(adjoint, axes))
 
-    # Recurrences ---------------------------------------------------------------------------------------------------------------------------
+    # Recurrences ------------------------------------------------------------------------------------------------------
 
     def _cyclic(self, group: Group) -> bool:
         inside = {t for stage in group.stages for t in stage.tensors}
         return any(t in inside for stage in group.stages for t in stage.reads)
 
     def _recurrence(self, group: Group) -> None:
-        """Backwards in time: adjoints over reversed steps, which are recurrences again, stepped through in the usual order."""
+        """Backwards in time: adjoints over reversed steps, which are recurrences again, stepped through in the usual
+        order.
+        """
         inside = {t for stage in group.stages for t in stage.tensors}
         reached = {t for t in inside if t in self.interesting and self.summands.get(t)}
         changed = bool(reached)
@@ -314,12 +331,14 @@ class Reverse:
         for stage in group.stages:
             if isinstance(stage.tensor.gradient, Rule):
                 raise GradientError(
-                    f"{stage.tensor.name} has a gradient of its own (te.custom_gradient) and is a part of a recurrence; "
+                    f"{stage.tensor.name} has a gradient of its own (te.custom_gradient) and is a part of a "
+                    "recurrence; "
                     "a rule for whole tensors cannot be applied step by step", stage.tensor.location
                 )  # fmt: skip
 
         depth = _steps(group)
-        # the steps of all tensors are counted back from one end, that of the longest, so that what was the same step still is
+        # the steps of all tensors are counted back from one end, that of the longest, so that what was the same step
+        # still is
         ends = [_longest([t.shape[d] for t in reached]) for d in range(group.depth)]
 
         def length(tensor: Tensor, d: int) -> Any:
@@ -369,7 +388,9 @@ def _longest(extents: Sequence[Any]) -> Any:
 
 
 def _steps(group: Group) -> int:
-    """How many leading axes tell which of two steps of a recurrence comes first. Reversing all of them reverses the order of any two steps."""
+    """How many leading axes tell which of two steps of a recurrence comes first. Reversing all of them reverses the
+    order of any two steps.
+    """
     place = {t: n for n, stage in enumerate(group.stages) for t in stage.tensors}
     reads = [
         (part.lhs, read, n, place[read.access.tensor])

@@ -24,7 +24,8 @@ def check_stored(stored: Any) -> dict[Tensor, Tensor]:
             raise GradientError(f"stored= {{{tensor!r}: {held!r}}}: a tensor, and an input that holds its values")
         if tensor.rank != held.rank or tensor.dtype != held.dtype or tensor.shape != held.shape:
             raise GradientError(
-                f"stored=: {tensor.name} is {tensor.dtype} of shape {tensor.shape}, and {held.name}, which is to hold it, is {held.dtype} of shape "
+                f"stored=: {tensor.name} is {tensor.dtype} of shape {tensor.shape}, and {held.name}, which is to "
+                f"hold it, is {held.dtype} of shape "
                 f"{held.shape}"
             )  # fmt: skip
     return dict(stored)

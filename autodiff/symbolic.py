@@ -1,4 +1,6 @@
-"""Between SymPy's expressions and ours: derivatives of the user's formulas, and what the tests check the table of derivatives with."""
+"""Between SymPy's expressions and ours: derivatives of the user's formulas, and what the tests check the table of
+derivatives with.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def partial_derivatives(formula: Any, names: Sequence[str]) -> Callable[..., tup
 
 
 def from_sympy(e: Any, values: dict[Any, Expr]) -> Any:
-    """A SymPy expression as one of ours, its symbols replaced. Raises GradientError for a function that we do not have."""
+    """A SymPy expression as one of ours, its symbols replaced. Raises GradientError for a function that we do not
+    have.
+    """
     import sympy
 
     if e in values:
@@ -84,7 +88,8 @@ def from_sympy(e: Any, values: dict[Any, Expr]) -> Any:
         return total
     if name not in _FROM_SYMPY:
         raise GradientError(
-            f"SymPy's derivative contains {e}, and tedsl has no function {name}: give derivative=, a function of the operands",
+            f"SymPy's derivative contains {e}, and tedsl has no function {name}: give derivative=, a function of the "
+            "operands",
         )
     return apply(_FROM_SYMPY[name], *arguments)
 

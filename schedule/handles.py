@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class Loop(Axis):
-    """A loop of a stage, as primitives return it. It is only a name (and equal to every axis of that name); `extent` is that of the schedule when it
-    was asked for, `stage` the name of the stage.
+    """A loop of a stage, as primitives return it. It is only a name (and equal to every axis of that name); `extent` is
+    that of the schedule when it was asked for, `stage` the name of the stage.
     """
 
     __slots__ = ()
@@ -30,8 +30,8 @@ class Loop(Axis):
 
 
 class StageHandle:
-    """A stage of a schedule. Its primitives change the schedule; loops are given as primitives returned them, by their names, or as the axes of the
-    definition.
+    """A stage of a schedule. Its primitives change the schedule; loops are given as primitives returned them, by their
+    names, or as the axes of the definition.
     """
 
     __slots__ = ("name", "schedule")
@@ -109,15 +109,15 @@ class StageHandle:
     def __repr__(self) -> str:
         return f"<stage {self.name}: {', '.join(self.state.leaves) or 'no loops'}>"
 
-    # Loops -------------------------------------------------------------------------------------------------------------------------------
+    # Loops ------------------------------------------------------------------------------------------------------------
 
     def split(self, axis: Any, factor: Dim | None = None, nparts: Dim | None = None) -> tuple[Loop, Loop]:
         """One loop becomes two: blocks of `factor` steps, or `nparts` blocks. Returns outer, inner.
 
         for i in 0..n    →    for i_o in 0..ceil(n / factor): for i_i in 0..factor
 
-        The factor is a whole number or a size (`te.var`), and need not divide: the last block is shorter. Raises ScheduleError when the axis is no
-        loop (any more), or is marked already.
+        The factor is a whole number or a size (`te.var`), and need not divide: the last block is shorter. Raises
+        ScheduleError when the axis is no loop (any more), or is marked already.
 
         >>> import tedsl as te
         >>> i = te.axes("i")
@@ -129,7 +129,8 @@ class StageHandle:
         return cast("tuple[Loop, Loop]", self._do("split", self._axis(axis, "split"), factor=factor, nparts=nparts))
 
     def tile(self, x: Any, y: Any, x_factor: Dim, y_factor: Dim) -> tuple[Loop, Loop, Loop, Loop]:
-        """Two loops become four, the outer ones first: split both, then reorder. Returns outer x, outer y, inner x, inner y.
+        """Two loops become four, the outer ones first: split both, then reorder. Returns outer x, outer y, inner x,
+        inner y.
 
         for x, y    →    for x_o, y_o, x_i, y_i
 
@@ -152,8 +153,8 @@ class StageHandle:
         )
 
     def fuse(self, *axes: Any) -> Loop:
-        """Neighbouring loops, outermost first, become one. Returns it. Raises ScheduleError when they are not neighbours in this order, or when some
-        are reduced over and others are not.
+        """Neighbouring loops, outermost first, become one. Returns it. Raises ScheduleError when they are not
+        neighbours in this order, or when some are reduced over and others are not.
 
         for i in 0..n: for j in 0..m    →    for i_j in 0..n*m
 
@@ -170,8 +171,9 @@ class StageHandle:
         return self._do("fuse", *(self._axis(a, "fuse") for a in axes))[0]
 
     def reorder(self, *axes: Any) -> None:
-        """The given loops take, in the given order, the places that they have now; the others stay. Raises ScheduleError when a recurrence would
-        read a step before it is computed, or a stage computed at one of the loops would be read outside of it.
+        """The given loops take, in the given order, the places that they have now; the others stay. Raises
+        ScheduleError when a recurrence would read a step before it is computed, or a stage computed at one of the loops
+        would be read outside of it.
 
         for i, j, k    reorder(k, i)    →    for k, j, i
 
@@ -187,11 +189,11 @@ class StageHandle:
         """
         self._do("reorder", *(self._axis(a, "reorder") for a in axes))
 
-    # Kinds -------------------------------------------------------------------------------------------------------------------------------
+    # Kinds ------------------------------------------------------------------------------------------------------------
 
     def vectorize(self, axis: Any) -> None:
-        """The loop's steps become lanes of vector instructions. Raises ScheduleError for a loop that is reduced over (see `rfactor`), or whose steps
-        depend on each other.
+        """The loop's steps become lanes of vector instructions. Raises ScheduleError for a loop that is reduced over
+        (see `rfactor`), or whose steps depend on each other.
 
         >>> import tedsl as te
         >>> i, j = te.axes("i j")
@@ -206,7 +208,8 @@ class StageHandle:
         self._do("vectorize", self._axis(axis, "vectorize"))
 
     def unroll(self, axis: Any) -> None:
-        """The loop's steps are written out one after the other; a loop whose extent is known at the call alone stays one.
+        """The loop's steps are written out one after the other; a loop whose extent is known at the call alone stays
+        one.
 
         >>> import tedsl as te
         >>> i, j = te.axes("i j")
@@ -223,8 +226,8 @@ class StageHandle:
         self._do("unroll", self._axis(axis, "unroll"))
 
     def parallel(self, axis: Any) -> None:
-        """The loop's steps are shared among threads. Raises ScheduleError for a loop that is reduced over (see `rfactor`), whose steps depend on each
-        other, or that stands in a parallel loop.
+        """The loop's steps are shared among threads. Raises ScheduleError for a loop that is reduced over (see
+        `rfactor`), whose steps depend on each other, or that stands in a parallel loop.
 
         >>> import tedsl as te
         >>> i, j = te.axes("i j")
@@ -243,8 +246,9 @@ class StageHandle:
         self._do("bind", self._axis(axis, "bind"), thread)
 
     def pragma(self, axis: Any, text: str) -> None:
-        """`#pragma text` before the loop in the C source. The text is taken as it is. Raises ScheduleError for text of no or several lines, and for a
-        loop that runs in parallel, as lanes or written out. "stream", of a vectorised loop, is no text of C: whole lines of the cache are written past it.
+        """`#pragma text` before the loop in the C source. The text is taken as it is. Raises ScheduleError for text of
+        no or several lines, and for a loop that runs in parallel, as lanes or written out. "stream", of a vectorised
+        loop, is no text of C: whole lines of the cache are written past it.
 
         >>> import tedsl as te
         >>> i = te.axes("i")
@@ -268,8 +272,8 @@ class StageHandle:
         self._do("pragma", self._axis(axis, "pragma"), text)
 
     def tensorize(self, axis: Any, intrinsic: Any) -> None:
-        """The loops from `axis` inward become calls of an intrinsic (`te.intrinsic`), where they run in full. Raises ScheduleError when they are not
-        its pattern.
+        """The loops from `axis` inward become calls of an intrinsic (`te.intrinsic`), where they run in full. Raises
+        ScheduleError when they are not its pattern.
 
         >>> import tedsl as te
         >>> i, j = te.axes("i j")
@@ -287,12 +291,13 @@ class StageHandle:
             raise ScheduleError(f"tensorize of {self.name} got {intrinsic!r}; an intrinsic is made by te.intrinsic(…)")
         self._do("tensorize", self._axis(axis, "tensorize"), {"intrinsic": intrinsic.to_json()})
 
-    # Places ------------------------------------------------------------------------------------------------------------------------------
+    # Places -----------------------------------------------------------------------------------------------------------
 
     def compute_at(self, parent: Any, axis: Any) -> None:
-        """Compute the stage inside of the loop `axis` of `parent`, just what is read there. Raises ScheduleError when something outside of that loop
-        reads it, it is a result, or it is a stage of a recurrence that would read there what is not computed yet. Stages that step together go together
-        to a loop of a stage that is none of them. (Halide: compute_at.)
+        """Compute the stage inside of the loop `axis` of `parent`, just what is read there. Raises ScheduleError when
+        something outside of that loop reads it, it is a result, or it is a stage of a recurrence that would read there
+        what is not computed yet. Stages that step together go together to a loop of a stage that is none of them.
+        (Halide: compute_at.)
 
         for all of H: H = …                  for i_o in V:
         for i_o in V: V = f(H)    →            for the part of H read in this step: H = …
@@ -317,7 +322,8 @@ class StageHandle:
         self._do("compute_at", {"stage": at}, self.schedule._loop(at, axis, "compute_at"))
 
     def compute_inline(self) -> None:
-        """The stage's expression takes the place of every read of it. Raises ScheduleError for reductions, recurrences and results.
+        """The stage's expression takes the place of every read of it. Raises ScheduleError for reductions, recurrences
+        and results.
 
         >>> import tedsl as te
         >>> i = te.axes("i")
@@ -332,7 +338,8 @@ class StageHandle:
         self._do("compute_inline")
 
     def compute_root(self) -> None:
-        """Compute the stage in loops of its own (the default): undoes compute_at and compute_inline. Stages that step together go together.
+        """Compute the stage in loops of its own (the default): undoes compute_at and compute_inline. Stages that step
+        together go together.
 
         >>> import tedsl as te
         >>> i = te.axes("i")
@@ -350,8 +357,9 @@ class StageHandle:
         self._do("compute_root")
 
     def set_scope(self, scope: str) -> None:
-        """Store the stage in "global", "cache" (a thread's scratch), "register" (named variables) or, on a GPU, "shared" memory. Raises ScheduleError
-        for a result, which its caller stores. What is in registers needs constant indices once loops are written out: `te.lower` says so.
+        """Store the stage in "global", "cache" (a thread's scratch), "register" (named variables) or, on a GPU,
+        "shared" memory. Raises ScheduleError for a result, which its caller stores. What is in registers needs constant
+        indices once loops are written out: `te.lower` says so.
 
         >>> import tedsl as te
         >>> i = te.axes("i")
@@ -368,8 +376,8 @@ class StageHandle:
         self._do("set_scope", scope)
 
     def layout(self, *axes: Any) -> None:
-        """Store the stage in the order of its own loops: each that is not reduced over, once. Over a split that does not divide it is padded up.
-        Raises ScheduleError for a result, whose layout is its caller's.
+        """Store the stage in the order of its own loops: each that is not reduced over, once. Over a split that does
+        not divide it is padded up. Raises ScheduleError for a result, whose layout is its caller's.
 
         >>> import tedsl as te
         >>> i, j = te.axes("i j")
@@ -391,8 +399,8 @@ class StageHandle:
         self._do("layout", *(self._axis(a, "layout") for a in axes))
 
     def storage_align(self, axis: Any, factor: int, offset: int = 0) -> None:
-        """Begin rows along `axis` at multiples of `factor` elements, plus `offset` for each row: aligned, or apart in the cache. Raises ScheduleError
-        for a result, and for a stage with a layout of its own.
+        """Begin rows along `axis` at multiples of `factor` elements, plus `offset` for each row: aligned, or apart in
+        the cache. Raises ScheduleError for a result, and for a stage with a layout of its own.
 
         >>> import tedsl as te
         >>> i, j = te.axes("i j")
@@ -412,8 +420,9 @@ class StageHandle:
         self._do("storage_align", self._axis(axis, "storage_align"), factor, offset)
 
     def double_buffer(self) -> None:
-        """Let two buffers take turns: while one is read, the other is filled for the next step of the loop at which the stage is computed. Raises
-        ScheduleError for a stage that is not computed at a loop. Where the steps run in parallel, or the fill reads what the loop computes, there is one.
+        """Let two buffers take turns: while one is read, the other is filled for the next step of the loop at which the
+        stage is computed. Raises ScheduleError for a stage that is not computed at a loop. Where the steps run in
+        parallel, or the fill reads what the loop computes, there is one.
 
         >>> import tedsl as te
         >>> i = te.axes("i")
@@ -437,9 +446,10 @@ class StageHandle:
         self._do("double_buffer")
 
     def prefetch(self, tensor: Any, axis: Any, offset: int) -> None:
-        """Ask memory, in each step of `axis`, for what is read of `tensor` `offset` steps later: one request for each cache line, at most 256 of them
-        (the first ones), never outside of the tensor. Raises ScheduleError for a tensor that the stage does not read, that does not move along the
-        axis, or that is read at places that depend on data; and for a vectorised loop.
+        """Ask memory, in each step of `axis`, for what is read of `tensor` `offset` steps later: one request for each
+        cache line, at most 256 of them (the first ones), never outside of the tensor. Raises ScheduleError for a tensor
+        that the stage does not read, that does not move along the axis, or that is read at places that depend on data;
+        and for a vectorised loop.
 
         >>> import tedsl as te
         >>> i, j = te.axes("i j")

@@ -1,7 +1,7 @@
 """Schedules: how the loops of a program run.
 
-A schedule is a value with a history. Every step is checked when it is asked for; one that is refused leaves nothing behind. Handles (stages, loops)
-are names, so they work on copies and replays.
+A schedule is a value with a history. Every step is checked when it is asked for; one that is refused leaves nothing
+behind. Handles (stages, loops) are names, so they work on copies and replays.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Schedule:
         self._past: tuple[tuple[State, Step], ...] = ()  # the state before each step, and the step
         self._together = False  # whether the steps being taken are checked at the end
 
-    # Stages ------------------------------------------------------------------------------------------------------------------------------
+    # Stages -----------------------------------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> StageHandle:
         return StageHandle(self, self._stage(key))
@@ -80,11 +80,13 @@ class Schedule:
                 return writer.name
             if any(t is key for _, t in self.state.inputs):
                 raise ScheduleError(
-                    f"{key.name} is an input and has no loops. Its readers have; a copy of it has loops of its own: s.cache_read({key.name}, scope, readers)",
+                    f"{key.name} is an input and has no loops. Its readers have; a copy of it has loops of its own: "
+                    f"s.cache_read({key.name}, scope, readers)",
                 )
             if not isinstance(key, rewrites.StageTensor):
                 raise ScheduleError(
-                    f"{key!r} is no part of this schedule, whose stages are {', '.join(names)}. Make the schedule of a tensor that needs it",
+                    f"{key!r} is no part of this schedule, whose stages are {', '.join(names)}. Make the schedule of "
+                    "a tensor that needs it",
                 )
             key = key.name
         elif not isinstance(key, str):
@@ -114,7 +116,8 @@ class Schedule:
         if [s.name for s in initial(other.outputs).stages] == [s.name for s in initial(self.outputs).stages]:
             return  # a copy that travelled
         raise ScheduleError(
-            f"the stage {handle.name} belongs to the schedule of {', '.join(t.name for t in other.outputs)}, and this is one of {', '.join(t.name for t in self.outputs)}. Take the stage from this schedule",
+            f"the stage {handle.name} belongs to the schedule of {', '.join(t.name for t in other.outputs)}, and "
+            f"this is one of {', '.join(t.name for t in self.outputs)}. Take the stage from this schedule",
         )
 
     def _tensor(self, key: Any) -> str:
@@ -142,21 +145,25 @@ class Schedule:
             mine = self.state.stage(stage)
             if mine.root(key.name) is None and not stage.startswith(key.stage + "."):
                 raise ScheduleError(
-                    f"{primitive} of {stage} got the loop {key.name} of {key.stage}; the loops of {stage} are {', '.join(mine.leaves) or 'none'}",
+                    f"{primitive} of {stage} got the loop {key.name} of {key.stage}; the loops of {stage} are "
+                    f"{', '.join(mine.leaves) or 'none'}",
                 )
         if isinstance(key, Axis):
             return cast(str, key.name)
         if isinstance(key, str):
             return key
         raise ScheduleError(
-            f"{primitive} of {stage} got {key!r}; an axis is given by itself, by its name, or as a primitive returned it",
+            f"{primitive} of {stage} got {key!r}; an axis is given by itself, by its name, or as a primitive "
+            "returned it",
         )
 
-    # Steps -------------------------------------------------------------------------------------------------------------------------------
+    # Steps ------------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def checked_together(self) -> Iterator[None]:
-        """Steps taken inside are checked once, at the end, and not one by one: for rules that know what is legal. Raises ScheduleError at the end."""
+        """Steps taken inside are checked once, at the end, and not one by one: for rules that know what is legal.
+        Raises ScheduleError at the end.
+        """
         self._together = True
         try:
             yield
@@ -172,7 +179,9 @@ class Schedule:
         kwargs: Mapping[str, Any] | None = None,
         location: Any = None,
     ) -> tuple[str, ...]:
-        """Carry out a step given in names and numbers. Raises ScheduleError, and leaves the schedule as it was, when it may not be done."""
+        """Carry out a step given in names and numbers. Raises ScheduleError, and leaves the schedule as it was, when it
+        may not be done.
+        """
         rule = PRIMITIVES.get(primitive)
         if rule is None:
             raise ScheduleError(f"there is no primitive {primitive}; one of {', '.join(PRIMITIVES)}")
@@ -220,7 +229,9 @@ class Schedule:
         return self.history.to_json()
 
     def replay(self, history: Any) -> Schedule:
-        """Carry out the steps of another schedule (its `history`, or what its `to_json` gave) after those of this one. All of them, or none."""
+        """Carry out the steps of another schedule (its `history`, or what its `to_json` gave) after those of this one.
+        All of them, or none.
+        """
         steps = steps_from(history)
         before = self.state, self._past
         for n, step in enumerate(steps):
@@ -237,7 +248,7 @@ class Schedule:
     def __reduce__(self) -> tuple[Any, ...]:
         return (_restored, (self.outputs, self.several, self.to_json()))
 
-    # Sizes -------------------------------------------------------------------------------------------------------------------------------
+    # Sizes ------------------------------------------------------------------------------------------------------------
 
     @property
     def factors(self) -> tuple[str, ...]:
@@ -245,18 +256,22 @@ class Schedule:
         return self.state.factors
 
     def fixed(self, **sizes: int) -> Schedule:
-        """The same schedule with whole numbers in place of the sizes named: tile factors, and the sizes of the program."""
+        """The same schedule with whole numbers in place of the sizes named: tile factors, and the sizes of the
+        program.
+        """
         from .sizes import fixed_schedule
 
         return fixed_schedule(self, sizes)
 
-    # Rewriting ---------------------------------------------------------------------------------------------------------------------------
+    # Rewriting --------------------------------------------------------------------------------------------------------
 
     def cache_read(self, tensor: Any, scope: str, readers: Any) -> Tensor:
-        """A copy of `tensor` in `scope` (global, cache, register, shared), from which `readers` (stages or tensors, one or several) read.
+        """A copy of `tensor` in `scope` (global, cache, register, shared), from which `readers` (stages or tensors, one
+        or several) read.
 
-        Returns the copy, a stage named after the tensor and the scope; its axes are `s[copy].axis`. Computed at the root (or where the tensor is)
-        until compute_at says otherwise. Raises ScheduleError when a reader does not read the tensor, or computes it.
+        Returns the copy, a stage named after the tensor and the scope; its axes are `s[copy].axis`. Computed at the
+        root (or where the tensor is) until compute_at says otherwise. Raises ScheduleError when a reader does not read
+        the tensor, or computes it.
 
         L = f(A)    →    A.cache[i, k] = A[i, k];  L = f(A.cache)
 
@@ -282,10 +297,12 @@ class Schedule:
         return self.state.stage(made).tensor
 
     def cache_write(self, tensor: Any, scope: str) -> Any:
-        """Compute `tensor` (or all tensors of a stage, or those of several stages, in a list) in `scope`, and copy the result to where it belongs.
+        """Compute `tensor` (or all tensors of a stage, or those of several stages, in a list) in `scope`, and copy the
+        result to where it belongs.
 
-        Returns the new tensor (a list for a list), a stage named after the tensor and the scope. It has the definition, with its axes and its
-        reduction; the old stage copies. In a recurrence both take its steps. Raises ScheduleError when the reduction has been scheduled already.
+        Returns the new tensor (a list for a list), a stage named after the tensor and the scope. It has the definition,
+        with its axes and its reduction; the old stage copies. In a recurrence both take its steps. Raises ScheduleError
+        when the reduction has been scheduled already.
 
         L[i] = sum(…)    →    L.cache[i] = sum(…);  L[i] = L.cache[i]
 
@@ -306,8 +323,9 @@ class Schedule:
         return found if several else found[0]
 
     def rfactor(self, tensor: Any, axis: Any, factor_axis: int = 0) -> Any:
-        """Partial results of a reduction, one for each step of its loop `axis`: a new stage with that axis as its dimension `factor_axis`. `tensor`
-        then reduces over it. Returns the new tensor (a list when the stage computes several). Raises ScheduleError when the axis is not reduced over.
+        """Partial results of a reduction, one for each step of its loop `axis`: a new stage with that axis as its
+        dimension `factor_axis`. `tensor` then reduces over it. Returns the new tensor (a list when the stage computes
+        several). Raises ScheduleError when the axis is not reduced over.
 
         L[i] = sum(A[i, k])    →    L.rf[k_o, i] = sum(A[i, …], axis=k_i);  L[i] = sum(L.rf[k_o, i], axis=k_o)
 
@@ -327,7 +345,7 @@ class Schedule:
         tensors = self.state.stage(made).tensors
         return tensors[0] if len(self.state.stage(stage).tensors) == 1 else list(tensors)
 
-    # Showing -----------------------------------------------------------------------------------------------------------------------------
+    # Showing ----------------------------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
         from .text import schedule_text
@@ -356,7 +374,8 @@ def as_outputs(target: Any) -> tuple[tuple[Tensor, ...], bool]:
             raise ScheduleError(f"{t!r} is no tensor; a program is a tensor, or a list of the tensors that it computes")
         if t.is_input and t.shape is not None:
             raise ScheduleError(
-                f"{t.name} is an input: it has a shape and no definition, so there is nothing to compute; define it ({t.name}[i, …] = …)",
+                f"{t.name} is an input: it has a shape and no definition, so there is nothing to compute; define it "
+                f"({t.name}[i, …] = …)",
             )
     if not outputs:
         raise ScheduleError("a program needs at least one result")
@@ -367,9 +386,11 @@ def as_outputs(target: Any) -> tuple[tuple[Tensor, ...], bool]:
 
 
 def create_schedule(target: Tensor | Sequence[Tensor]) -> Schedule:
-    """The default schedule of a tensor, or of several that are computed by one kernel: plain loops, every stage on its own.
+    """The default schedule of a tensor, or of several that are computed by one kernel: plain loops, every stage on its
+    own.
 
-    Each of its primitives is checked when it is called: ScheduleError says what is refused, why, and what to do instead.
+    Each of its primitives is checked when it is called: ScheduleError says what is refused, why, and what to do
+    instead.
 
     >>> import tedsl as te
     >>> i, j, k = te.axes("i j k")
@@ -384,7 +405,8 @@ def create_schedule(target: Tensor | Sequence[Tensor]) -> Schedule:
 
 
 def lower(target: Any, args: Sequence[Tensor] | None = None, **sizes: int) -> Nest:
-    """The loops of a schedule (or of a tensor with the default schedule). `sizes`: values of symbolic sizes and tile factors.
+    """The loops of a schedule (or of a tensor with the default schedule). `sizes`: values of symbolic sizes and tile
+    factors.
 
     Raises ScheduleError for what only the whole schedule can tell.
     """

@@ -28,8 +28,8 @@ class FixedTensor(Tensor):
 
 
 def fixed_schedule(schedule: Schedule, sizes: Mapping[str, int]) -> Schedule:
-    """The schedule with whole numbers for sizes of its program and for tile factors. Raises ScheduleError for a size that it does not have, or for
-    a number that the size cannot be.
+    """The schedule with whole numbers for sizes of its program and for tile factors. Raises ScheduleError for a size
+    that it does not have, or for a number that the size cannot be.
     """
     from .schedule import Schedule
 
@@ -39,7 +39,8 @@ def fixed_schedule(schedule: Schedule, sizes: Mapping[str, int]) -> Schedule:
         if name not in found:
             known = ", ".join(sorted(found)) or "none"
             raise ScheduleError(
-                f"{name}={value!r}: the schedule of {', '.join(t.name for t in schedule.outputs)} has no size of that name; its sizes are {known}",
+                f"{name}={value!r}: the schedule of {', '.join(t.name for t in schedule.outputs)} has no size of "
+                f"that name; its sizes are {known}",
             )
         if isinstance(value, bool) or not hasattr(value, "__index__"):
             raise ScheduleError(f"{name}={value!r}: a size is a whole number")

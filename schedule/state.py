@@ -1,7 +1,8 @@
 """The state of a schedule: immutable, so that a refused step leaves nothing behind and `undo` is going back.
 
     State       the stages in dependency order, and the recurrences among them
-    StageState  a stage: its equations, its loops (`leaves`) and how they came from its axes (`relations`), where it is computed and stored
+    StageState  a stage: its equations, its loops (`leaves`) and how they came from its axes (`relations`), where it is
+    computed and stored
     Split       parent = outer * factor + inner          Fuse   outer = fused // extent(inner), inner = fused % extent(inner)
 
 All loops of a stage are known by name; a handle (an Axis) is only a name.
@@ -56,7 +57,9 @@ class Attach:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StageState:
-    """A stage under a schedule. `leaves`: its loops, outermost first. `marks`: what is said of single loops (name → how)."""
+    """A stage under a schedule. `leaves`: its loops, outermost first. `marks`: what is said of single loops (name →
+    how).
+    """
 
     name: str
     tensors: tuple[Tensor, ...]
@@ -178,7 +181,9 @@ def dim(value: Any) -> Dim:
 
 
 def ceil_div(a: Dim, b: Dim, divides: bool = False) -> Dim:
-    """How many blocks of `b` cover `a`. A symbolic factor is always taken to divide; a build has put its number in place by then."""
+    """How many blocks of `b` cover `a`. A symbolic factor is always taken to divide; a build has put its number in
+    place by then.
+    """
     if isinstance(a, int) and isinstance(b, int):
         return -(-a // b)
     if isinstance(b, int) and not divides:
@@ -212,7 +217,9 @@ def whole_blocks(e: Expr) -> Expr:
 
 
 def clipped(factor: Dim, extent: Dim) -> Dim:
-    """A factor is at most the extent, and at least 1; symbolic ones are taken as they are (loops are bounded when they are lowered)."""
+    """A factor is at most the extent, and at least 1; symbolic ones are taken as they are (loops are bounded when they
+    are lowered).
+    """
     if isinstance(factor, int) and isinstance(extent, int):
         return max(1, min(factor, extent))
     return factor
@@ -220,8 +227,9 @@ def clipped(factor: Dim, extent: Dim) -> Dim:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
-    """All stages in dependency order; `groups`: names of stages that step together, with the number of common axes; `inputs` by names that are
-    theirs alone; `given`: the stages as the program has them; `factors`: tile factors that are sizes.
+    """All stages in dependency order; `groups`: names of stages that step together, with the number of common axes;
+    `inputs` by names that are theirs alone; `given`: the stages as the program has them; `factors`: tile factors that
+    are sizes.
     """
 
     outputs: tuple[Tensor, ...]
@@ -253,8 +261,9 @@ class State:
         return next((g for g in self.groups if name in g[0]), None)
 
     def stepping(self, name: str) -> tuple[StageState, ...]:
-        """The stages that run step by step together with the stage `name`, itself included: those of its group that are not computed inside of one
-        another. A stage that is computed inside of one of its group's loops has none but itself.
+        """The stages that run step by step together with the stage `name`, itself included: those of its group that are
+        not computed inside of one another. A stage that is computed inside of one of its group's loops has none but
+        itself.
         """
         group = self.group(name)
         if group is None:
@@ -270,7 +279,9 @@ class State:
         return tuple(s for s in self.stages if tensor in reads(s))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor under a name of its own: inputs, then what the stages compute (the first of a stage under the stage's name)."""
+        """Every tensor under a name of its own: inputs, then what the stages compute (the first of a stage under the
+        stage's name).
+        """
         found = dict(self.inputs)
         found |= {s.name: s.tensor for s in self.stages}
         used = set(found)
@@ -281,7 +292,9 @@ class State:
 
 
 def step_depth(stages: Sequence[StageState], depth: int) -> int:
-    """Along how many leading axes stages are stepped through together (`depth`: of their group), or cut at the whole numbers of their equations."""
+    """Along how many leading axes stages are stepped through together (`depth`: of their group), or cut at the whole
+    numbers of their equations.
+    """
     cut = (
         d + 1
         for s in stages
@@ -294,7 +307,9 @@ def step_depth(stages: Sequence[StageState], depth: int) -> int:
 
 
 def cut_axes(stage: StageState) -> dict[str, int] | None:
-    """The axes along which the equations of a stage take turns, and their dimensions; None when the general equation has whole numbers itself."""
+    """The axes along which the equations of a stage take turns, and their dimensions; None when the general equation
+    has whole numbers itself.
+    """
     general = stage.general
     if isinstance(general, ScatterPart) or not all(isinstance(e, Axis) for e in general.lhs):
         return None
@@ -306,8 +321,8 @@ def cut_axes(stage: StageState) -> dict[str, int] | None:
 
 
 def plain_axes(part: Part) -> dict[Axis, int]:
-    """The axes that are an index by themselves on the left side of an equation, and (the first of) their dimensions: two steps of such an axis write
-    different elements.
+    """The axes that are an index by themselves on the left side of an equation, and (the first of) their dimensions:
+    two steps of such an axis write different elements.
     """
     found: dict[Axis, int] = {}
     for d, e in enumerate(part.lhs):
@@ -317,7 +332,9 @@ def plain_axes(part: Part) -> dict[Axis, int]:
 
 
 def alone(stage: StageState, part: Part) -> StageState:
-    """A stage with one of its equations: its loops are those of the axes that this one has, then those that it reduces over."""
+    """A stage with one of its equations: its loops are those of the axes that this one has, then those that it reduces
+    over.
+    """
     if part is stage.general:
         return stage if len(stage.parts) == 1 else replace(stage, parts=(part,))
     own = {a.name for a in part.axes}
@@ -327,8 +344,8 @@ def alone(stage: StageState, part: Part) -> StageState:
 
 
 def regrouped(state: State, names: Sequence[str]) -> State:
-    """The state with the groups among the stages `names` (in the order in which they take turns) found anew. Raises DefinitionError when they have no
-    order of steps.
+    """The state with the groups among the stages `names` (in the order in which they take turns) found anew. Raises
+    DefinitionError when they have no order of steps.
     """
     members = [state.stage(n) for n in names]
     made = {s.name: Stage(s.name, s.tensors, s.parts) for s in members}

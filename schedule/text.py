@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a nest: its depth, its text, what follows the text on the right (a loop's kind), and what it is (for colours)."""
+    """A line of a nest: its depth, its text, what follows the text on the right (a loop's kind), and what it is (for
+    colours).
+    """
 
     depth: int
     text: str
@@ -72,11 +74,13 @@ def lines_of(stmt: Stmt, depth: int = 0) -> Iterator[Line]:
         yield Line(depth, stmt.text.format(*map(repr, stmt.operands)))
 
 
-# Schedules -------------------------------------------------------------------------------------------------------------------------------------
+# Schedules ------------------------------------------------------------------------------------------------------------
 
 
 def schedule_text(schedule: Schedule) -> str:
-    """The nest that a schedule makes, before loops are unrolled and cut: every loop with its kind, every temporary with its size and scope."""
+    """The nest that a schedule makes, before loops are unrolled and cut: every loop with its kind, every temporary with
+    its size and scope.
+    """
     return "\n".join(map(str, schedule_lines(schedule)))
 
 
@@ -120,7 +124,8 @@ def _plain_lines(state: State) -> Iterator[Line]:
             yield from stage_lines(stage, 0)
 
 
-# The kinds of loops have colours that can be told apart by those who do not see red or green (Okabe and Ito's), on white and on black.
+# The kinds of loops have colours that can be told apart by those who do not see red or green (Okabe and Ito's), on
+# white and on black.
 COLOURS = {"parallel": "#0072b2", "vectorized": "#d55e00", "unrolled": "#009e73", "buffer": "#997700"}
 GPU_COLOUR = "#cc79a7"
 
@@ -137,6 +142,8 @@ def schedule_html(schedule: Schedule) -> str:
     steps = escape(str(schedule.history))
     title = escape(", ".join(t.name for t in schedule.outputs))
     return (
-        f'<div class="tedsl-schedule"><div><b>schedule of {title}</b></div><pre style="line-height:1.3">' + "\n".join(rows) + "</pre>"
-        + (f"<details><summary>{len(schedule.history)} steps</summary><pre>{steps}</pre></details>" if steps else "") + "</div>"
+        f'<div class="tedsl-schedule"><div><b>schedule of {title}</b></div><pre '
+        'style="line-height:1.3">' + "\n".join(rows) + "</pre>"
+        + (f"<details><summary>{len(schedule.history)} "
+            f"steps</summary><pre>{steps}</pre></details>" if steps else "") + "</div>"
     )  # fmt: skip

@@ -80,7 +80,8 @@ from .lang.tensor import Tensor, axes, placeholder, reduce_axis, tensor, var
 from .version import __version__
 
 if TYPE_CHECKING:
-    # At run time these come from `__getattr__`; a function that shares its module's name has to be told from the module.
+    # At run time these come from `__getattr__`; a function that shares its module's name has to be told from the
+    # module.
     from .build import build, emit
     from .lang.arrays import broadcast_to
     from .lang.compute import compute, pad, scan

@@ -23,13 +23,14 @@ def build(what: Any, args: Sequence[Tensor] | None = None, target: str = "c", na
           tuned: Any = None, **sizes: int) -> Kernel:  # fmt: skip
     """A kernel: a function of arrays that computes a tensor.
 
-    what: a tensor, a list of tensors (one kernel with several results, shared work done once), or a schedule. args: the inputs in call order, if
-    not the reading order; outputs come last. target: "c". name: the C function's. check_indices: whether data-dependent indices are
-    checked in every call. isa: "sse2", "avx2" or "avx512" for less than the machine has (an automatic schedule's tiles are then made for its registers).
-    tuned: a store of tuning results to take the schedule from. sizes: numbers for symbolic sizes and tile factors (`te.build(s, n=1024, v1=4)`).
+    what: a tensor, a list of tensors (one kernel with several results, shared work done once), or a schedule. args: the
+    inputs in call order, if not the reading order; outputs come last. target: "c". name: the C function's.
+    check_indices: whether data-dependent indices are checked in every call. isa: "sse2", "avx2" or "avx512" for less
+    than the machine has (an automatic schedule's tiles are then made for its registers). tuned: a store of tuning
+    results to take the schedule from. sizes: numbers for symbolic sizes and tile factors (`te.build(s, n=1024, v1=4)`).
 
-    Without a schedule, `te.auto_schedule` makes one. Raises BuildError when there is no compiler or it fails, ScheduleError for what only the whole
-    schedule can tell.
+    Without a schedule, `te.auto_schedule` makes one. Raises BuildError when there is no compiler or it fails,
+    ScheduleError for what only the whole schedule can tell.
 
     >>> import numpy as np, tedsl as te
     >>> i, j, k = te.axes("i j k")
@@ -83,8 +84,8 @@ def c_module(
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Without the cyclic garbage collector: the thousands of small nodes that lowering makes are all in use until the source is printed, and it
-    would look at them again and again in vain.
+    """Without the cyclic garbage collector: the thousands of small nodes that lowering makes are all in use until the
+    source is printed, and it would look at them again and again in vain.
     """
     before = gc.isenabled()
     gc.disable()

@@ -29,13 +29,16 @@ def check_grad(
     step: float = 1e-5,
     tolerance: float = 1e-5,
 ) -> float:
-    """Compare the gradients of `outputs` with central differences along a random direction, in float64; returns the largest relative difference.
+    """Compare the gradients of `outputs` with central differences along a random direction, in float64; returns the
+    largest relative difference.
 
-    Reverse and forward mode are both checked, and for `order` 2 and more the gradients of the gradients as well. inputs: arrays for (some of) the
-    inputs, by tensor or by name; the others get normally distributed numbers, indices that are in range and sizes of 3. step: of the differences, relative to 1.
+    Reverse and forward mode are both checked, and for `order` 2 and more the gradients of the gradients as well.
+    inputs: arrays for (some of) the inputs, by tensor or by name; the others get normally distributed numbers, indices
+    that are in range and sizes of 3. step: of the differences, relative to 1.
 
-    Raises GradientError when they differ by more than `tolerance`, with the numbers. A stop_gradient is such a difference. The difference is relative
-    to the size of what is added up, or to what rounding leaves of the differences, where that is more.
+    Raises GradientError when they differ by more than `tolerance`, with the numbers. A stop_gradient is such a
+    difference. The difference is relative to the size of what is added up, or to what rounding leaves of the
+    differences, where that is more.
 
     >>> import tedsl as te
     >>> i = te.axes("i")
@@ -146,7 +149,8 @@ def _check(
         difference = abs(value - numeric) / scale
         if not difference <= tolerance:
             raise GradientError(
-                f"the gradient of {', '.join(t.name for t in outputs)} with respect to {', '.join(t.name for t in wrt)} is wrong in {mode}: along a "
+                f"the gradient of {', '.join(t.name for t in outputs)} with respect to "
+                f"{', '.join(t.name for t in wrt)} is wrong in {mode}: along a "
                 f"random direction it gives {value!r}, central differences give {numeric!r}"
             )  # fmt: skip
         worst = max(worst, difference)
@@ -202,7 +206,8 @@ def in_float64(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> dict[Tensor,
     for t in stages:
         if isinstance(t.gradient, Rule):
             raise GradientError(
-                f"{t.name} has a gradient of its own (te.custom_gradient); check it with inputs of float64, not {t.dtype}",
+                f"{t.name} has a gradient of its own (te.custom_gradient); check it with inputs of float64, not "
+                f"{t.dtype}",
             )
     copies: dict[Tensor, Tensor] = {}
 

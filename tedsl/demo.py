@@ -67,7 +67,9 @@ def drawing(images: np.ndarray, captions: list[str]) -> str:
 
 
 def inner_loops(source: str, count: int = 12) -> str:
-    """The first loops of the generated C, up to where the first nest ends. (The kernel's own carry the axis that they are; helpers' do not.)"""
+    """The first loops of the generated C, up to where the first nest ends. (The kernel's own carry the axis that they
+    are; helpers' do not.)
+    """
     lines = source.splitlines()
     start = next((n for n, line in enumerate(lines) if line.lstrip().startswith("for ") and "/*" in line), 0)
     depth, end = 0, start

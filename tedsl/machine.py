@@ -111,7 +111,8 @@ _known: dict[str, Machine] = {}
 def machine(measure: bool = False) -> Machine:
     """This machine. Its speeds are measured when they are first asked for (about a second), once for all processes.
 
-    `measure`: measure them now, whatever is known. Needs a C compiler, unless they are known; BuildError if there is none.
+    `measure`: measure them now, whatever is known. Needs a C compiler, unless they are known; BuildError if there is
+    none.
     """
     level = toolchain.level()
     found = _known.get(level)

@@ -1,8 +1,8 @@
 """Measuring a core: a C function of its own, built like any kernel, that times multiply-adds and reads of memory.
 
-Arithmetic: independent chains of multiply-adds on whole vectors, with nothing read. Bandwidth: passes over a buffer that
-fits the level, with one cheap operation per vector. Other processes can only make it slower, so the best of several
-samples counts.
+Arithmetic: independent chains of multiply-adds on whole vectors, with nothing read. Bandwidth: passes over a buffer
+that fits the level, with one cheap operation per vector. Other processes can only make it slower, so the best of
+several samples counts.
 """
 
 from __future__ import annotations

@@ -46,7 +46,8 @@ def generate(nest: Nest, name: str, isa: str | None = None) -> CModule:
     bound = next((s for s in preorder(nest.stmt) if isinstance(s, For) and "." in s.kind), None)
     if bound is not None:
         raise ScheduleError(
-            f'the loop {bound.axis!r} is bound to {bound.kind}, an axis of a GPU: build the schedule with target="cuda", or take the bind back',
+            f"the loop {bound.axis!r} is bound to {bound.kind}, an axis of a GPU: build the schedule with "
+            'target="cuda", or take the bind back',
         )
     return _Generator(nest, name, isa).module()
 
@@ -79,7 +80,7 @@ class _Generator:
         self.offsets: dict[tuple[Buffer, tuple[Expr, ...]], Affine] = {}
         self.places: dict[tuple[Buffer, tuple[Expr, ...]], str] = {}  # texts of elements
 
-    # The module --------------------------------------------------------------------------------------------------------------------------
+    # The module -------------------------------------------------------------------------------------------------------
 
     def module(self) -> CModule:
         nest = self.nest
@@ -143,11 +144,12 @@ class _Generator:
             f"int64_t {self.entry}({indent.join(parameters)})", "{",
             *([f"    {' '.join(unused)}"] if unused else []), *(["    int64_t te_failed = 0;"] if failed else []),
             *body, f"    return {'te_failed' if failed else '0'};", "}", "",
-            f"int64_t {self.entry}_call(void *const *buffers, const int64_t *sizes, int64_t *fault, int32_t threads)", "{",
+            (f"int64_t {self.entry}_call(void *const *buffers, const int64_t *sizes, int64_t *fault, int32_t "
+            "threads)"), "{",
             *([f"    {' '.join(call_unused)}"] if call_unused else []),
             f"    return {self.entry}({', '.join([*casts, 'fault', 'threads'])});", "}", ""])  # fmt: skip
 
-    # Leaves ------------------------------------------------------------------------------------------------------------------------------
+    # Leaves -----------------------------------------------------------------------------------------------------------
 
     def leaf(self, e: Expr) -> str:
         if isinstance(e, Var):
@@ -193,7 +195,7 @@ class _Generator:
         self.scalars.known = self.known
         return f"{self.names.of(buffer, buffer.name)}[{self.scalars.sum(offset)}]"
 
-    # Statements --------------------------------------------------------------------------------------------------------------------------
+    # Statements -------------------------------------------------------------------------------------------------------
 
     def put(self, text: str) -> None:
         self.lines.append("    " * self.depth + text)
@@ -315,13 +317,15 @@ class _Generator:
         return f"  /* {comment(stmt.origin + by)} */" if stmt.origin else ""
 
     def independent(self, stmt: For) -> bool:
-        """Whether an innermost loop that writes memory without `restrict` may be told to have no dependences: its writes are its own elements."""
+        """Whether an innermost loop that writes memory without `restrict` may be told to have no dependences: its
+        writes are its own elements.
+        """
         inner = list(preorder(stmt.body))
         return all(isinstance(s, (Store, Block)) for s in inner) and any(
             isinstance(s, Store) and s.buffer in self.nest.aliasable for s in inner
         )
 
-    # Temporaries -------------------------------------------------------------------------------------------------------------------------
+    # Temporaries ------------------------------------------------------------------------------------------------------
 
     def allocate(self, stmt: Allocate) -> None:
         buffer = stmt.buffer
@@ -377,7 +381,9 @@ class _Generator:
         self.locals.pop(buffer, None)  # another piece of the nest may have it with other lanes
 
     def give_up(self, name: str) -> None:
-        """Leave when there is no memory: at once, or, in a parallel loop, by skipping the iteration of the innermost loop."""
+        """Leave when there is no memory: at once, or, in a parallel loop, by skipping the iteration of the innermost
+        loop.
+        """
         if self.parallel:
             free = "".join(f" {back}" for back in self.heap[-1])
             self.put(f"if (!{name}) {{{free} te_failed = -1; continue; }}")

@@ -1,8 +1,9 @@
-"""Stores past the caches, for results that will not be read again soon: a line that is written whole need not be read before.
+"""Stores past the caches, for results that will not be read again soon: a line that is written whole need not be read
+before.
 
-What the pragma "stream" of a vectorised loop asks for. A line may only go to memory as one, and where lines begin only the call tells. So a long
-loop runs to the first whole line with plain stores, then over whole lines, then over what is left. Where a loop around it moves on by one vector at a
-time, a line is made of what two vectors have of it:
+What the pragma "stream" of a vectorised loop asks for. A line may only go to memory as one, and where lines begin only
+the call tells. So a long loop runs to the first whole line with plain stores, then over whole lines, then over what is
+left. Where a loop around it moves on by one vector at a time, a line is made of what two vectors have of it:
 
     for j:                                    last = first vector, stored as it is
       to[16*j : 16*j + 16] = vector    →      for j from the second on:
@@ -85,15 +86,16 @@ static inline void {name}(void *p, {kind} x)
     return name
 
 
-# Lines made of two vectors ---------------------------------------------------------------------------------------------------------------
+# Lines made of two vectors --------------------------------------------------------------------------------------------
 
 FEWEST = 4  # vectors of a row for which that is worth its beginning and its end
 
 
 @dataclass
 class Row:
-    """The vectors that one store of a loop writes, one after the other. `last`, `turn`, `shift`: the names of the variables for the vector before, for
-    what is taken of it and the next one, and for the elements from where a whole vector may go to the first one stored.
+    """The vectors that one store of a loop writes, one after the other. `last`, `turn`, `shift`: the names of the
+    variables for the vector before, for what is taken of it and the next one, and for the elements from where a whole
+    vector may go to the first one stored.
     """
 
     loop: For
@@ -104,7 +106,9 @@ class Row:
 
 
 def rows(stmt: For, g: _Generator) -> bool:
-    """Print a loop around vectorised ones that are to write past the caches by whole lines, if it has such; otherwise print nothing."""
+    """Print a loop around vectorised ones that are to write past the caches by whole lines, if it has such; otherwise
+    print nothing.
+    """
     extent = constant(stmt.extent)
     if stmt.kind != "serial" or stmt.step != 1 or extent is None or extent < FEWEST or g.vectors.axis is not None:
         return False
@@ -208,7 +212,9 @@ def _integers(dtype: str) -> str:
 
 
 def _turn(whole: str, lanes: int, g: _Generator) -> str:
-    """The name of the function that says which lanes of two vectors make a line, from how far the first one lies behind where a whole vector may go."""
+    """The name of the function that says which lanes of two vectors make a line, from how far the first one lies behind
+    where a whole vector may go.
+    """
     kind = g.vectors.type(whole, lanes)
     name = f"te_turn_{short(whole)}x{lanes}"
     first = ", ".join(str(lanes + n) for n in range(lanes))

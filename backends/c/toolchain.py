@@ -42,8 +42,9 @@ AVX512 = {
     "avx512bw": "-mavx512bw",
     "avx512dq": "-mavx512dq",
 }
-# Tuned for such vectors: gcc's other cost tables take a load to be free wherever an instruction can make it itself, so that a vector that several
-# results need (a stencil's) is loaded again for each of them: 36 loads where 18 differ, and the depthwise convolution 1.4 times slower.
+# Tuned for such vectors: gcc's other cost tables take a load to be free wherever an instruction can make it itself, so
+# that a vector that several results need (a stencil's) is loaded again for each of them: 36 loads where 18 differ, and
+# the depthwise convolution 1.4 times slower.
 WIDE = ("-mprefer-vector-width=512", "-mtune=skylake-avx512")
 NEEDED = {"avx2": ("avx2", "fma"), "avx512": ("avx2", "fma", "avx512f", "avx512vl", "avx512bw", "avx512dq")}
 LEVELS = ("sse2", "avx2", "avx512")

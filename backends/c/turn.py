@@ -62,7 +62,9 @@ def turned(stmt: For, g: _Generator) -> bool:
 
 
 def _across(stmt: For, inner: For, g: _Generator) -> list[Access]:
-    """What is read along the outer loop while it is written along the inner one; nothing when that is not all that happens."""
+    """What is read along the outer loop while it is written along the inner one; nothing when that is not all that
+    happens.
+    """
     store = cast(Store, inner.body)
     y, x = stmt.axis, inner.axis
     size = dtypes.itemsize(store.buffer.dtype)
@@ -148,7 +150,9 @@ def _helper(dtype: str, lanes: int, g: _Generator) -> str:
 
 
 def _turning(lanes: int, each: int, kind: str, index: str) -> list[str]:
-    """Shuffles that turn a square; `each`: lanes in 16 bytes. First inside of 16 bytes, then whole blocks of them: every one is an instruction."""
+    """Shuffles that turn a square; `each`: lanes in 16 bytes. First inside of 16 bytes, then whole blocks of them:
+    every one is an instruction.
+    """
     lines: list[str] = []
     serial = 0
 

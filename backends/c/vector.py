@@ -1,8 +1,9 @@
 """Vectorised loops in C, in GCC's and Clang's vector extensions.
 
-A vectorised loop of constant extent is cut into vectors of the machine's width and, for the rest, narrower ones; each is printed as its body with
-the loop's axis standing for all lanes. What depends on the axis becomes a vector, everything else stays scalar and is broadcast by the operation
-that needs it. A loop whose body does not fit runs as an ordinary loop.
+A vectorised loop of constant extent is cut into vectors of the machine's width and, for the rest, narrower ones; each
+is printed as its body with the loop's axis standing for all lanes. What depends on the axis becomes a vector,
+everything else stays scalar and is broadcast by the operation that needs it. A loop whose body does not fit runs as an
+ordinary loop.
 
     vector.py   loops and statements     vector_values.py   what is computed     vector_masks.py   conditions
     vector_memory.py   where lanes lie   vector_lanes.py    what all of them share
@@ -41,7 +42,7 @@ NARROW_LIMIT = 48  # statements up to which a loop of unknown extent is also pri
 class Vectors(Values):
     """Prints the bodies of vectorised loops as operations on whole vectors."""
 
-    # Which loops, which vectors ----------------------------------------------------------------------------------------------------------
+    # Which loops, which vectors ---------------------------------------------------------------------------------------
 
     def width_of(self, loop: For) -> int:
         """Lanes of the machine's vectors, for the widest type that a loop stores or computes in."""
@@ -102,7 +103,9 @@ class Vectors(Values):
         return True
 
     def streamable(self, loop: For) -> bool:
-        """Whether a loop is to write past the caches, and can: it fills several lines with the elements of one store, one after the other."""
+        """Whether a loop is to write past the caches, and can: it fills several lines with the elements of one store,
+        one after the other.
+        """
         store, g = loop.body, self.g
         if STREAM not in loop.pragmas or not isinstance(store, Store):
             return False
@@ -115,8 +118,8 @@ class Vectors(Values):
         return enough and g.offset(buffer, store.indices).terms.get(loop.axis) == 1
 
     def counted(self, loop: For, past: bool = False) -> None:
-        """A loop whose extent is known at the call: as many whole vectors as fit, then narrower ones, then single elements. `past`: single elements up
-        to a whole line first, so that the vectors may be written past the caches.
+        """A loop whose extent is known at the call: as many whole vectors as fit, then narrower ones, then single
+        elements. `past`: single elements up to a whole line first, so that the vectors may be written past the caches.
         """
         g = self.g
         name = g.leaf(loop.axis)
@@ -183,7 +186,9 @@ class Vectors(Values):
         return True
 
     def place(self, buffer: Buffer, indices: Sequence[Expr], lane: For | None) -> list[tuple[int, int]] | None:
-        """The constant places (first element, lanes) of an access to a register buffer, one for each vector of the loop `lane`."""
+        """The constant places (first element, lanes) of an access to a register buffer, one for each vector of the loop
+        `lane`.
+        """
         form = self.g.offset(buffer, indices)
         if lane is None or lane.axis not in form.terms:
             return None if form.terms else [(form.constant, 1)]
@@ -191,7 +196,7 @@ class Vectors(Values):
             return None
         return [(form.constant + start, lanes) for start, lanes in self.chunks(lane)]
 
-    # Statements --------------------------------------------------------------------------------------------------------------------------
+    # Statements -------------------------------------------------------------------------------------------------------
 
     def statement(self, stmt: Stmt) -> None:
         if isinstance(stmt, Block):

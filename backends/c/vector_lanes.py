@@ -1,4 +1,6 @@
-"""What all parts of the vector code share: the lanes that stand for a loop's steps, their types, and what differs between them."""
+"""What all parts of the vector code share: the lanes that stand for a loop's steps, their types, and what differs
+between them.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,7 @@ class Lanes:
         assert self.axis is not None
         return substitute(e, {self.axis: self.base}) if mentions(e, self.axis) else e
 
-    # What a base knows of the parts above it ------------------------------------------------------------------------------
+    # What a base knows of the parts above it --------------------------------------------------------------------------
 
     def value(self, e: Expr) -> str:
         """`e` in C: a vector where it varies, a scalar where not."""

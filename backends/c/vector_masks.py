@@ -81,7 +81,9 @@ class Masks(Memory):
         return self.resized(f"({left} {COMPARE[e.function]} {right})", dtypes.itemsize(kind), width)
 
     def narrowed(self, e: Apply) -> tuple[Expr, Expr] | None:
-        """What a comparison compares, in 32 bits where that is the same. A number for all lanes beside an index may be cut off at the ends of 32 bits."""
+        """What a comparison compares, in 32 bits where that is the same. A number for all lanes beside an index may be
+        cut off at the ends of 32 bits.
+        """
         if len(e.operands) != 2:
             return None
         found = [self.narrow(x) for x in e.operands]

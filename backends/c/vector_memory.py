@@ -1,4 +1,6 @@
-"""Where the lanes of a vector lie: in memory side by side, at a distance or anywhere, or in the named variables of a register buffer."""
+"""Where the lanes of a vector lie: in memory side by side, at a distance or anywhere, or in the named variables of a
+register buffer.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class Memory(Lanes):
         return stride, form
 
     def elements(self, buffer: Buffer, indices: Sequence[Expr]) -> list[str]:
-        """The elements that the lanes read or write where these lie at no fixed distance: rows of a length that is a size, places told by data."""
+        """The elements that the lanes read or write where these lie at no fixed distance: rows of a length that is a
+        size, places told by data.
+        """
         g = self.g
         if buffer in g.locals or any(cast(Buffer, a.tensor) in self.locals for i in indices for a in loads(i)):
             raise Unfit
@@ -58,7 +62,9 @@ class Memory(Lanes):
         return self.g.at(buffer, offset)
 
     def in_memory(self, buffer: Buffer, offset: Affine) -> str:
-        """The type of a vector in memory: aligned where that is proved (temporaries begin at multiples of 64 bytes), else not."""
+        """The type of a vector in memory: aligned where that is proved (temporaries begin at multiples of 64 bytes),
+        else not.
+        """
         kind = self.of(buffer.dtype)
         aligned = (
             buffer.role == "temporary"
@@ -126,7 +132,9 @@ class Memory(Lanes):
         return f"({kind}){{{items}}}"
 
     def strided(self, buffer: Buffer, stride: int, offset: Affine) -> str:
-        """Every second, third … element, picked out of whole vectors that together reach from the first to the last and no further."""
+        """Every second, third … element, picked out of whole vectors that together reach from the first to the last and
+        no further.
+        """
         lanes, step = self.lanes, abs(stride)
         first = offset if stride > 0 else offset + (lanes - 1) * stride
         starts = [min(n * lanes, (lanes - 1) * step + 1 - lanes) for n in range(step)]
@@ -152,7 +160,8 @@ class Memory(Lanes):
         if (dtype, body) in self.shuffles:
             return self.shuffles[dtype, body]
         name = f"te_shuffle{len(self.shuffles)}_{short(dtype)}x{len(picks)}"
-        text = (f"static inline {t} {name}({t} a, {t} b)\n{{\n#ifdef __clang__\n    return __builtin_shufflevector(a, b, {body});\n#else\n"
+        text = (f"static inline {t} {name}({t} a, {t} b)\n{{\n#ifdef __clang__\n    return "
+            f"__builtin_shufflevector(a, b, {body});\n#else\n"
                 f"    return __builtin_shuffle(a, b, ({i}){{{body}}});\n#endif\n}}")  # fmt: skip
         self.g.vector_helpers[name] = text
         self.shuffles[dtype, body] = name

@@ -1,5 +1,6 @@
-"""Selects by comparisons of the selected width, as functions of their own: with AVX-512 a comparison gives a bit for each lane and the select takes
-them, where gcc would make whole vectors of the bits, combine these, and turn the result into bits again.
+"""Selects by comparisons of the selected width, as functions of their own: with AVX-512 a comparison gives a bit for
+each lane and the select takes them, where gcc would make whole vectors of the bits, combine these, and turn the result
+into bits again.
 """
 
 from __future__ import annotations
@@ -118,6 +119,7 @@ class Selects(Masks):
         if test:
             machine = machine.replace("(a, b,", "(a, a,")
         self.g.vector_helpers[name] = (
-            f"static inline {result} {name}({parameters})\n{{\n#if {_HAVE}\n    return {machine};\n#else\n    return {plain};\n#endif\n}}"
+            f"static inline {result} {name}({parameters})\n{{\n#if {_HAVE}\n    return {machine};\n#else\n    return "
+            f"{plain};\n#endif\n}}"
         )
         return name

@@ -156,7 +156,8 @@ static inline {w} {name}({x} x)
     def where(self, e: Apply) -> str:
         c, a, b = e.operands
         if not self.varies(c):
-            # an expression of what was loaded from any address has a type of its own, which `?:` tells from the plain one
+            # an expression of what was loaded from any address has a type of its own, which `?:` tells from the plain
+            # one
             kind = "" if e.dtype == "bool" else f"({self.of(e.dtype)})"
             return f"({self.g.scalar(self.fixed(c))} ? {kind}{self.whole(a)} : {kind}{self.whole(b)})"
         for branch in (a, b):
@@ -197,12 +198,14 @@ static inline {w} {name}({x} x)
         op = "min" if stem == "te_fmin" else "max"
         i = self.of(f"int{dtypes.BITS[dtype]}")
         plain = f"{i} m = a {relation} b; return ({t})((({i})a & m) | (({i})b & ~m));"
-        special = {16: ("__SSE2__", f"__builtin_ia32_{op}p{letter}(a, b)"), 32: ("__AVX__", f"__builtin_ia32_{op}p{letter}256(a, b)"),
+        special = {16: ("__SSE2__", (f"__builtin_ia32_{op}p{letter}(a, "
+            "b)")), 32: ("__AVX__", f"__builtin_ia32_{op}p{letter}256(a, b)"),
                    64: ("__AVX512F__", f"__builtin_ia32_{op}p{letter}512_mask(a, b, a, -1, 4)")}.get(size)  # fmt: skip
         body = (
             plain
             if special is None
-            else f"\n#if defined({special[0]}) && !defined(__clang__)\n    return {special[1]};\n#else\n    {plain}\n#endif\n"
+            else f"\n#if defined({special[0]}) && !defined(__clang__)\n    return {special[1]};\n#else\n    "
+            f"{plain}\n#endif\n"
         )
         self.g.vector_helpers[name] = f"static inline {t} {name}({t} a, {t} b) {{ {body} }}"
         return f"{name}({', '.join(self.whole(x) for x in e.operands)})"
@@ -224,7 +227,9 @@ static inline {w} {name}({x} x)
 
 
 def between(source: str, target: str) -> tuple[str, ...]:
-    """The types through which a vector conversion goes. In one step over several widths gcc converts element by element."""
+    """The types through which a vector conversion goes. In one step over several widths gcc converts element by
+    element.
+    """
     have, want = dtypes.itemsize(source), dtypes.itemsize(target)
     sign = "uint" if source in dtypes.UNSIGNED else "int"
     if dtypes.is_integer(source) and dtypes.is_float(target) and have < 4:

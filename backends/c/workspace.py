@@ -1,6 +1,7 @@
-"""Memory of temporaries, kept from one call to the next: fresh memory costs a page fault for every 4096 bytes, which is often more than what is
-computed in them. Each place in the code that needs memory has a slot; a call takes what is in it, or allocates when it is empty (another thread
-has it) or too small, and puts it back. What is larger than KEPT is not kept. All of it goes when the kernel is unloaded.
+"""Memory of temporaries, kept from one call to the next: fresh memory costs a page fault for every 4096 bytes, which is
+often more than what is computed in them. Each place in the code that needs memory has a slot; a call takes what is in
+it, or allocates when it is empty (another thread has it) or too small, and puts it back. What is larger than KEPT is
+not kept. All of it goes when the kernel is unloaded.
 """
 
 from __future__ import annotations

@@ -96,8 +96,8 @@ def bfloat16_bits(value: float) -> int:
 
 
 class Scalars:
-    """Prints scalar expressions. `load(access)` and `name(axis or size)` say how leaves look; helpers that are used are noted in `helpers`,
-    functions of vector_math in `functions`.
+    """Prints scalar expressions. `load(access)` and `name(axis or size)` say how leaves look; helpers that are used are
+    noted in `helpers`, functions of vector_math in `functions`.
     """
 
     def __init__(self, load: Callable[[Access], str], name: Callable[[Expr], str]) -> None:
@@ -153,7 +153,7 @@ class Scalars:
                 return literal(int(np.float64(e.operand.value).astype(e.dtype)), e.dtype)
         return f"({CTYPES[e.dtype]}){self.wrap(e.operand, UNARY)}", UNARY
 
-    # Index arithmetic and values ---------------------------------------------------------------------------------------------------------
+    # Index arithmetic and values --------------------------------------------------------------------------------------
 
     def apply(self, e: Apply) -> tuple[str, int]:
         if e.dtype in dtypes.WEAK or (e.operands[0].dtype in dtypes.WEAK and e.function != "where"):
@@ -344,7 +344,8 @@ _HELPERS: dict[tuple[str, str], str] = {
     (
         "from",
         "float",
-    ): "static inline float @N(uint16_t x) { uint32_t bits = (uint32_t)x << 16; float y; memcpy(&y, &bits, 4); return y; }",
+    ): "static inline float @N(uint16_t x) { uint32_t bits = (uint32_t)x << 16; float y; memcpy(&y, &bits, 4); "
+    "return y; }",
     ("to", "float"): """static inline uint16_t @N(float x)
 {   /* rounds to the nearest, ties to even */
     uint32_t bits;

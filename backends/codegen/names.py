@@ -7,8 +7,8 @@ import unicodedata
 
 KEYWORDS = """auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return
     short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof bool true false main"""
-# What the headers that generated code includes declare (glibc's with its extensions, the longest list): a function of the same name would not
-# compile, and a variable would hide one that the code calls.
+# What the headers that generated code includes declare (glibc's with its extensions, the longest list): a function of
+# the same name would not compile, and a variable would hide one that the code calls.
 MATH = """acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh drem erf erfc exp exp10 exp2 expm1 fabs fdim finite floor fma fmax fmin
     fmod frexp gamma hypot ilogb isinf isnan j0 j1 jn ldexp lgamma lgamma_r llrint llround log log10 log1p log2 logb lrint lround modf nan nearbyint
     nextafter nexttoward pow pow10 remainder remquo rint round scalb scalbln scalbn significand signbit sin sincos sinh sqrt tan tanh tgamma trunc y0
@@ -77,7 +77,9 @@ class Names:
 
 
 def comment(text: str) -> str:
-    """`text` as the contents of a one-line C comment: printable ASCII, nothing that ends the comment or continues its line."""
+    """`text` as the contents of a one-line C comment: printable ASCII, nothing that ends the comment or continues its
+    line.
+    """
     plain = text.encode("ascii", "replace").decode()
     return (
         re.sub(r"[^ -~]", " ", plain).replace("\\", "/").replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")

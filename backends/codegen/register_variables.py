@@ -18,7 +18,9 @@ Uses = Mapping[Buffer, Mapping["tuple[tuple[Expr, ...], For | None]", None]]
 
 
 class NotPromoted(Exception):
-    """An access turned out to have no variable: the loop around it runs without vectors after all. The buffer is kept in memory instead."""
+    """An access turned out to have no variable: the loop around it runs without vectors after all. The buffer is kept
+    in memory instead.
+    """
 
     def __init__(self, buffer: Buffer) -> None:
         super().__init__(buffer.name)
@@ -102,7 +104,9 @@ def _collect(stmt: Stmt, buffer: Buffer, generator: _Generator, places: set[tupl
 
 
 def _uses(stmt: Stmt, generator: _Generator) -> Uses:
-    """The accesses to buffers in registers below `stmt`: their indices, and the loop over lanes that they stand in. Found once for each statement."""
+    """The accesses to buffers in registers below `stmt`: their indices, and the loop over lanes that they stand in.
+    Found once for each statement.
+    """
     found = generator.uses.get(stmt)
     if found is not None:
         return found

@@ -28,7 +28,8 @@ def bind(
     for tensor, array in arrays.items():
         if array.ndim != tensor.rank:
             raise CallValueError(
-                f"{tensor.name} has {array.ndim} dimensions, of extents {_by(array.shape)}; it was declared with {tensor.rank}: {_by(tensor.shape)}"
+                f"{tensor.name} has {array.ndim} dimensions, of extents {_by(array.shape)}; it was declared with "
+                f"{tensor.rank}: {_by(tensor.shape)}"
             )
     dims = [(t, axis, dim, a.shape[axis]) for t, a in arrays.items() for axis, dim in enumerate(t.shape)]
     for tensor, axis, dim, extent in dims:
@@ -42,7 +43,8 @@ def bind(
         if wanted != extent:
             known = "" if isinstance(dim, int) else f" ({bound.shown(dim)})"
             raise CallValueError(
-                f"{tensor.name} has shape {_by(arrays[tensor].shape)}, expected {_by(tensor.shape)}{known}: axis {axis} has {extent}, not {wanted}"
+                f"{tensor.name} has shape {_by(arrays[tensor].shape)}, expected {_by(tensor.shape)}{known}: axis "
+                f"{axis} has {extent}, not {wanted}"
             )
     return arrays, bound.values
 
@@ -61,7 +63,8 @@ def _given(tensor: Tensor, inputs: Sequence[Tensor], given: Mapping[Tensor | str
         return given[tensor.name]
     others = ", ".join(sorted({k if isinstance(k, str) else k.name for k in given})) or "none"
     raise CallTypeError(
-        f"the input {tensor.name} is missing (given: {others}); pass {{{tensor.name}: array of shape {_by(tensor.shape)} and dtype {tensor.dtype}}}",
+        f"the input {tensor.name} is missing (given: {others}); pass {{{tensor.name}: array of shape "
+        f"{_by(tensor.shape)} and dtype {tensor.dtype}}}",
         tensor.location,
     )
 
@@ -150,11 +153,13 @@ class _Sizes:
             value = self.values[size.name]
             if value < size.minimum:
                 raise CallValueError(
-                    f"the size {size.name} is {value} by {self.source[size.name]}, but was declared to be at least {size.minimum}"
+                    f"the size {size.name} is {value} by {self.source[size.name]}, but was declared to be at least "
+                    f"{size.minimum}"
                 )
             if value % size.multiple_of:
                 raise CallValueError(
-                    f"the size {size.name} is {value} by {self.source[size.name]}, but was declared to be a multiple of {size.multiple_of}"
+                    f"the size {size.name} is {value} by {self.source[size.name]}, but was declared to be a multiple "
+                    f"of {size.multiple_of}"
                 )
 
     def shown(self, dim: Expr) -> str:

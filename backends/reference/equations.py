@@ -177,7 +177,8 @@ def _by_steps(state: State, definitions: Sequence[Definition], ready: dict[Tenso
     except NotReady as e:
         names = ", ".join(t.name for d in definitions for t in d.tensors)
         raise DefinitionError(
-            f"{names}: there is no order in which every element is computed before it is read; `{problem or e}` reads one that depends on the element being computed",
+            f"{names}: there is no order in which every element is computed before it is read; `{problem or e}` "
+            "reads one that depends on the element being computed",
             definitions[0].location,
         ) from None
 

@@ -110,7 +110,9 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
 
 
 def numpy_of(name: str) -> Callable[..., Array]:
-    """What function `name` computes; of one that the user registered, what its NumPy form says, in the type that it works in."""
+    """What function `name` computes; of one that the user registered, what its NumPy form says, in the type that it
+    works in.
+    """
     own = FUNCTIONS.get(name)
     if own is not None:
         return own

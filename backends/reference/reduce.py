@@ -1,8 +1,9 @@
 """Reductions over a block of points, a piece of their own range at a time.
 
-Sums of products whose factors each depend on a part of the axes only (matrix products, convolutions) are matrix products of float64. That is
-the same sum, more exactly: it is done only where the values are so small that nothing can overflow and, for integers,
-that every sum is exact. Everything else is evaluated point by point and folded; float32 is summed in float64.
+Sums of products whose factors each depend on a part of the axes only (matrix products, convolutions) are matrix
+products of float64. That is the same sum, more exactly: it is done only where the values are so small that nothing can
+overflow and, for integers, that every sum is exact. Everything else is evaluated point by point and folded; float32 is
+summed in float64.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def _reduce(scope: Scope, node: Reduce, mask: Array | None) -> Values:
         if node.reducer.checked and node.where is None:
             empty = next(axis for axis, (_, count) in zip(axes, ranges, strict=True) if count == 0)
             raise CallValueError(
-                f"{node.reducer.name} over the axis {empty.name} of extent 0 in `{text(node)}`: the {node.reducer.name} of nothing is not defined (as in NumPy)"
+                f"{node.reducer.name} over the axis {empty.name} of extent 0 in `{text(node)}`: the "
+                f"{node.reducer.name} of nothing is not defined (as in NumPy)"
             )
         return identity
     if mask is None and node.reducer.builtin and node.reducer.name == "sum":
@@ -208,7 +210,9 @@ def _limit(dtype: str, within: str) -> float:
 
 
 def _matmul(f: np.ndarray, g: np.ndarray, inner: list[int], rank: int) -> np.ndarray:
-    """The sum over the first dimensions (of extents `inner`) of f * g, whose last `rank` dimensions broadcast and stay."""
+    """The sum over the first dimensions (of extents `inner`) of f * g, whose last `rank` dimensions broadcast and
+    stay.
+    """
     full = len(inner) + rank
     f = f.reshape((1,) * (full - f.ndim) + f.shape)
     g = g.reshape((1,) * (full - g.ndim) + g.shape)

@@ -39,6 +39,7 @@ def add_scattered(state: State, tensor: Tensor, part: ScatterPart) -> None:
             wrong = (index < 0) | (index >= extent)
             if wrong.any():
                 raise Unreadable(
-                    f"`{tensor.name}[…] += …`: index {dim} is {int(index[wrong][0])}, outside of {tensor.name}, whose extent there is {extent}"
+                    f"`{tensor.name}[…] += …`: index {dim} is {int(index[wrong][0])}, outside of {tensor.name}, "
+                    f"whose extent there is {extent}"
                 )
         np.add.at(array, places_in, points(scope.value(part.values[0], mask)))

@@ -1,7 +1,8 @@
 """`te.auto_schedule`: a good schedule for what it knows, plain loops for the rest.
 
-Stages are looked at one by one; the first rule that recognises a stage schedules it, with the primitives that a user has, so that the result prints
-as the Python that makes it (`s.history`). A rule that a schedule refuses is taken back: the worst that can happen is plain loops.
+Stages are looked at one by one; the first rule that recognises a stage schedules it, with the primitives that a user
+has, so that the result prints as the Python that makes it (`s.history`). A rule that a schedule refuses is taken back:
+the worst that can happen is plain loops.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ RULES: tuple[tuple[str, Rule], ...] = (
 
 
 def auto_schedule(target: Tensor | Sequence[Tensor], vector_bytes: int | None = None) -> Schedule:
-    """A schedule chosen by what each stage is: contractions get register tiles and packed panels, elementwise stages are joined and vectorised,
-    reductions are split over lanes, chains such as softmax run row by row, outer loops run in parallel. It never fails: what it does not know keeps
-    plain loops. `print(s.history)` shows the Python that makes it.
+    """A schedule chosen by what each stage is: contractions get register tiles and packed panels, elementwise stages
+    are joined and vectorised, reductions are split over lanes, chains such as softmax run row by row, outer loops run
+    in parallel. It never fails: what it does not know keeps plain loops. `print(s.history)` shows the Python that makes
+    it.
 
     vector_bytes: the vector width to aim at: 16, 32 or 64 (None: this machine's). Raises ScheduleError for another one.
 

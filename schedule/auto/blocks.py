@@ -17,8 +17,9 @@ STEPS = 64  # of a part, at least
 
 
 def in_blocks(s: Schedule, name: str, facts: Facts) -> bool:
-    """Cut the longest axis that is reduced over into blocks with results of their own, which threads can share; what combines them is a stage of few
-    steps. The blocks divide the axis evenly (and are not made where nothing does): a short last one would leave a condition on the others' steps.
+    """Cut the longest axis that is reduced over into blocks with results of their own, which threads can share; what
+    combines them is a stage of few steps. The blocks divide the axis evenly (and are not made where nothing does): a
+    short last one would leave a condition on the others' steps.
     """
     view = look(s, name)
     stage, reduction = view.stage, view.reduction
@@ -59,5 +60,7 @@ def _shares(view: View, facts: Facts) -> int:
 
 
 def _by_rows(view: View) -> bool:
-    """Whether all operands are contiguous along the reduction, so that each element of the result is computed on its own."""
+    """Whether all operands are contiguous along the reduction, so that each element of the result is computed on its
+    own.
+    """
     return all(view.stride(x, view.reduce_axes[-1]) in (0, 1) for x in view.accesses)

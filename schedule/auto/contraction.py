@@ -1,9 +1,11 @@
-"""Contractions: reductions whose operands are used again and again (matrix products, convolutions, distances, max-plus).
+"""Contractions: reductions whose operands are used again and again (matrix products, convolutions, distances,
+max-plus).
 
-A tile of the result is kept in registers: its columns are vectors along the last axis of the result, its rows an axis on which the operand that
-moves with the columns does not depend, so that a loaded vector serves all rows and a loaded scalar all columns. An operand that is not
-contiguous along the columns is packed into panels; a tile has no more rows than the L1 cache can hold side by side. Rows are blocked so that what is
-read again stays in the L2 cache; the loops outside of the tiles run in parallel.
+A tile of the result is kept in registers: its columns are vectors along the last axis of the result, its rows an axis
+on which the operand that moves with the columns does not depend, so that a loaded vector serves all rows and a loaded
+scalar all columns. An operand that is not contiguous along the columns is packed into panels; a tile has no more rows
+than the L1 cache can hold side by side. Rows are blocked so that what is read again stays in the L2 cache; the loops
+outside of the tiles run in parallel.
 """
 
 from __future__ import annotations
@@ -79,8 +81,8 @@ def best_plan(view: View, facts: Facts) -> Plan | None:
 
 @dataclass(frozen=True)
 class Plan:
-    """A register tile: `height` elements of the axis `row` by `vectors` vectors along `column`; of the operands that move with the column those to pack
-    into panels; and how many cycles it may take.
+    """A register tile: `height` elements of the axis `row` by `vectors` vectors along `column`; of the operands that
+    move with the column those to pack into panels; and how many cycles it may take.
     """
 
     row: Axis
@@ -146,7 +148,9 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
 
 
 def _bounds_of_rows(view: View, where: Expr, row: Axis, column: Axis) -> bool:
-    """Whether a condition leaves a tile whole: along the rows it may cut only by the innermost steps of the reduction, which are written out."""
+    """Whether a condition leaves a tile whole: along the rows it may cut only by the innermost steps of the reduction,
+    which are written out.
+    """
     inner = view.reduce_axes[-1]
     for part in conjuncts(where):
         axes = free_axes(part)
@@ -167,7 +171,9 @@ def elements_of(tensor: Tensor) -> int:
 
 
 def can_be_packed(view: View, access: Access, column: Axis) -> bool:
-    """Whether the column is a dimension of its own in an operand that is read once, and that is there before the first step."""
+    """Whether the column is a dimension of its own in an operand that is read once, and that is there before the first
+    step.
+    """
     if access.tensor in view.own:
         return False
     alone = (
@@ -178,8 +184,9 @@ def can_be_packed(view: View, access: Access, column: Axis) -> bool:
 
 
 def rows_in_cache(view: View, access: Access, row: Axis, height: int) -> int:
-    """How many rows of a tile, read side by side along the last axis of the reduction, the L1 cache holds; where their distance is near a multiple of
-    `SET_SPAN` they fall upon the same set, and more than it has lines drive each other out.
+    """How many rows of a tile, read side by side along the last axis of the reduction, the L1 cache holds; where their
+    distance is near a multiple of `SET_SPAN` they fall upon the same set, and more than it has lines drive each other
+    out.
     """
     stride = view.stride(access, row)
     if stride is None or view.stride(access, view.reduce_axes[-1]) != 1:
@@ -194,14 +201,16 @@ def rows_in_cache(view: View, access: Access, row: Axis, height: int) -> int:
 
 
 def filled(extent: int, lanes: int) -> float:
-    """How many lanes are busy for each element of a row that is cut into vectors; what is left of it takes one of half the width if that is enough."""
+    """How many lanes are busy for each element of a row that is cut into vectors; what is left of it takes one of half
+    the width if that is enough.
+    """
     rest = extent % lanes
     return (extent - rest + (0 if not rest else lanes // 2 if rest <= lanes // 2 else lanes)) / extent
 
 
 def efficiency(rows: int, height: int, vectors: int, aligned: bool = True) -> float:
-    """How much of the arithmetic a tile keeps busy: the last tile is shorter, and every step loads a vector for each column (two lines of the cache
-    where they are not aligned) and a scalar for each row.
+    """How much of the arithmetic a tile keeps busy: the last tile is shorter, and every step loads a vector for each
+    column (two lines of the cache where they are not aligned) and a scalar for each row.
     """
     loads = (1 if aligned else 2) * vectors + height
     return rows / (-(-rows // height) * height) * (1 - LOAD * loads / (vectors * height))
@@ -210,8 +219,9 @@ def efficiency(rows: int, height: int, vectors: int, aligned: bool = True) -> fl
 def tile_shape(
     view: View, facts: Facts, row: Axis, column: Axis, most: int | None = None, *, longer: bool = False
 ) -> tuple[int, int]:
-    """Rows (at most so many), and vectors in a row, of the register tile: accumulators, one row of operands and a temporary or two fill the registers.
-    `longer`: whether a few rows may take more vectors, for an operand that is read as it lies: the more of its row at once, the better for memory.
+    """Rows (at most so many), and vectors in a row, of the register tile: accumulators, one row of operands and a
+    temporary or two fill the registers. `longer`: whether a few rows may take more vectors, for an operand that is read
+    as it lies: the more of its row at once, the better for memory.
     """
     lanes = facts.lanes(view.dtype)
     operations = sum(isinstance(n, Apply) for v in view.values for n in walk(v))
@@ -255,7 +265,9 @@ def _schedule(s: Schedule, name: str, view: View, plan: Plan) -> None:
 
 
 def _tiles(result: StageHandle, view: View, names: dict[str, str], plan: Plan) -> None:
-    """The loops of the result: those outside of the tiles, blocks of rows, tiles, and (the last two) the tile itself."""
+    """The loops of the result: those outside of the tiles, blocks of rows, tiles, and (the last two) the tile
+    itself.
+    """
     row, column, height, width = plan.row, plan.column, plan.height, plan.width
     row_outer, column_outer, row_inner, column_inner = result.tile(names[row.name], names[column.name], height, width)
     others = [a for a in view.axes if a is not row and a is not column]
@@ -311,8 +323,9 @@ def pack(s: Schedule, tensor: Tensor, reader: str, view: View, column: Axis, wid
 
 
 def _stretch(panel: StageHandle, steps: Sequence[Axis]) -> Shareable | None:
-    """A loop over stretches of a panel, for panels that are too few to share; None if it is short. What is read for a panel has to stay in the L1 cache
-    for the steps that use the rest of its lines, so that these stretches are not short themselves.
+    """A loop over stretches of a panel, for panels that are too few to share; None if it is short. What is read for a
+    panel has to stay in the L1 cache for the steps that use the rest of its lines, so that these stretches are not
+    short themselves.
     """
     for n, axis in enumerate(steps):
         inside = prod(count(a.extent) for a in steps[n + 1 :])

@@ -2,8 +2,9 @@
 
     C[i, j] = sum(A[i, k] * B[j, k])    few j    →    C.rf[i, j, lane] = sum(A[i, lane + 16*s] * B[j, lane + 16*s]);  C[i, j] = sum(C.rf[i, j, lane])
 
-The vectors run along the reduction. A tile of the result is kept in registers, a vector of partial results for each element, so that each vector that
-is loaded serves a row or a column of the tile. An operand that is not contiguous along the reduction is turned first.
+The vectors run along the reduction. A tile of the result is kept in registers, a vector of partial results for each
+element, so that each vector that is loaded serves a row or a column of the tile. An operand that is not contiguous
+along the reduction is turned first.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ OFTEN = 16  # times that an element of an operand that is turned is read, at lea
 
 @dataclass(frozen=True)
 class Dots:
-    """A tile of `height` x `width` elements along the axes `row` and `column`; the operands to turn; how many cycles it may take."""
+    """A tile of `height` x `width` elements along the axes `row` and `column`; the operands to turn; how many cycles it
+    may take.
+    """
 
     row: Axis
     column: Axis
@@ -104,8 +107,9 @@ def _plan(view: View, facts: Facts) -> Dots | None:
 
 
 def _tile(view: View, facts: Facts, row: Axis, column: Axis) -> tuple[int, int, float]:
-    """The tile that keeps the arithmetic busiest, and how busy: what is loaded for it is read from beyond the L1 cache; its vectors, those of a column
-    and a temporary fill the registers, and no more rows are read side by side than the L1 cache has places for.
+    """The tile that keeps the arithmetic busiest, and how busy: what is loaded for it is read from beyond the L1 cache;
+    its vectors, those of a column and a temporary fill the registers, and no more rows are read side by side than the
+    L1 cache has places for.
     """
     best = (1, 1, 0.0)
     rows, columns = count(row.extent), count(column.extent)

@@ -1,4 +1,6 @@
-"""Elementwise stages: vectorised along the axis in which most of memory is contiguous, parallel along the outermost; transposes by tiles."""
+"""Elementwise stages: vectorised along the axis in which most of memory is contiguous, parallel along the outermost;
+transposes by tiles.
+"""
 
 from __future__ import annotations
 
@@ -90,8 +92,8 @@ def _places(s: Schedule, name: str) -> set[str]:
 
 
 def _share(s: Schedule, name: str, view: View) -> None:
-    """Run the outer loops of a stage in parallel: those that are axes of its own, or were cut off one. Where others are computed in them, they stay as
-    they are, and the first runs in parallel.
+    """Run the outer loops of a stage in parallel: those that are axes of its own, or were cut off one. Where others are
+    computed in them, they stay as they are, and the first runs in parallel.
     """
     stage = s.state.stage(name)
     inner = {r.inner for r in stage.relations if isinstance(r, Split)}
@@ -108,8 +110,9 @@ def _share(s: Schedule, name: str, view: View) -> None:
 
 
 def past_the_cache(view: View, facts: Facts) -> bool:
-    """Whether a stage of plain arithmetic makes a result that will not be found in the last cache: lines that are written whole are then better not read
-    before. Rows have to be long, since their ends are stored one element at a time.
+    """Whether a stage of plain arithmetic makes a result that will not be found in the last cache: lines that are
+    written whole are then better not read before. Rows have to be long, since their ends are stored one element at a
+    time.
     """
     stage = view.stage
     last = view.last.extent
@@ -125,8 +128,8 @@ def past_the_cache(view: View, facts: Facts) -> bool:
 
 
 def _in_turns(view: View) -> dict[Axis, int]:
-    """The axes along which elements come from several tensors in turn (``x % 2 == 0``), or several from one element (``x // 2``), with the length of
-    the cycle.
+    """The axes along which elements come from several tensors in turn (``x % 2 == 0``), or several from one element
+    (``x // 2``), with the length of the cycle.
     """
     found: dict[Axis, int] = {}
 
@@ -148,7 +151,9 @@ def _in_turns(view: View) -> dict[Axis, int]:
 
 
 def _rows_at(s: Schedule, view: View, axis: Axis, cycle: int, place: object) -> None:
-    """Compute what is computed inside of a stage that takes its elements in turn at the step of the rows that it gives."""
+    """Compute what is computed inside of a stage that takes its elements in turn at the step of the rows that it
+    gives.
+    """
     for producer in seen(s).stages:
         if producer.attach.kind == "at" and producer.attach.stage == view.stage.name:
             reads = [n for n in view.accesses if n.tensor in producer.tensors]

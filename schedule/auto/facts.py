@@ -50,8 +50,8 @@ def count(extent: Dim) -> int:
 
 @dataclass
 class View:
-    """A stage as the rules see it: one equation, its axes, its accesses and how they move with each axis. `steps`: the axes along which it takes
-    turns, with others or its own equations; `own`: the tensors that are computed in turn.
+    """A stage as the rules see it: one equation, its axes, its accesses and how they move with each axis. `steps`: the
+    axes along which it takes turns, with others or its own equations; `own`: the tensors that are computed in turn.
     """
 
     stage: StageState

@@ -80,8 +80,9 @@ def _tests(view: View) -> bool:
 
 
 def into_reader(s: Schedule, name: str) -> tuple[StageHandle, StageHandle, dict[str, str]]:
-    """A reduction is computed in a register tile: `(result, local, names)`, where the tile `local` is stored by `result`, and `names` are the axes of
-    `local` in `result`. The result is the only stage that reads it, when that works element by element; otherwise a copy.
+    """A reduction is computed in a register tile: `(result, local, names)`, where the tile `local` is stored by
+    `result`, and `names` are the axes of `local` in `result`. The result is the only stage that reads it, when that
+    works element by element; otherwise a copy.
     """
     stage = seen(s).stage(name)
     reader = _elementwise_reader(s, stage)
@@ -93,7 +94,9 @@ def into_reader(s: Schedule, name: str) -> tuple[StageHandle, StageHandle, dict[
 
 
 def _elementwise_reader(s: Schedule, stage: StageState) -> StageState | None:
-    """The only stage that reads `stage`, if it reads just the element that it writes, and has no loops or places of its own yet."""
+    """The only stage that reads `stage`, if it reads just the element that it writes, and has no loops or places of its
+    own yet.
+    """
     readers = seen(s).readers(stage.tensor)
     if stage.is_output or stage.attach.kind != "root" or len(readers) != 1:
         return None
@@ -126,7 +129,9 @@ def _elementwise_reader(s: Schedule, stage: StageState) -> StageState | None:
 
 
 def _one_reads(view: View, stage: StageState) -> bool:
-    """Whether of several equations only the general one reads a stage, and none reads its neighbours in the same step."""
+    """Whether of several equations only the general one reads a stage, and none reads its neighbours in the same
+    step.
+    """
     general = view.stage.general
     for part in view.stage.parts:
         for n in walk(*part.values):
@@ -142,7 +147,9 @@ def _one_reads(view: View, stage: StageState) -> bool:
 
 
 def overlapping(s: Schedule, name: str, facts: Facts) -> bool:
-    """A stage that reads neighbours of an elementwise one (the second pass of a separable filter): the first is computed in tiles of the second."""
+    """A stage that reads neighbours of an elementwise one (the second pass of a separable filter): the first is
+    computed in tiles of the second.
+    """
     stage = seen(s).stage(name)
     view = View(stage)
     if not view.simple or stage.attach.kind != "root" or len(view.axes) < 2 or view.reduction is not None:
@@ -193,13 +200,17 @@ def overlapping(s: Schedule, name: str, facts: Facts) -> bool:
 
 
 def _fits(row: View) -> bool:
-    """Whether a row of an elementwise stage stays in the L1 cache, so that it is computed once for those who read it."""
+    """Whether a row of an elementwise stage stays in the L1 cache, so that it is computed once for those who read
+    it.
+    """
     last = row.axes[-1].extent
     return isinstance(last, int) and last * dtypes.itemsize(row.dtype) <= ROW_BYTES and row.stage.scope == "global"
 
 
 def rows_together(s: Schedule, facts: Facts) -> bool:
-    """Reductions over rows (the maximum and the sum of a softmax, the moments of a norm) are computed at the row of the stage that reads them."""
+    """Reductions over rows (the maximum and the sum of a softmax, the moments of a norm) are computed at the row of the
+    stage that reads them.
+    """
     for stage in reversed(seen(s).stages):
         view = View(stage)
         if not view.simple or view.reduction is not None or len(view.axes) < 2 or stage.attach.kind != "root":
@@ -235,8 +246,8 @@ def rows_together(s: Schedule, facts: Facts) -> bool:
 
 
 def planes_together(s: Schedule, facts: Facts) -> bool:
-    """Stages that work plane by plane (the parts of a pooling's gradient) are computed at the plane of the stage that reads them all, where they stay
-    in the cache.
+    """Stages that work plane by plane (the parts of a pooling's gradient) are computed at the plane of the stage that
+    reads them all, where they stay in the cache.
     """
     for name in [stage.name for stage in reversed(seen(s).stages)]:
         view = look(s, name)

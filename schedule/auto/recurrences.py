@@ -1,6 +1,8 @@
-"""Recurrences: within a step, reductions are vectorised along the last axis of the result, in registers, and so are elements.
+"""Recurrences: within a step, reductions are vectorised along the last axis of the result, in registers, and so are
+elements.
 
-(Products that have rows as well, a batch of sequences, are contractions; dot products along a contiguous axis are reductions of rows.)
+(Products that have rows as well, a batch of sequences, are contractions; dot products along a contiguous axis are
+reductions of rows.)
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ REUSE = 16  # how often an operand is read that is worth a copy in another order
 
 
 def sums_in_steps(s: Schedule, name: str, facts: Facts) -> bool:
-    """A reduction of a recurrence: a vector times a matrix in every step. The matrix is read, or once copied, along the last axis of the result."""
+    """A reduction of a recurrence: a vector times a matrix in every step. The matrix is read, or once copied, along the
+    last axis of the result.
+    """
     view = look(s, name)
     reduction = view.reduction
     if not view.steps or not view.free or reduction is None or not view.simple:
@@ -75,7 +79,9 @@ def _to_pack(view: View, column: Axis) -> list[Tensor] | None:
 
 
 def elements_in_steps(s: Schedule, name: str, facts: Facts) -> bool:
-    """Elements that are computed step by step: vectorised along the last axis if that is no step; what does not step together runs in parallel."""
+    """Elements that are computed step by step: vectorised along the last axis if that is no step; what does not step
+    together runs in parallel.
+    """
     view = look(s, name)
     parts = view.stage.parts
     recurrent = view.steps or any(n.tensor in view.stage.tensors for n in view.accesses)

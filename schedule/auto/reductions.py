@@ -28,8 +28,8 @@ LAST = 4  # partial results that are combined one by one
 
 
 def _by_lanes(s: Schedule, name: str, axis: object, lanes: int, steps: int = 0, together: Sequence[Axis] = ()) -> None:
-    """Reduce along a contiguous axis in lanes: partial results in registers, then a tree. `steps`: leading axes that are stepped through; `together`:
-    last axes whose results are added up side by side.
+    """Reduce along a contiguous axis in lanes: partial results in registers, then a tree. `steps`: leading axes that
+    are stepped through; `together`: last axes whose results are added up side by side.
     """
     results = prod(count(a.extent) for a in together)
     place = len(s[name].axis) if together else steps  # beside one another in memory
@@ -48,8 +48,8 @@ def _by_lanes(s: Schedule, name: str, axis: object, lanes: int, steps: int = 0, 
 
 
 def _together(view: View, facts: Facts) -> list[Axis]:
-    """The last axes of a result that is short along them and made of what does not move with them (a filter's gradient): all of its elements there
-    share the loads of that. Some other axis is left, to be stepped through.
+    """The last axes of a result that is short along them and made of what does not move with them (a filter's
+    gradient): all of its elements there share the loads of that. Some other axis is left, to be stepped through.
     """
     found: list[Axis] = []
     results = 1
@@ -63,8 +63,8 @@ def _together(view: View, facts: Facts) -> list[Axis]:
 
 
 def halved(s: Schedule, name: str, axis: object, width: int, lanes: int, place: int) -> list[StageHandle]:
-    """The stages of partial results that lead from `width` of them, taken in turn along an axis, by a vector to a few lanes, which the stage itself adds
-    up one by one. The lanes are the axis at `place` of each of them.
+    """The stages of partial results that lead from `width` of them, taken in turn along an axis, by a vector to a few
+    lanes, which the stage itself adds up one by one. The lanes are the axis at `place` of each of them.
     """
     _, inner = s[name].split(axis, factor=width)
     partial = [s[_first(s.rfactor(name, inner, place))]]
@@ -189,7 +189,9 @@ def _divides(axis: Axis, width: int) -> bool:
 
 
 def _overlapping_rows(view: View) -> Axis | None:
-    """The axis (not the last) along which the elements read for neighbouring results overlap: a filter slides along it."""
+    """The axis (not the last) along which the elements read for neighbouring results overlap: a filter slides along
+    it.
+    """
     for row in reversed(view.before):
         for access in view.accesses:
             for index in access.indices:
@@ -204,7 +206,9 @@ def _overlapping_rows(view: View) -> Axis | None:
 
 
 def _row_by_row(s: Schedule, name: str, view: View, facts: Facts, lanes: int) -> bool:
-    """Long columns: a few rows at a time are added to a stretch of the result that stays in the L1 cache, so that memory is read in long stretches."""
+    """Long columns: a few rows at a time are added to a stretch of the result that stays in the L1 cache, so that
+    memory is read in long stretches.
+    """
     handle = s[name]
     last, k = view.last, view.reduce_axes[-1]
     others = [a for a in view.axes if a is not last]

@@ -15,8 +15,8 @@ EVEN = 0.85  # of its time that a thread works, if shares are to count as equal
 
 @dataclass(frozen=True, eq=False)
 class Shareable:
-    """A loop that may run in parallel. `whole`: none of its steps is shorter than the others, so that it may be fused with its neighbours (a short
-    last step could not be cut off a fused loop).
+    """A loop that may run in parallel. `whole`: none of its steps is shorter than the others, so that it may be fused
+    with its neighbours (a short last step could not be cut off a fused loop).
     """
 
     loop: object
@@ -34,9 +34,9 @@ def evenness(steps: int) -> float:
 
 
 def share(handle: StageHandle, loops: Sequence[Shareable], *, fusing: bool = True) -> object | None:
-    """Run in parallel one of the loops of a stage, the first from the outside that makes equal shares; if none does alone, outer ones fused; if these
-    do not either, what comes nearest. It becomes the outermost loop. `loops`: outer ones first. Returns the parallel loop; None where all loops have
-    a single step.
+    """Run in parallel one of the loops of a stage, the first from the outside that makes equal shares; if none does
+    alone, outer ones fused; if these do not either, what comes nearest. It becomes the outermost loop. `loops`: outer
+    ones first. Returns the parallel loop; None where all loops have a single step.
     """
     long = [x for x in loops if x.steps > 1]
     ways = [[x] for x in long]
@@ -62,8 +62,9 @@ def last_inside(handle: StageHandle, view: View) -> None:
 
 
 def even_blocks(tiles: int, most: int, fewest: int, *, alone: bool) -> int:
-    """How many tiles make a block, between `fewest` and `most`, so that blocks make equal shares with the least to spare; of those alike the longest.
-    `alone`: threads share the blocks themselves; else parts of them, and only a shorter last block spoils it.
+    """How many tiles make a block, between `fewest` and `most`, so that blocks make equal shares with the least to
+    spare; of those alike the longest. `alone`: threads share the blocks themselves; else parts of them, and only a
+    shorter last block spoils it.
 
     >>> even_blocks(128, 12, 4, alone=False)
     8

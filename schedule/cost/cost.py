@@ -1,7 +1,9 @@
-"""The cost model: what a schedule computes, moves and holds, as numbers or, where sizes or tile factors are symbolic, as SymPy expressions.
+"""The cost model: what a schedule computes, moves and holds, as numbers or, where sizes or tile factors are symbolic,
+as SymPy expressions.
 
-It counts over the loops that the schedule is lowered to, so what is inlined is counted at every read, and what is computed at a loop once for each
-of its steps. With numbers alone the count is exact, tails and conditions included; symbolic factors and sizes are taken to divide.
+It counts over the loops that the schedule is lowered to, so what is inlined is counted at every read, and what is
+computed at a loop once for each of its steps. With numbers alone the count is exact, tails and conditions included;
+symbolic factors and sizes are taken to divide.
 
 The formulas for matrix multiplication are those of lecture 11 of CMU's course on deep learning systems (10-414/714).
 """
@@ -39,9 +41,10 @@ LEVELS = {"global": "dram", "cache": "l1", "shared": "shared"}  # what a load fr
 class Cost:
     """What a schedule costs. Numbers, or SymPy expressions in the sizes and factors.
 
-    operations: arithmetic and calls, over all stages. moves: elements copied into a scope, by the tensor of the program, the scope they come from and
-    the one they go to; a read that no copy serves goes to "register". registers: elements held in registers at once. footprint: elements held at once
-    in each scope (for "cache" and "register", of one thread). time: every load at the speed of the level that it comes from (symbols dram, l1).
+    operations: arithmetic and calls, over all stages. moves: elements copied into a scope, by the tensor of the
+    program, the scope they come from and the one they go to; a read that no copy serves goes to "register". registers:
+    elements held in registers at once. footprint: elements held at once in each scope (for "cache" and "register", of
+    one thread). time: every load at the speed of the level that it comes from (symbols dram, l1).
     """
 
     operations: Any
@@ -63,7 +66,9 @@ class Cost:
 
     @property
     def time(self) -> Any:
-        """Every load at the speed of the level that it comes from, in the symbols dram and l1 (stores are not counted)."""
+        """Every load at the speed of the level that it comes from, in the symbols dram and l1 (stores are not
+        counted).
+        """
         import sympy
 
         levels: dict[str, Any] = {}
@@ -115,10 +120,11 @@ class Cost:
         return {str(s) for n in counts for s in getattr(n, "free_symbols", ())} | set(self.multiples)
 
     def problems(self, machine: Any, **sizes: int) -> list[str]:
-        """What will not fit: register tiles into the vector registers, copies in the scope "cache" into L1 or L2, each as a sentence with what to do.
+        """What will not fit: register tiles into the vector registers, copies in the scope "cache" into L1 or L2, each
+        as a sentence with what to do.
 
-        machine: `te.machine()`, or anything with `.vector_bytes`, `.l1_bytes` and `.l2_bytes`. sizes: values of symbolic sizes and factors; for the
-        others it is asked whether any value will do.
+        machine: `te.machine()`, or anything with `.vector_bytes`, `.l1_bytes` and `.l2_bytes`. sizes: values of
+        symbolic sizes and factors; for the others it is asked whether any value will do.
         """
         cost = self.at(**sizes) if sizes else self
         found = []
@@ -126,7 +132,8 @@ class Cost:
         tile, how = cost._smallest("register")
         if tile > registers:
             found.append(
-                f"the register tiles hold {tile} bytes{how}, and the vector registers {registers}: what is too much goes through memory. Choose smaller tiles"
+                f"the register tiles hold {tile} bytes{how}, and the vector registers {registers}: what is too much "
+                "goes through memory. Choose smaller tiles"
             )
         held, how = cost._smallest("cache")
         if held > machine.l1_bytes:
@@ -136,7 +143,8 @@ class Cost:
                 else f"They do not fit L2 ({machine.l2_bytes} bytes) either"
             )
             found.append(
-                f"the copies in the scope cache hold {held} bytes{how}, and L1 {machine.l1_bytes}. {into}. Choose smaller tiles, or split the loop that is "
+                f"the copies in the scope cache hold {held} bytes{how}, and L1 {machine.l1_bytes}. {into}. Choose "
+                "smaller tiles, or split the loop that is "
                 "reduced over and copy the panels of one part of it at a time")  # fmt: skip
         return found
 
@@ -156,9 +164,11 @@ class Cost:
         return step * max(1, -(-self.least.get(name, 1) // step))
 
     def seconds(self, machine: Any, dtype: str | None = None) -> Any:
-        """A predicted time on one core: the larger of what the operations take at peak speed and what the loads take at each level's bandwidth.
+        """A predicted time on one core: the larger of what the operations take at peak speed and what the loads take at
+        each level's bandwidth.
 
-        machine: `te.machine()`, or anything with `.peak_gflops[dtype]` and `.bandwidth[level]` (bytes/s). dtype: that of the result, unless given.
+        machine: `te.machine()`, or anything with `.peak_gflops[dtype]` and `.bandwidth[level]` (bytes/s). dtype: that
+        of the result, unless given.
         """
         peaks = machine.peak_gflops
         compute = self.operations / (peaks.get(dtype or self.dtype, peaks["float32"]) * 1e9)
@@ -201,7 +211,8 @@ class Cost:
 
 
 def cost(target: Any, machine: Any = None) -> Cost:
-    """The cost of a schedule (of a tensor, or several: with the default schedule), without compiling or running anything.
+    """The cost of a schedule (of a tensor, or several: with the default schedule), without compiling or running
+    anything.
 
     machine: `te.machine()`, for a table that has a predicted time, and what does not fit the registers and caches, too.
 
@@ -248,7 +259,9 @@ def _is_load(source: str, to: str) -> bool:
 
 
 def tiles_of(schedule: Schedule) -> dict[str, frozenset[int | str]]:
-    """What each tile factor that is a size is a multiple of: the factors that its tiles are split by, which are taken to divide it."""
+    """What each tile factor that is a size is a multiple of: the factors that its tiles are split by, which are taken
+    to divide it.
+    """
     found: dict[str, set[int | str]] = {name: set() for name in schedule.factors}
     for stage in schedule.state.stages:
         splits = [r for r in stage.relations if isinstance(r, Split)]
@@ -328,7 +341,7 @@ class _Count:
             return most + self.elements(stmt.buffer) * (itemsize(stmt.buffer.dtype) if in_bytes else 1)
         return most
 
-    # Walking -----------------------------------------------------------------------------------------------------------------------------
+    # Walking ----------------------------------------------------------------------------------------------------------
 
     def visit(self, stmt: Stmt, chain: tuple[Link, ...]) -> None:
         if isinstance(stmt, Block):
@@ -417,7 +430,9 @@ class _Count:
 
 
 def _is_copy(to: Tensor | None, buffer: Any) -> bool:
-    """Whether a store of one element into another is a copy that a schedule made (rather than an equation of the user's)."""
+    """Whether a store of one element into another is a copy that a schedule made (rather than an equation of the
+    user's).
+    """
     source = buffer.tensor
     return (isinstance(to, StageTensor) and to.source is source) or (
         isinstance(source, StageTensor) and source.source is to

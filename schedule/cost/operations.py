@@ -1,8 +1,9 @@
 """How many operations a program takes: what the cost model and the audit of gradients count.
 
-Arithmetic and calls on data count one each, a common subexpression once; a reduction of n values is n operations of its combine (a sum of n
-terms, n adds). Index arithmetic, comparisons, selects and conversions do not count. Of the iterations of a stage those count at which the
-affine conditions of its reduction's ``where=``, or of a ``where`` around its whole value, hold.
+Arithmetic and calls on data count one each, a common subexpression once; a reduction of n values is n operations of its
+combine (a sum of n terms, n adds). Index arithmetic, comparisons, selects and conversions do not count. Of the
+iterations of a stage those count at which the affine conditions of its reduction's ``where=``, or of a ``where`` around
+its whole value, hold.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def arithmetic(values: Sequence[Expr]) -> int:
     return number
 
 
-# Points --------------------------------------------------------------------------------------------------------------------------------------
+# Points ---------------------------------------------------------------------------------------------------------------
 
 
 def count(axes: Sequence[Axis], conditions: Sequence[Expr]) -> Any:
@@ -176,7 +177,9 @@ def _points(axes: Sequence[Axis]) -> int:
 
 
 def _line(axis: Axis, conditions: list[Expr]) -> Expr | None:
-    """How many values of `axis` satisfy the conditions, in terms of the other axes; None when that is no simple expression."""
+    """How many values of `axis` satisfy the conditions, in terms of the other axes; None when that is no simple
+    expression.
+    """
     condition = conditions[0]
     for other in conditions[1:]:
         condition = apply("bitwise_and", condition, other)

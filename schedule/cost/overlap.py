@@ -1,7 +1,8 @@
 """Whether affine accesses meet: whether two steps of the loops read the same element.
 
-An access is a list of sums over axes, one for each dimension; two steps whose axes differ by d read the same element when every sum changes by
-what the constants differ by. So the question is whether some d, of whole numbers within the extents, solves a few linear equations.
+An access is a list of sums over axes, one for each dimension; two steps whose axes differ by d read the same element
+when every sum changes by what the constants differ by. So the question is whether some d, of whole numbers within the
+extents, solves a few linear equations.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def components(rows: Sequence[Row]) -> list[list[int]]:
 
 
 def meet(rows: Sequence[Row], by: Sequence[int], extents: Mapping[Axis, int | None]) -> bool:
-    """Whether some steps, that are not the same one, differ by d with ``rows · d == by``. extents: how far each axis runs; None where that is a size."""
+    """Whether some steps, that are not the same one, differ by d with ``rows · d == by``. extents: how far each axis
+    runs; None where that is a size.
+    """
     axes = sorted({a for row in rows for a in row}, key=lambda a: (-max(abs(row.get(a, 0)) for row in rows), a.name))
     if not axes:
         return not any(by)

@@ -17,9 +17,10 @@ from .overlap import coefficients, components, meet, rows_of
 class Reuse(dict[str, set[str]]):
     """By tensor, the axes that its access does not depend on; printed, it says what follows.
 
-    windows: by tensor, the indices in which windows overlap: those that several axes share, such as y + r, or the neighbours that are read at one
-    step, such as y, y + 1. A tile of v steps of y and w of r reads v + w - 1 elements in place of v * w (strides and dilations apart). Windows that lie
-    side by side, as those of a pooling whose stride is its size, are none.
+    windows: by tensor, the indices in which windows overlap: those that several axes share, such as y + r, or the
+    neighbours that are read at one step, such as y, y + 1. A tile of v steps of y and w of r reads v + w - 1 elements
+    in place of v * w (strides and dilations apart). Windows that lie side by side, as those of a pooling whose stride
+    is its size, are none.
     """
 
     windows: dict[str, list[str]]
@@ -36,8 +37,9 @@ class Reuse(dict[str, set[str]]):
 
 
 def reuse(tensor: Tensor) -> Reuse:
-    """For each tensor that a definition reads, and for itself, the axes that its access does not depend on: along these an element is used again,
-    so a tile of v steps of such an axis saves all but one of v loads. `.windows` has the windows that overlap, as those of a convolution do.
+    """For each tensor that a definition reads, and for itself, the axes that its access does not depend on: along these
+    an element is used again, so a tile of v steps of such an axis saves all but one of v loads. `.windows` has the
+    windows that overlap, as those of a convolution do.
 
     >>> import tedsl as te
     >>> i, j, k = te.axes("i j k")

@@ -1,5 +1,5 @@
-"""How often the body of a chain of loops and conditions runs: exactly, by evaluating bounds at all points of the loops that they depend on, or as a
-SymPy expression.
+"""How often the body of a chain of loops and conditions runs: exactly, by evaluating bounds at all points of the loops
+that they depend on, or as a SymPy expression.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ Link = For | Condition
 
 
 class Trips:
-    """Counts of runs. `kept`: divisions that round (of the program's own extents); all others are of tiles, which are taken to divide."""
+    """Counts of runs. `kept`: divisions that round (of the program's own extents); all others are of tiles, which are
+    taken to divide.
+    """
 
     def __init__(self, symbolic: bool, kept: set[Expr]) -> None:
         self.symbolic, self.kept = symbolic, kept
@@ -73,7 +75,7 @@ class Trips:
         n = sympy.expand(n) if not n.has(sympy.Max, sympy.Min, sympy.floor) else sympy.simplify(n)
         return int(n) if n.is_Integer else n
 
-    # SymPy -------------------------------------------------------------------------------------------------------------------------------
+    # SymPy ------------------------------------------------------------------------------------------------------------
 
     def symbol(self, name: str, integer: bool = True) -> Any:
         if name not in self.symbols:
@@ -137,7 +139,9 @@ class Trips:
         return total
 
     def _narrow(self, condition: Expr, chain: tuple[Link, ...], loops: list[tuple[Axis, Any, Any, int]]) -> None:
-        """Bound the innermost loop of which a condition says something; one that says nothing of a loop's range is taken to hold."""
+        """Bound the innermost loop of which a condition says something; one that says nothing of a loop's range is
+        taken to hold.
+        """
         for n in range(len(loops) - 1, -1, -1):
             axis, _, _, step = loops[n]
             loop = next(link for link in chain if isinstance(link, For) and link.axis is axis)
@@ -150,11 +154,13 @@ class Trips:
             return
 
 
-# Numbers -----------------------------------------------------------------------------------------------------------------------------------------
+# Numbers --------------------------------------------------------------------------------------------------------------
 
 
 def _exact(chain: tuple[Link, ...]) -> int:
-    """The number of runs of a chain of numbers: loops that no later bound depends on multiply, the others are points of a grid."""
+    """The number of runs of a chain of numbers: loops that no later bound depends on multiply, the others are points of
+    a grid.
+    """
     needed: set[Axis] = set()
     for link in chain:
         exprs = (link.lo, link.extent) if isinstance(link, For) else (link.condition,)

@@ -10,7 +10,8 @@
 
     value ::= the expressions of tedsl.lang.expr without Reduce, where Access(buffer, indices) loads from a Buffer
 
-Statements are immutable. A loop's axis is a plain name; its range is in the For, so passes may cut a loop in pieces by copying it.
+Statements are immutable. A loop's axis is a plain name; its range is in the For, so passes may cut a loop in pieces by
+copying it.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ STREAM = "stream"  # the pragma of a vectorised loop that writes past the caches
 
 
 class Buffer:
-    """Memory. `tensor`: what it holds; `role`: input, output or temporary. Identity matters; the fields do not change once lowering is done.
+    """Memory. `tensor`: what it holds; `role`: input, output or temporary. Identity matters; the fields do not change
+    once lowering is done.
 
-    `strides` (in elements) is None for row-major. `align`: the row pitch is a multiple of this many elements, plus `offset` (storage_align).
+    `strides` (in elements) is None for row-major. `align`: the row pitch is a multiple of this many elements, plus
+    `offset` (storage_align).
     """
 
     __slots__ = ("align", "double", "dtype", "name", "role", "scope", "shape", "strides", "tensor")
@@ -144,8 +147,8 @@ class Assert(Stmt):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call(Stmt):
-    """`text` with {0}, {1} … for operands: an address (Access) for reads and writes, or a value. `header`: what the text needs before the function;
-    `instead_of`: the statements that it does the work of.
+    """`text` with {0}, {1} … for operands: an address (Access) for reads and writes, or a value. `header`: what the
+    text needs before the function; `instead_of`: the statements that it does the work of.
     """
 
     text: str

@@ -53,7 +53,9 @@ class Fault:
 
 @dataclass(eq=False)
 class Nest:
-    """The loops of a program. `inputs` and `outputs` are the arguments' buffers in call order; `buffers` are the temporaries."""
+    """The loops of a program. `inputs` and `outputs` are the arguments' buffers in call order; `buffers` are the
+    temporaries.
+    """
 
     stmt: Stmt
     inputs: tuple[Buffer, ...]
@@ -95,7 +97,9 @@ class Nest:
         return tuple(found)
 
     def verify(self) -> Nest:
-        """Check the IR's own rules; raises LoweringError (an internal failure) naming the one that is broken. Returns itself."""
+        """Check the IR's own rules; raises LoweringError (an internal failure) naming the one that is broken. Returns
+        itself.
+        """
         from .verify import verify
 
         verify(self)
@@ -108,9 +112,11 @@ class Nest:
 
 
 def make_nest(state: State, args: Sequence[Tensor] | None, several: bool, check_indices: bool = True) -> Nest:
-    """The nest of a schedule's state, all passes run. `args`: the kernel's arguments in order (inputs; outputs last), or None.
+    """The nest of a schedule's state, all passes run. `args`: the kernel's arguments in order (inputs; outputs last),
+    or None.
 
-    A state keeps the nest that it was lowered to last: what `te.auto_schedule` lowers to see whether it can be is what is built.
+    A state keeps the nest that it was lowered to last: what `te.auto_schedule` lowers to see whether it can be is what
+    is built.
     """
     inputs = arguments(state.outputs, args)
     key = (tuple(map(id, inputs)), several, check_indices)
@@ -124,7 +130,9 @@ def _made(state: State, inputs: tuple[Tensor, ...], several: bool, check_indices
     if state.factors:
         names = ", ".join(state.factors)
         raise ScheduleError(
-            f"the tile factor{'s' if len(state.factors) > 1 else ''} {names} ha{'ve' if len(state.factors) > 1 else 's'} no number yet: te.build(s, {', '.join(f'{n}=…' for n in state.factors)})",
+            f"the tile factor{'s' if len(state.factors) > 1 else ''} {names} "
+            f"ha{'ve' if len(state.factors) > 1 else 's'} no number yet: te.build(s, "
+            f"{', '.join(f'{n}=…' for n in state.factors)})",
         )
     state = inlined(state)
     checks = find_checks(state) if check_indices else None
@@ -150,7 +158,9 @@ def str_of(stage: Any) -> str:
 
 
 def arguments(outputs: tuple[Tensor, ...], args: Sequence[Tensor] | None) -> tuple[Tensor, ...]:
-    """The inputs of a kernel in call order. Raises DefinitionError when `args` leaves an input or an output out, or puts outputs first."""
+    """The inputs of a kernel in call order. Raises DefinitionError when `args` leaves an input or an output out, or
+    puts outputs first.
+    """
     needed = inputs_of(outputs)
     if args is None:
         return needed
@@ -166,7 +176,8 @@ def arguments(outputs: tuple[Tensor, ...], args: Sequence[Tensor] | None) -> tup
     missing = [t.name for t in needed if t not in inputs]
     if missing:
         raise DefinitionError(
-            f"args leaves out {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} read; list every input",
+            f"args leaves out {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} read; list every "
+            "input",
         )
     if given_outputs and (tuple(given_outputs) != outputs or listed != [*inputs, *given_outputs]):
         raise DefinitionError(f"args must end with the outputs {', '.join(t.name for t in outputs)}, in this order")
@@ -175,13 +186,16 @@ def arguments(outputs: tuple[Tensor, ...], args: Sequence[Tensor] | None) -> tup
     for t in inputs:
         if not t.is_input:
             raise DefinitionError(
-                f"args lists {t.name}, which is computed, among the inputs; the results are {', '.join(t.name for t in outputs)}",
+                f"args lists {t.name}, which is computed, among the inputs; the results are "
+                f"{', '.join(t.name for t in outputs)}",
             )
     return tuple(inputs)
 
 
 def sizes_of(stmt: Stmt, buffers: tuple[Buffer, ...]) -> tuple[Var, ...]:
-    """The symbolic sizes of a kernel, by name. Raises DefinitionError when two of one name have different assumptions."""
+    """The symbolic sizes of a kernel, by name. Raises DefinitionError when two of one name have different
+    assumptions.
+    """
     found: dict[str, Var] = {}
     exprs = [d for b in buffers for d in (*b.shape, *(b.strides or ())) if isinstance(d, Expr)]
     exprs += [e for s in preorder(stmt) for e in expressions(s)]
@@ -191,13 +205,16 @@ def sizes_of(stmt: Stmt, buffers: tuple[Buffer, ...]) -> tuple[Var, ...]:
             other = found.setdefault(node.name, node)
             if other is not node:
                 raise DefinitionError(
-                    f"two sizes are named {node.name}, with different assumptions (min={other.minimum}, multiple_of={other.multiple_of} and min={node.minimum}, "
+                    f"two sizes are named {node.name}, with different assumptions (min={other.minimum}, "
+                    f"multiple_of={other.multiple_of} and min={node.minimum}, "
                     f"multiple_of={node.multiple_of}): use one te.var for both")  # fmt: skip
     return tuple(found[name] for name in sorted(found))
 
 
 def size_checks(state: State) -> tuple[Check, ...]:
-    """Reductions without a result for no values (max, argmax …) need extents of at least 1 when there is something to compute."""
+    """Reductions without a result for no values (max, argmax …) need extents of at least 1 when there is something to
+    compute.
+    """
     checks = []
     for stage in state.given:  # as the program has them: rfactor's partial results may well be of nothing
         for part in stage.parts:
@@ -219,8 +236,8 @@ def size_checks(state: State) -> tuple[Check, ...]:
 
 
 def inplace(state: State, inputs: tuple[Tensor, ...], outputs: tuple[Buffer, ...]) -> dict[Buffer, tuple[int, ...]]:
-    """For each output, the inputs that it may share memory with: those of its type and shape that are read only at the element being written,
-    by the stage that writes it, which is the last to read them.
+    """For each output, the inputs that it may share memory with: those of its type and shape that are read only at the
+    element being written, by the stage that writes it, which is the last to read them.
     """
     result: dict[Buffer, tuple[int, ...]] = {}
     if len(outputs) != 1:

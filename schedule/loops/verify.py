@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 
 def verify(nest: Nest) -> None:
-    """Raise InternalError when a loop nest breaks a rule of the IR: every axis used inside its loop, every buffer inside its allocation, indices as
-    many as dimensions, values of their buffer's type, no reduction left, no axis bound twice.
+    """Raise InternalError when a loop nest breaks a rule of the IR: every axis used inside its loop, every buffer
+    inside its allocation, indices as many as dimensions, values of their buffer's type, no reduction left, no axis
+    bound twice.
     """
     verify_stmt(nest.stmt, frozenset((*nest.inputs, *nest.outputs)), frozenset())
 

@@ -1,7 +1,8 @@
 """From a schedule to loops.
 
-Each stage becomes a nest of its leaves. A loop's bound carries whatever keeps its axes in range (a split that does not divide bounds its innermost
-loop by a min), so no test stands inside. Producers attached to a loop are placed where it opens, over exactly the region that is read there.
+Each stage becomes a nest of its leaves. A loop's bound carries whatever keeps its axes in range (a split that does not
+divide bounds its innermost loop by a min), so no test stands inside. Producers attached to a loop are placed where it
+opens, over exactly the region that is read there.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Lowered:
 def lower_state(
     state: State, inputs: tuple[Tensor, ...], checks: Checks | None = None, symbolic: bool = False
 ) -> Lowered:
-    """The loop nest of a schedule whose inlined stages are gone. `checks`: the indices to check at run time. `symbolic`: tile factors that are
-    sizes are taken to divide (the cost model).
+    """The loop nest of a schedule whose inlined stages are gone. `checks`: the indices to check at run time.
+    `symbolic`: tile factors that are sizes are taken to divide (the cost model).
 
     Raises LoweringError or ScheduleError for what only the whole schedule can tell.
     """

@@ -1,4 +1,6 @@
-"""One equation of a stage as a loop nest: its loops with their bounds, its reduction, and the producers that are computed inside of it."""
+"""One equation of a stage as a loop nest: its loops with their bounds, its reduction, and the producers that are
+computed inside of it.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +50,8 @@ Cell = Callable[[int, dict[str, Expr], Scope], "tuple[Buffer, tuple[Expr, ...]]"
 
 
 class Nest:
-    """One equation of a stage as a loop nest. `fixed`: axes whose value is given; `bounds`: first value and true extent of the others; `box`: the
-    part of the tensor that is computed (None: all).
+    """One equation of a stage as a loop nest. `fixed`: axes whose value is given; `bounds`: first value and true extent
+    of the others; `box`: the part of the tensor that is computed (None: all).
     """
 
     def __init__(
@@ -90,7 +92,7 @@ class Nest:
             if s.attach.kind == "at" and s.attach.stage == self.stage.name:
                 self.attached.setdefault(s.attach.axis, []).append(s)
 
-    # Loops -------------------------------------------------------------------------------------------------------------------------------
+    # Loops ------------------------------------------------------------------------------------------------------------
 
     def open(self, n: int, leaves: dict[str, Expr], scope: Scope) -> Stmt:
         """The loops from the n-th on. At the first reduction loop the accumulators are set up."""
@@ -114,7 +116,8 @@ class Nest:
         where: Expr | None = None,
         attach: bool = True,
     ) -> Stmt:
-        """The loop `name` around what is attached to it and `body(leaves, scope, rest of where)`; the loops `rest` stand further in.
+        """The loop `name` around what is attached to it and `body(leaves, scope, rest of where)`; the loops `rest`
+        stand further in.
 
         Its bounds keep every axis in range whose innermost loop it is, and say of `where` what can be said.
         """
@@ -176,9 +179,11 @@ class Nest:
         )
 
     def constraints(self, leaves: dict[str, Expr], rest: tuple[str, ...], name: str) -> list[Expr]:
-        """What must hold from loop `name` on so that every axis stays in its range: those conditions whose innermost loop it is.
+        """What must hold from loop `name` on so that every axis stays in its range: those conditions whose innermost
+        loop it is.
 
-        Only a split lays out more than there is. The axes of a fused loop are in range where it is, by the extents that it was made of.
+        Only a split lays out more than there is. The axes of a fused loop are in range where it is, by the extents that
+        it was made of.
         """
         stage, found = self.stage, []
         laid_out: list[str] = []
@@ -215,7 +220,9 @@ class Nest:
     def filtered(
         self, where: Expr, axis: Axis, lo: Expr, hi: Expr, known: Known
     ) -> tuple[Expr, Expr, int, Expr | None]:
-        """Bounds and step of a loop over those values at which the affine part of `where` holds, and what remains of it."""
+        """Bounds and step of a loop over those values at which the affine part of `where` holds, and what remains of
+        it.
+        """
         mine: list[Expr] = []
         others: list[Expr] = []
         for part in conjuncts_of(where):
@@ -231,7 +238,7 @@ class Nest:
                 return solution.lo, solution.hi, solution.step, joined(remaining) if remaining else None
         return lo, hi, 1, where
 
-    # Values ------------------------------------------------------------------------------------------------------------------------------
+    # Values -----------------------------------------------------------------------------------------------------------
 
     def mapping(self, leaves: dict[str, Expr]) -> dict[Expr, Expr]:
         """Axes of the equation → values of the loops."""
@@ -266,7 +273,7 @@ class Nest:
         """Checks of the indices that this equation computes."""
         return [assertion(place, self.lowering.load, mapping) for place in self.lowering.checks.late.get(self.part, ())]
 
-    # Reductions --------------------------------------------------------------------------------------------------------------------------
+    # Reductions -------------------------------------------------------------------------------------------------------
 
     def reduce(self, n: int, leaves: dict[str, Expr], scope: Scope) -> Stmt:
         """Set the accumulators, combine over the reduction loops, and (when they were locals) store the result."""
@@ -357,7 +364,9 @@ class Nest:
         where: Expr | None,
         body: Callable[[dict[str, Expr], Scope], Stmt],
     ) -> Stmt:
-        """The loops from the n-th on around `body(leaves, scope)`. `where` is said by the loops' bounds as far as it can be."""
+        """The loops from the n-th on around `body(leaves, scope)`. `where` is said by the loops' bounds as far as it
+        can be.
+        """
         if n == len(self.leaves):
             made = body(leaves, scope)
             return made if where is None else self.under(substitute(where, self.mapping(leaves)), made)
@@ -424,7 +433,9 @@ class Nest:
         return made
 
     def ready(self, where: Expr, names: set[str]) -> bool:
-        """Whether a condition can be settled when the loops `names` are open: its axes are known, and what it reads is there."""
+        """Whether a condition can be settled when the loops `names` are open: its axes are known, and what it reads is
+        there.
+        """
         later = {
             t for axis, producers in self.attached.items() if axis not in names for p in producers for t in p.tensors
         }
@@ -433,7 +444,7 @@ class Nest:
         roots = {r for r in self.stage.roots if any(n is r for n in walk(where))}
         return all(r.name in self.fixed or self.involved(r.name) <= names for r in roots)
 
-    # Scatter-add -------------------------------------------------------------------------------------------------------------------------
+    # Scatter-add ------------------------------------------------------------------------------------------------------
 
     def scatter(self, part: ScatterPart, scope: Scope) -> Stmt:
         """Zero the tensor, then add every point of the domain to the element that it names, in order."""
@@ -462,7 +473,7 @@ class Nest:
             )
         return block(*stmts)
 
-    # Producers ---------------------------------------------------------------------------------------------------------------------------
+    # Producers --------------------------------------------------------------------------------------------------------
 
     def frame(self, leaves: dict[str, Expr]) -> Frame:
         """The equation where the loops `leaves` are open."""

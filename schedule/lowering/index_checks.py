@@ -1,7 +1,7 @@
 """Run-time checks of data-dependent indices.
 
-An index that depends on inputs alone is checked in loops of its own before anything is computed. One that depends on computed values is checked
-where it is used; the runtime then keeps the results back until the kernel has ended well.
+An index that depends on inputs alone is checked in loops of its own before anything is computed. One that depends on
+computed values is checked where it is used; the runtime then keeps the results back until the kernel has ended well.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ Load = Callable[[Expr, dict[Expr, Expr]], Expr]
 
 @dataclass(slots=True)
 class Checks:
-    """The checks of a program. `early`: one nest for all that depends on inputs alone; `late`: for each equation, the rest."""
+    """The checks of a program. `early`: one nest for all that depends on inputs alone; `late`: for each equation, the
+    rest.
+    """
 
     early: list[tuple[Read, int, int]] = field(default_factory=list)
     late: dict[Part, list[tuple[Read, int, int]]] = field(default_factory=dict)

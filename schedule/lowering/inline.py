@@ -12,7 +12,9 @@ from tedsl.schedule.state import StageState, State, reads, unique
 
 
 def inlined(state: State) -> State:
-    """The state without its inlined stages, their expressions put into their readers; all equations of a stage in the same axes."""
+    """The state without its inlined stages, their expressions put into their readers; all equations of a stage in the
+    same axes.
+    """
     bodies: dict[Tensor, tuple[Part, Expr]] = {}
     waiting = [s for s in state.stages if s.attach.kind == "inline"]
     while waiting:  # those first that read no other one: the stages of a recurrence may read later ones

@@ -22,7 +22,8 @@ Place = tuple[Buffer, tuple[Expr, ...]]
 def intrinsic_call(
     nest: Nest, leaves: dict[str, Expr], scope: Scope, loops: Callable[[], Stmt], cell: Cell | None
 ) -> Stmt:
-    """The call of an intrinsic in place of the loops from the tensorized one on; `loops()` where these do not run in full.
+    """The call of an intrinsic in place of the loops from the tensorized one on; `loops()` where these do not run in
+    full.
 
     cell: where the accumulators are, when they have been set up outside; None: they are set up here.
     """
@@ -85,7 +86,8 @@ def _call(nest: Nest, match: Match, leaves: dict[str, Expr], scope: Scope, cell:
             c = coefficient(simplify(index, inner), step.name)
             if c is None:
                 raise ScheduleError(
-                    f"{what}: {buffer.name} is stored so that its elements are no constant step apart along {leaf}, as {how.name} needs them. Choose a layout in which they are",
+                    f"{what}: {buffer.name} is stored so that its elements are no constant step apart along {leaf}, "
+                    f"as {how.name} needs them. Choose a layout in which they are",
                 )
             total = total + c * size
         return simplify(as_expr(total), scope.known)
@@ -94,7 +96,8 @@ def _call(nest: Nest, match: Match, leaves: dict[str, Expr], scope: Scope, cell:
         buffer, _ = place(operand, zero)
         if buffer.scope == "register" and buffer.shape:
             raise ScheduleError(
-                f"{what}: {buffer.name} is kept in registers, which have no address for {how.name} to use. Keep it in the scope 'cache'",
+                f"{what}: {buffer.name} is kept in registers, which have no address for {how.name} to use. Keep it "
+                "in the scope 'cache'",
             )
         for leaf in match.loops:
             stride(operand, leaf)  # constant along every loop, asked for or not

@@ -14,9 +14,9 @@ _UPPER = {"less": 1, "less_equal": 1, "greater": -1, "greater_equal": -1}
 
 
 def in_order(stage: StageState, leaves: Sequence[str], reduction: Reduce) -> bool:
-    """Whether a stage's loops visit the positions of its reduction from the first on, each greater than the one before. Then a tie is the earlier one's
-    without a comparison of positions. It is so where every step of a loop goes further than all steps of the loops inside of it, and where a condition
-    that holds at any step holds at the first.
+    """Whether a stage's loops visit the positions of its reduction from the first on, each greater than the one before.
+    Then a tie is the earlier one's without a comparison of positions. It is so where every step of a loop goes further
+    than all steps of the loops inside of it, and where a condition that holds at any step holds at the first.
     """
     if not reduction.reducer.indexed:
         return False

@@ -1,4 +1,6 @@
-"""Requests to memory, in a loop, for what later steps of it read: one for each cache line, and no more lines than leave room for what is at work."""
+"""Requests to memory, in a loop, for what later steps of it read: one for each cache line, and no more lines than leave
+room for what is at work.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ Reach = list[tuple[Expr, Expr]]  # first and last index in each dimension
 
 
 def prefetches(lowering: Lowering, frame: Frame, name: str, scope: Scope, step: int = 1) -> Iterator[Stmt]:
-    """The requests where loop `name` of the equation `frame` opens. `step`: how far the loop's axis goes in one of its steps."""
+    """The requests where loop `name` of the equation `frame` opens. `step`: how far the loop's axis goes in one of its
+    steps.
+    """
     tensors = lowering.state.tensors()
     for key, axis, offset in frame.stage.prefetches:
         tensor = tensors.get(key)
@@ -85,8 +89,8 @@ def _hull(a: Reach, b: Reach, known: Known) -> Reach | None:
 
 
 def _requests(lowering: Lowering, tensor: Tensor, reach: Reach, scope: Scope) -> Stmt:
-    """A request for each line of a box, in loops over its dimensions; what lies outside of the buffer is replaced by what is nearest in it, because
-    no address outside may even be formed.
+    """A request for each line of a box, in loops over its dimensions; what lies outside of the buffer is replaced by
+    what is nearest in it, because no address outside may even be formed.
     """
     steps = _line_steps(lowering, tensor)
     # the most that a step reads: where there is less, at the end, the rest is clipped
@@ -129,7 +133,9 @@ def _requests(lowering: Lowering, tensor: Tensor, reach: Reach, scope: Scope) ->
 
 
 def _line_steps(lowering: Lowering, tensor: Tensor) -> list[int]:
-    """How many steps of each dimension of a tensor stay within one line, where it is stored row by row; 1 for those that leave it."""
+    """How many steps of each dimension of a tensor stay within one line, where it is stored row by row; 1 for those
+    that leave it.
+    """
     buffer = lowering.buffers[tensor]
     line = max(LINE // dtypes.itemsize(buffer.dtype), 1)
     if tensor not in lowering.storage:

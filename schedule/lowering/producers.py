@@ -23,8 +23,9 @@ def computed(
     inside: frozenset[str],
     scope: Scope,
 ) -> tuple[list[Buffer], list[Stmt]]:
-    """The buffers of those `producers` that the stages `readers` read, and their nests in the order in which they can run. `frames`: the equations
-    whose loops are open here; `inside`: the stages that are computed in these loops. A producer that no equation reads here has neither.
+    """The buffers of those `producers` that the stages `readers` read, and their nests in the order in which they can
+    run. `frames`: the equations whose loops are open here; `inside`: the stages that are computed in these loops. A
+    producer that no equation reads here has neither.
     """
     from .stepping import Steps
 
@@ -52,8 +53,8 @@ def allocated(lowering: Lowering, buffers: Sequence[Buffer], body: Stmt) -> Stmt
 
 
 def in_turn(state: State, readers: Iterable[str], producers: Sequence[StageState]) -> list[tuple[StageState, ...]]:
-    """Those of `producers` that the stages `readers` read, directly or through one another, each after those that it reads itself. Stages that step
-    together are one.
+    """Those of `producers` that the stages `readers` read, directly or through one another, each after those that it
+    reads itself. Stages that step together are one.
     """
     found: list[tuple[StageState, ...]] = []
     seen: set[str] = set()

@@ -1,6 +1,7 @@
 """Which part of a producer its readers need, inside a loop of one of them: exact bounds for affine accesses.
 
-The loops that are open (the one it is attached to and those around it) stay symbolic; everything further in runs over its range.
+The loops that are open (the one it is attached to and those around it) stay symbolic; everything further in runs over
+its range.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ Box = tuple[Interval, ...]  # one for each dimension of a tensor
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """An equation whose loops are (in part) open: the values of the open loops by name, and where its own axes begin and how far they run.
+    """An equation whose loops are (in part) open: the values of the open loops by name, and where its own axes begin
+    and how far they run.
 
-    `stage`: its stage, with this equation alone; `bounds`: first value and true extent of each of its axes; `sizes`: the extents for which its
-    splits are laid out (constants where possible); `fixed`: the values of axes that are settled, which have no loop; `divides`: tile factors are
-    taken to divide.
+    `stage`: its stage, with this equation alone; `bounds`: first value and true extent of each of its axes; `sizes`:
+    the extents for which its splits are laid out (constants where possible); `fixed`: the values of axes that are
+    settled, which have no loop; `divides`: tile factors are taken to divide.
     """
 
     stage: StageState
@@ -120,8 +122,8 @@ def intervals(frame: Frame, known: Known) -> dict[str, Interval]:
 def inner_ends(
     frame: Frame, root: str, leaves: Mapping[str, Expr], moving: Sequence[Axis], known: Known
 ) -> Iterator[Expr]:
-    """Where the tiles within a tile end, which they need not divide: the value of a root behind the last one, for each of its loops that is split again
-    and moves.
+    """Where the tiles within a tile end, which they need not divide: the value of a root behind the last one, for each
+    of its loops that is split again and moves.
     """
     stage = frame.stage
     split = {r.parent for r in stage.relations if isinstance(r, Split)}
@@ -185,9 +187,9 @@ class Regions:
 
 
 class _Union:
-    """What is read of stages that may read each other. A bound that grows after it has been used to find what is read elsewhere becomes that of the
-    whole tensor, so that the search ends; the first `depth` dimensions, along which the stages step together, are the same for all, except that each
-    stage ends where it is read last, if that can be told.
+    """What is read of stages that may read each other. A bound that grows after it has been used to find what is read
+    elsewhere becomes that of the whole tensor, so that the search ends; the first `depth` dimensions, along which the
+    stages step together, are the same for all, except that each stage ends where it is read last, if that can be told.
     """
 
     def __init__(self, regions: Regions, stages: list[StageState], depth: int) -> None:
@@ -233,8 +235,9 @@ class _Union:
     def last_steps(self) -> dict[tuple[str, int], Expr]:
         """Where each stage is read last: by the readers outside, and by the stages whose own last steps are these.
 
-        A step reads the same or earlier ones, so the way from one stage to another that leads furthest passes none twice, and as many rounds as there
-        are stages find it. A dimension along which that is not so, or where it is not known which stage goes further, keeps what is the same for all.
+        A step reads the same or earlier ones, so the way from one stage to another that leads furthest passes none
+        twice, and as many rounds as there are stages find it. A dimension along which that is not so, or where it is
+        not known which stage goes further, keeps what is the same for all.
         """
         before: dict[tuple[str, int], Expr] = {}
         self.ends = {}
@@ -312,8 +315,8 @@ def reached(
     known: Known,
     apart: Container[int] | None = None,
 ) -> Iterator[list[tuple[Expr, Expr]]]:
-    """First and last index, in each dimension, of each read of `tensors` in an equation whose axes run over `spans`. Of the dimensions that are not
-    `apart`, if it is given, all is wanted.
+    """First and last index, in each dimension, of each read of `tensors` in an equation whose axes run over `spans`. Of
+    the dimensions that are not `apart`, if it is given, all is wanted.
     """
     wanted = [read for read in reads_of(part.expressions) if read.access.tensor in tensors]
     if not wanted:

@@ -1,7 +1,9 @@
-"""The loops of a stage, or of stages that step together: recurrences are run step by step, and their single equations cut out of the loops.
+"""The loops of a stage, or of stages that step together: recurrences are run step by step, and their single equations
+cut out of the loops.
 
-Producers that are computed at one of the loops stand where it opens; at the innermost loop in common, where the stages take turns, each stands
-before the first stage that reads it, because it may read what the others have computed in the same step.
+Producers that are computed at one of the loops stand where it opens; at the innermost loop in common, where the stages
+take turns, each stands before the first stage that reads it, because it may read what the others have computed in the
+same step.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ Values = dict[int, Expr]  # the dimensions that are settled
 
 
 class Steps:
-    """`stages` step together along their first `depth` axes. `boxes`: the part of each that is computed; all of it where there is none."""
+    """`stages` step together along their first `depth` axes. `boxes`: the part of each that is computed; all of it
+    where there is none.
+    """
 
     def __init__(
         self, lowering: Lowering, stages: Sequence[StageState], depth: int, boxes: Mapping[str, Box] | None = None
@@ -44,7 +48,7 @@ class Steps:
             return self.cut_out(self.stages[0], scope)
         return self.step([(s, s.parts) for s in self.stages], 0, {}, scope)
 
-    # Several stages, along their common axes ---------------------------------------------------------------------------------------------
+    # Several stages, along their common axes --------------------------------------------------------------------------
 
     def step(self, actives: Actives, d: int, values: Values, scope: Scope) -> Stmt:
         if d == self.depth:
@@ -88,11 +92,11 @@ class Steps:
             stmts += [*nests, self.equation(stage, parts, values, {}, scope)]
         return allocated(self.lowering, buffers, block(*stmts))
 
-    # One stage, in the order of its loops ------------------------------------------------------------------------------------------------
+    # One stage, in the order of its loops -----------------------------------------------------------------------------
 
     def cut_out(self, stage: StageState, scope: Scope) -> Stmt:
-        """A stage whose equations take turns along the axes `self.cut` (name → dimension), in the order of its loops: those outside of the innermost
-        such axis are shared by the equations, the others are each equation's own.
+        """A stage whose equations take turns along the axes `self.cut` (name → dimension), in the order of its loops:
+        those outside of the innermost such axis are shared by the equations, the others are each equation's own.
         """
         cut = self.cut
         last = max(stage.leaves.index(name) for name in cut)
@@ -136,11 +140,11 @@ class Steps:
 
         return go(0, {}, {}, stage.parts, scope)
 
-    # Loops -------------------------------------------------------------------------------------------------------------------------------
+    # Loops ------------------------------------------------------------------------------------------------------------
 
     def along(self, actives: Actives, d: int, scope: Scope, inner: Callable[[Actives, Expr, Scope], Stmt]) -> Stmt:
-        """The steps along dimension d, one range after the other: between the integers that equations name, and at these; first as far as all stages
-        go, then what is left of the longer ones.
+        """The steps along dimension d, one range after the other: between the integers that equations name, and at
+        these; first as far as all stages go, then what is left of the longer ones.
         """
         known = scope.known
         points = sorted({int(e.value) for _, parts in actives for p in parts if isinstance(e := p.lhs[d], Const)})
@@ -174,7 +178,8 @@ class Steps:
             if not all(prove(stop <= e, known) for e in ends[place:]):
                 names = ", ".join(s.name for s, _ in actives)
                 raise LoweringError(
-                    f"{names} step together, and which of the extents {', '.join(map(repr, [*ends, stop]))} is the largest is not known: give one of "
+                    f"{names} step together, and which of the extents {', '.join(map(repr, [*ends, stop]))} is the "
+                    "largest is not known: give one of "
                     "the sizes in terms of the other, such as te.tensor(name, (n + 1,))", stage.parts[0].location)  # fmt: skip
             ends.insert(place, stop)
         return [(e, [a for a, stop in zip(actives, stops, strict=True) if prove(e <= stop, known)]) for e in ends]
@@ -228,12 +233,14 @@ class Steps:
         first, extent = box[d]
         return first, simplify(_sooner(first + extent, whole, Known()) - first)
 
-    # Equations ---------------------------------------------------------------------------------------------------------------------------
+    # Equations --------------------------------------------------------------------------------------------------------
 
     def equation(
         self, stage: StageState, parts: tuple[Part, ...], values: Values, leaves: dict[str, Expr], scope: Scope
     ) -> Stmt:
-        """The first of `parts` (earlier ones come first). `values`: of dimensions that are settled; `leaves`: the loops that are open, its outermost."""
+        """The first of `parts` (earlier ones come first). `values`: of dimensions that are settled; `leaves`: the loops
+        that are open, its outermost.
+        """
         part = parts[0]
         fixed = self.fixed(part, values)
         bounds = {name: b for name, b in self.bounds(stage, part, scope).items() if name not in fixed}
@@ -249,8 +256,8 @@ class Steps:
     def frames(
         self, actives: Actives, leaves: dict[str, Expr], values: Values, scope: Scope, wanted: bool
     ) -> Iterator[Frame]:
-        """The equations that are computed where the dimensions `values` are settled and the loops `leaves` open. `wanted`: of all stages, not only of
-        those that prefetch.
+        """The equations that are computed where the dimensions `values` are settled and the loops `leaves` open.
+        `wanted`: of all stages, not only of those that prefetch.
         """
         for stage, parts in actives:
             for part in parts if wanted or stage.prefetches else ():
@@ -283,7 +290,9 @@ class Steps:
         scope: Scope,
         body: Callable[[Scope], Stmt],
     ) -> Stmt:
-        """`body(scope)` after the stages that are computed at the loops `places`; the loops `further` stand in these."""
+        """`body(scope)` after the stages that are computed at the loops `places`; the loops `further` stand in
+        these.
+        """
         state = self.lowering.state
         producers = [s for s in state.stages if s.attach.kind == "at" and (s.attach.stage, s.attach.axis) in places]
         frames = list(self.frames(actives, leaves, values, scope, bool(producers)))

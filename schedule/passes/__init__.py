@@ -30,7 +30,9 @@ UNROLL_LIMIT = 4096  # statements that full unrolling may make of one loop nest
 
 
 def simplify_pass(root: Stmt) -> Stmt:
-    """Simplify every index, bound and condition by what is known of the loops around; drop loops that never run and tests that always hold."""
+    """Simplify every index, bound and condition by what is known of the loops around; drop loops that never run and
+    tests that always hold.
+    """
     return simplify_in(root, Known()) or Block(())
 
 
@@ -83,7 +85,9 @@ def simplify_in(stmt: Stmt, known: Known) -> Stmt | None:
 
 
 def has_open_vectors(stmt: Stmt) -> bool:
-    """Whether a loop to be unrolled or vectorised, whose extent only the call tells, stands inside: a remainder that runs from memory."""
+    """Whether a loop to be unrolled or vectorised, whose extent only the call tells, stands inside: a remainder that
+    runs from memory.
+    """
     return any(
         isinstance(s, For) and s.kind in ("vectorized", "unrolled") and constant(s.extent) is None
         for s in preorder(stmt)
@@ -106,7 +110,9 @@ def unroll_pass(root: Stmt) -> Stmt:
         return inner + (not isinstance(stmt, Block))
 
     def visit(stmt: Stmt, values: dict[Expr, Expr], at_values: Callable[[Expr], Expr]) -> Stmt:
-        """`stmt` with the given values of the axes around it: all loops are written out at once, each expression is made once."""
+        """`stmt` with the given values of the axes around it: all loops are written out at once, each expression is
+        made once.
+        """
         if isinstance(stmt, For) and stmt.kind == "unrolled":
             if stmt not in written:
                 return visit(replace(stmt, kind="serial"), values, at_values)

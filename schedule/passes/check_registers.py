@@ -12,7 +12,8 @@ from . import has_open_vectors
 
 
 def check_registers(root: Stmt) -> None:
-    """Raise ScheduleError when a loop of constant extent, neither unrolled nor vectorised, indexes a buffer of scope "register".
+    """Raise ScheduleError when a loop of constant extent, neither unrolled nor vectorised, indexes a buffer of scope
+    "register".
 
     (A remainder whose extent is known at the call alone runs from memory.)
     """
@@ -34,7 +35,8 @@ def _visit(stmt: Stmt, buffers: frozenset[Buffer], loops: tuple[For, ...]) -> No
                 if any(a is loop.axis for i in indices for a in free_axes(i)):
                     stage, _, axis = loop.origin.rpartition(".")
                     raise ScheduleError(
-                        f"{name} is kept in registers, which are named and have no addresses, but the loop {axis or loop.axis!r} of {stage or 'the nest'} (extent "
+                        f"{name} is kept in registers, which are named and have no addresses, but the loop "
+                        f"{axis or loop.axis!r} of {stage or 'the nest'} (extent "
                         f"{loop.extent!r}) runs over it. Unroll or vectorize that loop (s[{stage!r}].unroll({axis!r})), or keep {name} in the scope 'cache'")  # fmt: skip
     for body in stmt.body_parts:
         _visit(body, buffers, loops)

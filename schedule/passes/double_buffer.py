@@ -6,8 +6,9 @@
       … reads P                            if a + 1 < n: fill P[(a + 1) % 2] for step a + 1
                                            … reads P[a % 2]
 
-The loads of the next step stand beside the arithmetic of this one, so that a processor can do both at once. A loop whose steps run in parallel has
-no next step and is left as it is, and so is a fill that reads what the loop itself computes.
+The loads of the next step stand beside the arithmetic of this one, so that a processor can do both at once. A loop
+whose steps run in parallel has no next step and is left as it is, and so is a fill that reads what the loop itself
+computes.
 """
 
 from __future__ import annotations

@@ -4,9 +4,10 @@
       Z[i, j] = X[i, j] / sqrt(V[i] + 1e-05)    →     for j in 0..512:
                                                         Z[i, j] = X[i, j] / once
 
-C compilers do so too where they see that what is stored is not what is read; in a parallel loop they do not, because the pointers that a kernel
-promises to be apart reach it through a struct. Only what takes more than an instruction or two is worth a register of its own. It is computed where
-the loop stands, so it must not depend on the loop's steps: on its axis, what it stores, or a condition under which alone it may be read.
+C compilers do so too where they see that what is stored is not what is read; in a parallel loop they do not, because
+the pointers that a kernel promises to be apart reach it through a struct. Only what takes more than an instruction or
+two is worth a register of its own. It is computed where the loop stands, so it must not depend on the loop's steps: on
+its axis, what it stores, or a condition under which alone it may be read.
 """
 
 from __future__ import annotations

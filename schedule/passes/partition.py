@@ -1,8 +1,9 @@
 """Cutting loops so that their main part has no tests.
 
-A loop bound that is a min, a guard, or the condition of a `where`, holds on a range of the values of some enclosing loop. That loop is cut there:
-in the main part the test is settled and goes away, the parts before and after keep what they need. Loops are cut from the outside in, so the main
-part of the innermost, vectorised or unrolled loops is free of tests, and their bounds are constant.
+A loop bound that is a min, a guard, or the condition of a `where`, holds on a range of the values of some enclosing
+loop. That loop is cut there: in the main part the test is settled and goes away, the parts before and after keep what
+they need. Loops are cut from the outside in, so the main part of the innermost, vectorised or unrolled loops is free of
+tests, and their bounds are constant.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ class _Partition:
         )
 
     def shared(self, stmt: For, pieces: list[Stmt], known: Known) -> Stmt:
-        """The pieces of a parallel loop as alternatives in one loop: one loop after the other would have threads wait for each other."""
+        """The pieces of a parallel loop as alternatives in one loop: one loop after the other would have threads wait
+        for each other.
+        """
         body: Stmt | None = None
         for piece in reversed(pieces):
             assert isinstance(piece, For)
@@ -154,11 +157,11 @@ def _size(stmt: Stmt) -> int:
 
 
 def _conditions(body: Stmt, axis: Axis, known: Known) -> list[tuple[tuple[Expr, ...], Known]]:
-    """Everything inside of the loop `axis` that would be simpler if it were settled, as conditions (any one of several), with what is known where it
-    stands.
+    """Everything inside of the loop `axis` that would be simpler if it were settled, as conditions (any one of
+    several), with what is known where it stands.
 
-    A loop of tiles may well run up to a min: it is no reason to write everything in it twice. What depends on such a loop is settled by cutting that
-    one, so that a block that is cut short has the same code as the others.
+    A loop of tiles may well run up to a min: it is no reason to write everything in it twice. What depends on such a
+    loop is settled by cutting that one, so that a block that is cut short has the same code as the others.
     """
     found: list[tuple[tuple[Expr, ...], Known]] = []
     tied: set[Axis] = set()  # loops of tiles, of which as many run as `axis` leaves
@@ -214,7 +217,9 @@ def _affine(condition: Expr) -> list[Expr]:
 
 
 def _always(condition: Expr, axis: Axis, known: Known, outer: Known) -> tuple[Expr, Expr] | None:
-    """The range of `axis` on which a condition holds whatever the loops further in do; None when there is none to be found."""
+    """The range of `axis` on which a condition holds whatever the loops further in do; None when there is none to be
+    found.
+    """
     lo: Expr | None = None
     hi: Expr | None = None
     for part in conjuncts(simplify(condition, known)):

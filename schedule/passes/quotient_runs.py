@@ -4,9 +4,10 @@
       if 4 * (f // 16) + f % 4 < 5:         →          for f in 0..min(4, 5 - 4 * (r // 4)):
         … f // 4, f % 4 …                                … r, f …
 
-A loop over fused tiles that do not divide has such a test. In a run, quotient and remainder follow the loop, and the test becomes its bound. The
-iterations are the same, in the same order; the loop over the runs stands where the loop stood. Loops in which such a test is one statement of several
-are looked at when all others have been cut, and are known to be innermost ones.
+A loop over fused tiles that do not divide has such a test. In a run, quotient and remainder follow the loop, and the
+test becomes its bound. The iterations are the same, in the same order; the loop over the runs stands where the loop
+stood. Loops in which such a test is one statement of several are looked at when all others have been cut, and are known
+to be innermost ones.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def runs_pass(root: Stmt) -> Stmt:
 
 
 def rest_pass(root: Stmt) -> Stmt:
-    """Run innermost loops in which tests are left in runs of their quotients as well. Over a run such a test begins and ceases to hold but once, where
-    the loop is cut.
+    """Run innermost loops in which tests are left in runs of their quotients as well. Over a run such a test begins and
+    ceases to hold but once, where the loop is cut.
     """
     return _Rest(root).visit(root, Known())
 
@@ -73,7 +74,9 @@ class _Runs:
         return made if made is loop else simplify_in(made, known) or block()
 
     def bounded(self, loop: For, known: Known, depth: int) -> Stmt:
-        """A loop whose body is a test, with that test in the bounds, or around the loop where it does not depend on it; itself when it cannot be."""
+        """A loop whose body is a test, with that test in the bounds, or around the loop where it does not depend on it;
+        itself when it cannot be.
+        """
         test = loop.body
         assert isinstance(test, If)
         around: list[Expr] = []
@@ -147,7 +150,9 @@ class _Rest(_Runs):
 
 
 def _stays(stmt: Stmt) -> bool:
-    """Whether a statement is a loop of which something is left to run: in those that are unrolled, tests are settled in each of the copies."""
+    """Whether a statement is a loop of which something is left to run: in those that are unrolled, tests are settled in
+    each of the copies.
+    """
     return isinstance(stmt, For) and not (stmt.kind == "unrolled" and constant(stmt.extent) is not None)
 
 
@@ -182,8 +187,8 @@ def _ceil(x: Expr, d: int) -> Expr:
 
 
 def _quotient(conditions: list[Expr], axis: Axis) -> tuple[Expr, Expr, int, Expr] | None:
-    """(x, d, a, b): a quotient or remainder of ``x = a * axis + b`` by d in one of `conditions`. Of several the one of the smallest divisor: over
-    its runs the others mostly stand still as well.
+    """(x, d, a, b): a quotient or remainder of ``x = a * axis + b`` by d in one of `conditions`. Of several the one of
+    the smallest divisor: over its runs the others mostly stand still as well.
     """
     found: list[tuple[Expr, Expr, int, Expr]] = []
     for node in walk(*conditions):

@@ -1,8 +1,9 @@
 """Widening the remainder of a register tile to whole vectors, where what it reads has room for it.
 
-A tile of 32 results a row that ends after 31 would be cut into vectors of 16, 8, 4, 2 and 1 lanes, and its accumulators no longer fit the registers.
-When the operands along the lanes come from a temporary that is padded up (a packed layout) and the sums go to a register tile, which is as wide as
-the whole tile, the extra lanes can be computed and never looked at:
+A tile of 32 results a row that ends after 31 would be cut into vectors of 16, 8, 4, 2 and 1 lanes, and its accumulators
+no longer fit the registers. When the operands along the lanes come from a temporary that is padded up (a packed layout)
+and the sums go to a register tile, which is as wide as the whole tile, the extra lanes can be computed and never looked
+at:
 
     for j in 0..31 vectorized:                     for j in 0..32 vectorized:
       tile[i, j] += A[i, k] * packed[31, k, j]  →    tile[i, j] += A[i, k] * packed[31, k, j]

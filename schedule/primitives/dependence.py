@@ -1,8 +1,9 @@
-"""What a recurrence's loops must keep: for each read of the tensor that is being computed, how far back it reaches along each axis.
+"""What a recurrence's loops must keep: for each read of the tensor that is being computed, how far back it reaches
+along each axis.
 
-A read is a vector of signs, one for each data axis: "=" the same value of the axis, "<" an earlier one, "*" any. A loop carries a dependence when
-its sign is "<": everything further in then runs after the step that it needs. Steps run in lexicographic order of the left side, so the first
-sign that is not "=" is "<" in the loops as they are written.
+A read is a vector of signs, one for each data axis: "=" the same value of the axis, "<" an earlier one, "*" any. A loop
+carries a dependence when its sign is "<": everything further in then runs after the step that it needs. Steps run in
+lexicographic order of the left side, so the first sign that is not "=" is "<" in the loops as they are written.
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ def dependences(parts: tuple[Part, ...], tensors: tuple[Tensor, ...]) -> tuple[D
 
 
 def carriers(stage: StageState, dependence: Dependence) -> Iterator[tuple[str, str]]:
-    """The loops of a stage from the outermost one on, each with the sign of the dependence there given that no loop outside carries it, up to
-    the one that does. The sign "<=" is "= or <". A loop that is reduced over has the sign "*": a read wants the finished sum.
+    """The loops of a stage from the outermost one on, each with the sign of the dependence there given that no loop
+    outside carries it, up to the one that does. The sign "<=" is "= or <". A loop that is reduced over has the sign
+    "*": a read wants the finished sum.
     """
     roots = {e.name: sign for e, sign in zip(stage.general.lhs, dependence.signs, strict=False) if isinstance(e, Axis)}
     passed: set[str] = set()

@@ -1,7 +1,8 @@
 """tensorize: loops that become calls of a function of the user's, an intrinsic, whose pattern they are.
 
-An intrinsic says what it computes as a definition (its pattern) and how it is called as a C statement. The inner loops of a stage are matched with
-the pattern: the same operations, extents and types, every operand indexed so that the steps of the pattern's axes are constant strides in memory.
+An intrinsic says what it computes as a definition (its pattern) and how it is called as a C statement. The inner loops
+of a stage are matched with the pattern: the same operations, extents and types, every operand indexed so that the steps
+of the pattern's axes are constant strides in memory.
 """
 
 from __future__ import annotations
@@ -76,11 +77,13 @@ class Intrinsic:
 def intrinsic(name: str, pattern: Tensor, code: str, header: str = "") -> Intrinsic:
     """An intrinsic for `s[T].tensorize(axis, intrinsic)`: a piece of C that computes a small definition.
 
-    name: for messages. pattern: a tensor whose definition, over inputs of fixed shapes, is what the code does. code: a C statement, in which {a} is
-    the address of the first element of the operand `a` and {a.0}, {a.1} … the distances, in elements, between neighbours in its dimensions. For a
-    reduction the code adds to what {c} holds. header: C text that stands before the kernel (#include, static functions).
+    name: for messages. pattern: a tensor whose definition, over inputs of fixed shapes, is what the code does. code: a
+    C statement, in which {a} is the address of the first element of the operand `a` and {a.0}, {a.1} … the distances,
+    in elements, between neighbours in its dimensions. For a reduction the code adds to what {c} holds. header: C text
+    that stands before the kernel (#include, static functions).
 
-    The code is taken at its word: nothing checks that it computes its pattern. Raises ScheduleError for a pattern or places that do not fit.
+    The code is taken at its word: nothing checks that it computes its pattern. Raises ScheduleError for a pattern or
+    places that do not fit.
 
     >>> import tedsl as te
     >>> i = te.axes("i")
@@ -91,7 +94,8 @@ def intrinsic(name: str, pattern: Tensor, code: str, header: str = "") -> Intrin
     what = f"the intrinsic {name}"
     if not isinstance(pattern, Tensor) or pattern.is_input or pattern.definition is None:
         raise ScheduleError(
-            f"{what}: its pattern is {pattern!r}; it is a tensor with a definition, such as te.define('c[i] = a[i] + b[i]', a=(4,), b=(4,))",
+            f"{what}: its pattern is {pattern!r}; it is a tensor with a definition, such as te.define('c[i] = a[i] + "
+            "b[i]', a=(4,), b=(4,))",
         )
     parts = pattern.definition.parts
     if len(parts) > 1 or len(pattern.definition.tensors) > 1 or not all(isinstance(e, Axis) for e in parts[0].lhs):
@@ -112,7 +116,8 @@ def intrinsic(name: str, pattern: Tensor, code: str, header: str = "") -> Intrin
         if isinstance(node, Access):
             if not node.tensor.is_input:
                 raise ScheduleError(
-                    f"{what}: its pattern, {pattern}, reads {node.tensor.name}, which is computed; it reads inputs only",
+                    f"{what}: its pattern, {pattern}, reads {node.tensor.name}, which is computed; it reads inputs "
+                    "only",
                 )
             if not all(isinstance(e, Axis) for e in node.indices) or len(set(node.indices)) != len(node.indices):
                 raise ScheduleError(f"{what}: its pattern reads `{node!r}`; each index is an axis of its own")
@@ -128,7 +133,8 @@ def intrinsic(name: str, pattern: Tensor, code: str, header: str = "") -> Intrin
     unused = [n for n in names if f"{{{n}}}" not in code]
     if unused:
         raise ScheduleError(
-            f"{what}: its code never uses {', '.join(f'{{{n}}}' for n in unused)}; the places in it are the operands {', '.join(names)}",
+            f"{what}: its code never uses {', '.join(f'{{{n}}}' for n in unused)}; the places in it are the operands "
+            f"{', '.join(names)}",
         )
     return Intrinsic(name, pattern, code, header)
 
@@ -144,7 +150,8 @@ class Match:
 
 
 def tensorize(state: State, name: str, axis: str, how: Intrinsic) -> Result:
-    """The loops from `axis` inward become calls of an intrinsic, where they run in full; the loops stay for what is left over.
+    """The loops from `axis` inward become calls of an intrinsic, where they run in full; the loops stay for what is
+    left over.
 
     Checked: the loops are the intrinsic's pattern, and nothing else is computed in them.
     """
@@ -160,7 +167,9 @@ def tensorize(state: State, name: str, axis: str, how: Intrinsic) -> Result:
 
 
 def matched(state: State, stage: StageState, what: str) -> Match | None:
-    """How the tensorized loops of a stage are their intrinsic's pattern; None when it has none. Raises ScheduleError when they are not."""
+    """How the tensorized loops of a stage are their intrinsic's pattern; None when it has none. Raises ScheduleError
+    when they are not.
+    """
     if not stage.tensorized:
         return None
     axis, how = stage.tensorized[0]
@@ -169,7 +178,8 @@ def matched(state: State, stage: StageState, what: str) -> Match | None:
     for other in state.stages:
         if other.attach.kind == "at" and other.attach.stage == stage.name and other.attach.axis in inner:
             raise ScheduleError(
-                f"{what}: {other.name} is computed inside of the loops {', '.join(inner)}, which become calls of {how.name}. Compute it further out first",
+                f"{what}: {other.name} is computed inside of the loops {', '.join(inner)}, which become calls of "
+                f"{how.name}. Compute it further out first",
             )
     pattern = how.pattern.parts[0]
     value = pattern.values[0]
@@ -178,7 +188,8 @@ def matched(state: State, stage: StageState, what: str) -> Match | None:
     bound = value.axes or () if isinstance(value, Reduce) else ()
     if (len(data), len(reduced)) != (len(pattern.axes), len(bound)):
         raise ScheduleError(
-            f"{what}: the loops from {axis} inward are {_sorts(data, reduced)}, and {how.name} has {_sorts([a.name for a in pattern.axes], [a.name for a in bound])}. "
+            f"{what}: the loops from {axis} inward are {_sorts(data, reduced)}, and {how.name} has "
+            f"{_sorts([a.name for a in pattern.axes], [a.name for a in bound])}. "
             f"Split and reorder them so that the innermost loops are those of `{how.pattern}`")  # fmt: skip
     reason: str | None = None  # of the first order, in which the user would look for it
     for mine, theirs in itertools.product(itertools.permutations(data), itertools.permutations(reduced)):
@@ -208,7 +219,8 @@ def _reads(stage: StageState, how: Intrinsic, axes: dict[str, str]) -> dict[str,
         extent = stage.extent(axes[a.name])
         if extent != a.extent:
             raise _Different(
-                f"the loop {axes[a.name]} has {extent} steps, and {a.name} of {how.name} has {a.extent}. Split it by {a.extent}"
+                f"the loop {axes[a.name]} has {extent} steps, and {a.name} of {how.name} has {a.extent}. Split it by "
+                f"{a.extent}"
             )
     if len(part.values) > 1:
         raise _Different(f"{stage.name} computes several tensors at once")
@@ -307,7 +319,9 @@ def _unify(theirs: Expr, mine: Expr, found: dict[str, Access]) -> None:
 
 
 def places(how: Intrinsic) -> Iterator[tuple[str, str | None, int | None]]:
-    """The code in pieces: (literal text, operand, dimension); the operand is None behind the last piece of text, the dimension for an address."""
+    """The code in pieces: (literal text, operand, dimension); the operand is None behind the last piece of text, the
+    dimension for an address.
+    """
     names = {t.name for t in (*how.pattern.inputs, how.pattern)}
     end = 0
     for place in PLACE.finditer(how.code):

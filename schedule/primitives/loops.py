@@ -15,12 +15,14 @@ Result = tuple[State, tuple[str, ...]]
 
 
 def split(state: State, name: str, axis: str, factor: Dim | None = None, nparts: Dim | None = None) -> Result:
-    """One loop becomes two, the inner one of `factor` steps (or the outer one of `nparts`, with factor = ceil(extent / nparts)).
+    """One loop becomes two, the inner one of `factor` steps (or the outer one of `nparts`, with factor = ceil(extent /
+    nparts)).
 
     for i in 0..n          →    for i_o in 0..ceil(n / factor)
                                   for i_i in 0..factor
 
-    The factor need not divide: the last block is shorter. Checked: the axis is a loop without marks; exactly one of factor and nparts is given.
+    The factor need not divide: the last block is shorter. Checked: the axis is a loop without marks; exactly one of
+    factor and nparts is given.
     """
     stage = state.stage(name)
     legality.is_free_loop(state, stage, axis, "split")
@@ -90,8 +92,8 @@ def reorder(state: State, name: str, *axes: str) -> Result:
 
     for i, j, k    reorder(k, i)    →    for k, j, i
 
-    Checked: every axis is a loop, given once; no step of a recurrence comes before one that it reads; every stage computed at one of the loops
-    stays outside of whatever reads it.
+    Checked: every axis is a loop, given once; no step of a recurrence comes before one that it reads; every stage
+    computed at one of the loops stays outside of whatever reads it.
     """
     stage = state.stage(name)
     for axis in axes:

@@ -27,8 +27,8 @@ def _marked(state: State, name: str, axis: str, kind: str, primitive: str) -> Re
 def vectorize(state: State, name: str, axis: str) -> Result:
     """The loop's steps become lanes of vector instructions.
 
-    Checked: it is not reduced over (`rfactor` makes it a loop that can be), no step reads what another one writes, and it stands in no other
-    vectorised loop.
+    Checked: it is not reduced over (`rfactor` makes it a loop that can be), no step reads what another one writes, and
+    it stands in no other vectorised loop.
     """
     return _marked(state, name, axis, "vectorized", "vectorize")
 
@@ -41,8 +41,8 @@ def unroll(state: State, name: str, axis: str) -> Result:
 def parallel(state: State, name: str, axis: str) -> Result:
     """The loop's steps are shared among threads.
 
-    Checked: it is not reduced over (`rfactor` makes it a loop that can be), no step reads what another one writes, and it stands in no other
-    parallel loop.
+    Checked: it is not reduced over (`rfactor` makes it a loop that can be), no step reads what another one writes, and
+    it stands in no other parallel loop.
     """
     return _marked(state, name, axis, "parallel", "parallel")
 
@@ -62,8 +62,9 @@ def bind(state: State, name: str, axis: str, thread: str) -> Result:
 def pragma(state: State, name: str, axis: str, text: str) -> Result:
     """`#pragma text` stands before the loop in the C source. The text is taken as it is.
 
-    "stream" is no compiler's: a vectorised loop with it writes whole lines past the caches, without reading them before. That is for results
-    larger than the last cache, along rows of some length: of one loop, or of one vector after the other in the loop around it.
+    "stream" is no compiler's: a vectorised loop with it writes whole lines past the caches, without reading them
+    before. That is for results larger than the last cache, along rows of some length: of one loop, or of one vector
+    after the other in the loop around it.
 
     Checked: "stream" is said of a vectorised loop, everything else of a plain one.
     """
@@ -71,7 +72,8 @@ def pragma(state: State, name: str, axis: str, text: str) -> Result:
     legality.is_loop(stage, axis, "pragma")
     if not isinstance(text, str) or not text.strip() or "\n" in text or "\\" in text:
         raise ScheduleError(
-            f"pragma of the axis {axis} of {name}: {text!r} is no pragma; it is one line of text, such as 'GCC unroll 4'",
+            f"pragma of the axis {axis} of {name}: {text!r} is no pragma; it is one line of text, such as 'GCC "
+            "unroll 4'",
         )
     if (axis, text.strip()) in stage.pragmas:
         raise ScheduleError(f"pragma of the axis {axis} of {name}: it has the pragma {text.strip()!r} already")

@@ -1,4 +1,5 @@
-"""What a schedule keeps of stages that take turns: their steps stay whole and in order, and nothing is read before it is computed.
+"""What a schedule keeps of stages that take turns: their steps stay whole and in order, and nothing is read before it
+is computed.
 
 As in `legality`: one function for each theorem, which raises ScheduleError when a state would break it.
 """
@@ -18,7 +19,9 @@ def kind_text(kind: str) -> str:
 
 
 def stepped(state: State, stage: StageState) -> tuple[str, ...]:
-    """The leading axes of a stage that are stepped through together with other stages, or cut at the whole numbers of its equations."""
+    """The leading axes of a stage that are stepped through together with other stages, or cut at the whole numbers of
+    its equations.
+    """
     group = state.group(stage.name)
     if not group or len(group[0]) == 1 or inside_of_its_group(state, stage):
         cut = cut_axes(stage)
@@ -37,7 +40,9 @@ def inside_of_its_group(state: State, stage: StageState) -> bool:
 
 
 def step_loop(state: State, stage: StageState, axis: str) -> int | None:
-    """The dimension of the steps of which `axis` is the loop, when `stage` takes them together with other stages; else None."""
+    """The dimension of the steps of which `axis` is the loop, when `stage` takes them together with other stages; else
+    None.
+    """
     group = state.group(stage.name)
     if not group or len(group[0]) == 1 or inside_of_its_group(state, stage) or axis not in stepped(state, stage):
         return None
@@ -58,9 +63,9 @@ def marked_in_step(state: State, name: str) -> State:
 
 
 def steps_of_a_recurrence_stay_whole(state: State, stage: StageState, what: str) -> None:
-    """Where equations take turns along an axis (S[0, j] = …; S[t, j] = …), its loop is whole, because it is cut at the integers that they name, and
-    stands outside of reductions, which belong to one equation. Where stages run step by step together, their common loops are the outermost ones, as
-    written: the steps are those of all the stages.
+    """Where equations take turns along an axis (S[0, j] = …; S[t, j] = …), its loop is whole, because it is cut at the
+    integers that they name, and stands outside of reductions, which belong to one equation. Where stages run step by
+    step together, their common loops are the outermost ones, as written: the steps are those of all the stages.
     """
     axes = stepped(state, stage)
     group = state.group(stage.name)
@@ -78,29 +83,34 @@ def steps_of_a_recurrence_stay_whole(state: State, stage: StageState, what: str)
     inner = [a for a in axes if reduced and stage.leaves.index(a) > reduced[0]]
     if inner:
         raise ScheduleError(
-            f"{what}: the equations of {stage.name} take turns along {inner[0]}, and {stage.leaves[reduced[0]]} is reduced over in one of them only, so it stays inside "
+            f"{what}: the equations of {stage.name} take turns along {inner[0]}, and {stage.leaves[reduced[0]]} is "
+            "reduced over in one of them only, so it stays inside "
             f"of {inner[0]}. Reorder the other loops")  # fmt: skip
 
 
 def recurrences_run_forward(state: State, stage: StageState, what: str) -> None:
-    """Every read of an earlier step is carried by a loop, before any loop along which it could reach forward; and a loop runs in parallel or as
-    lanes only if each read is along it at the same value, or carried further out.
+    """Every read of an earlier step is carried by a loop, before any loop along which it could reach forward; and a
+    loop runs in parallel or as lanes only if each read is along it at the same value, or carried further out.
     """
     for dependence in dependences(stage.parts, stage.tensors):
         for leaf, sign in carriers(stage, dependence):
             kind = stage.kind(leaf)
             if kind not in ("serial", "unrolled") and sign != "=":
                 raise ScheduleError(
-                    f"{what}: the steps of {leaf} of {stage.name} cannot run {kind_text(kind)}, because `{dependence.read!r}` reads what an earlier one computes. {_free_loops(state, stage)}",
+                    f"{what}: the steps of {leaf} of {stage.name} cannot run {kind_text(kind)}, because "
+                    f"`{dependence.read!r}` reads what an earlier one computes. {_free_loops(state, stage)}",
                 )
             if sign == "*":
                 raise ScheduleError(
-                    f"{what}: with the loops in the order {', '.join(stage.leaves)}, `{dependence.read!r}` would be read before it is computed. Keep the loops along which {stage.name} steps outside of {leaf}",
+                    f"{what}: with the loops in the order {', '.join(stage.leaves)}, `{dependence.read!r}` would be "
+                    f"read before it is computed. Keep the loops along which {stage.name} steps outside of {leaf}",
                 )
 
 
 def stages_step_forward(state: State, what: str) -> None:
-    """Where stages run step by step together, no read of an earlier step is along a loop that runs in parallel or as lanes."""
+    """Where stages run step by step together, no read of an earlier step is along a loop that runs in parallel or as
+    lanes.
+    """
     for names, _ in state.groups:
         if len(names) == 1:
             continue
@@ -113,7 +123,8 @@ def stages_step_forward(state: State, what: str) -> None:
                     kind = stage.kind(leaf)
                     if kind not in ("serial", "unrolled") and sign != "=":
                         raise ScheduleError(
-                            f"{what}: the steps of {leaf} of {stage.name} cannot run {kind_text(kind)}, because `{dependence.read!r}` reads what an earlier one computes. {_free_loops(state, stage)}",
+                            f"{what}: the steps of {leaf} of {stage.name} cannot run {kind_text(kind)}, because "
+                            f"`{dependence.read!r}` reads what an earlier one computes. {_free_loops(state, stage)}",
                         )
                     if sign == "<":
                         break
@@ -139,8 +150,9 @@ def _free_loops(state: State, stage: StageState) -> str:
 
 
 def steps_are_taken_before_they_are_read(state: State, what: str) -> None:
-    """A stage of a recurrence that is computed inside of another one's loops reads only what earlier steps, or stages before that one in the same
-    step, have computed: so it stands inside of all the loops along which the group steps; and no two such stages need each other.
+    """A stage of a recurrence that is computed inside of another one's loops reads only what earlier steps, or stages
+    before that one in the same step, have computed: so it stands inside of all the loops along which the group steps;
+    and no two such stages need each other.
     """
     for stage in state.stages:
         if not inside_of_its_group(state, stage):
@@ -151,7 +163,8 @@ def steps_are_taken_before_they_are_read(state: State, what: str) -> None:
         steps = stepped(state, parent)
         if not inside_of_its_group(state, parent) and axis in steps[:-1]:
             raise ScheduleError(
-                f"{what}: {', '.join(group[0])} take turns along {', '.join(steps)}, and {stage.name} reads at each step what the step before has computed, so it cannot be computed "
+                f"{what}: {', '.join(group[0])} take turns along {', '.join(steps)}, and {stage.name} reads at each "
+                "step what the step before has computed, so it cannot be computed "
                 f"for several steps at once at {axis} of {parent.name}. Compute it at {steps[-1]} or at a loop further in")  # fmt: skip
         wanted, seen = [stage], {stage.name}
         while wanted:
@@ -164,7 +177,9 @@ def steps_are_taken_before_they_are_read(state: State, what: str) -> None:
                 ):
                     if other.name == stage.name:
                         raise ScheduleError(
-                            f"{what}: {stage.name} reads its own earlier steps{'' if now is stage else f' through {now.name}'}, which are gone when it is computed inside of {axis} of {parent.name}. "
+                            f"{what}: {stage.name} reads its own earlier "
+                            f"steps{'' if now is stage else f' through {now.name}'}, which are gone when it is "
+                            f"computed inside of {axis} of {parent.name}. "
                             f"Leave it beside the other stages of the group (compute_root)")  # fmt: skip
                     if other.name not in seen:
                         seen.add(other.name)
@@ -176,8 +191,8 @@ def steps_are_taken_before_they_are_read(state: State, what: str) -> None:
 
 
 def _comes_before_its_readers(state: State, stage: StageState, what: str, depth: int) -> None:
-    """At the loop along which stages step together, a stage is computed before the first that reads it. When one of them reads the same step of it, all
-    that it reads of that step is there by then.
+    """At the loop along which stages step together, a stage is computed before the first that reads it. When one of
+    them reads the same step of it, all that it reads of that step is there by then.
     """
 
     def same_step(reader: StageState, read: StageState) -> bool:
@@ -199,5 +214,6 @@ def _comes_before_its_readers(state: State, stage: StageState, what: str, depth:
     for late in taken[first:]:
         if same_step(stage, late):
             raise ScheduleError(
-                f"{what}, which is before {taken[first].name} in each step, and reads what {late.name} computes in the same step. Leave {stage.name} beside the other stages of the group (compute_root), "
+                f"{what}, which is before {taken[first].name} in each step, and reads what {late.name} computes in "
+                f"the same step. Leave {stage.name} beside the other stages of the group (compute_root), "
                 f"or cache it for fewer readers")  # fmt: skip

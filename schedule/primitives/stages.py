@@ -22,7 +22,9 @@ from .recurrences import marked_in_step, stepped
 
 
 class StageTensor(Tensor):
-    """A tensor that a schedule made: the copy or the partial results of `source`. Known to other schedules by its name."""
+    """A tensor that a schedule made: the copy or the partial results of `source`. Known to other schedules by its
+    name.
+    """
 
     def __init__(self, name: str, shape: tuple[Dim, ...], dtype: str, source: Tensor) -> None:
         super().__init__(name, shape, dtype, None, here())
@@ -71,7 +73,8 @@ def cache_read(state: State, tensor: str, scope: str, readers: list[str]) -> Res
 
     C = f(B)    →    B.scope[j, k] = B[j, k];  C = f(B.scope)
 
-    A copy of what a recurrence computes, for a reader that steps together with it, takes part in the steps. Checked: every reader reads the tensor.
+    A copy of what a recurrence computes, for a reader that steps together with it, takes part in the steps. Checked:
+    every reader reads the tensor.
     """
     what = f"cache_read of {tensor}"
     source = state.tensors()[tensor]
@@ -129,7 +132,9 @@ def _reader_names(state: State, tensor: Tensor) -> str:
 
 
 def _axis_names(state: State, tensor: Tensor, readers: list[str]) -> list[str]:
-    """Names for the axes of a copy: those of the tensor's definition, else the plain axes with which a reader indexes it, else d0, d1 …"""
+    """Names for the axes of a copy: those of the tensor's definition, else the plain axes with which a reader indexes
+    it, else d0, d1 …
+    """
     writer = state.writer(tensor)
     names: list[str | None] = [None] * tensor.rank
     if writer is not None and not any(isinstance(p, ScatterPart) for p in writer.parts):
@@ -147,12 +152,13 @@ def _axis_names(state: State, tensor: Tensor, readers: list[str]) -> list[str]:
 
 
 def cache_write(state: State, tensors: str | list[str], scope: str) -> Result:
-    """A stage is computed in `scope` by a new stage, which has its definition and its reduction; the old one copies the result.
+    """A stage is computed in `scope` by a new stage, which has its definition and its reduction; the old one copies the
+    result.
 
     C[i, j] = sum(…)    →    C.scope[i, j] = sum(…);  C[i, j] = C.scope[i, j]
 
-    A stage of a recurrence gives its equations to a stage that takes the same steps. Checked: its reduction has not been split, marked or used as a
-    place yet; all tensors that a stage computes together are given.
+    A stage of a recurrence gives its equations to a stage that takes the same steps. Checked: its reduction has not
+    been split, marked or used as a place yet; all tensors that a stage computes together are given.
     """
     listed = [tensors] if isinstance(tensors, str) else list(tensors)
     if not listed or len(set(listed)) != len(listed):
@@ -163,7 +169,8 @@ def cache_write(state: State, tensors: str | list[str], scope: str) -> Result:
         stage = state.writer(state.tensors()[name])
         if stage is None:
             raise ScheduleError(
-                f"cache_write of {name}: it is an input, which nothing computes. A copy for its readers is s.cache_read({name}, {scope!r}, readers)",
+                f"cache_write of {name}: it is an input, which nothing computes. A copy for its readers is "
+                f"s.cache_read({name}, {scope!r}, readers)",
             )
         if not isinstance(stage.tensor, StageTensor) or stage.name not in made:
             made[stage.name] = None
@@ -174,7 +181,8 @@ def cache_write(state: State, tensors: str | list[str], scope: str) -> Result:
         left_out = [n for n in own if n not in listed]
         if left_out:
             raise ScheduleError(
-                f"cache_write of {', '.join(n for n in own if n in listed)}: {name} computes {', '.join(own)} together. Give all of them: s.cache_write([{', '.join(own)}], {scope!r})",
+                f"cache_write of {', '.join(n for n in own if n in listed)}: {name} computes {', '.join(own)} "
+                f"together. Give all of them: s.cache_write([{', '.join(own)}], {scope!r})",
             )
         state, new = _written(state, stage, scope)
         created.append(new)
@@ -232,12 +240,15 @@ def _reduction_is_untouched(state: State, stage: StageState, what: str) -> None:
     marked += [leaf for leaf in others if stage.origin(leaf) & reduced]
     if cut or marked:
         raise ScheduleError(
-            f"{what}: the loop {(cut or marked)[0]}{'' if scattered(stage) else ', which is reduced over,'} was scheduled already, and goes to the new stage as it was defined. Call cache_write first, and schedule the reduction there",
+            f"{what}: the loop {(cut or marked)[0]}{'' if scattered(stage) else ', which is reduced over,'} was "
+            "scheduled already, and goes to the new stage as it was defined. Call cache_write first, and schedule "
+            "the reduction there",
         )
     for other in state.stages:
         if other.attach.kind == "at" and other.attach.stage == stage.name and stage.origin(other.attach.axis) & reduced:
             raise ScheduleError(
-                f"{what}: {other.name} is computed at the loop {other.attach.axis}, which goes to the new stage. Call cache_write first, then compute {other.name} there",
+                f"{what}: {other.name} is computed at the loop {other.attach.axis}, which goes to the new stage. "
+                f"Call cache_write first, then compute {other.name} there",
             )
 
 
@@ -260,8 +271,9 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
     C[i] = sum(X[i, k], k), k split into k_o, k_i    rfactor(C, k_o)    →
         C.rf[k_o, i] = sum(X[i, k], k_i);  C[i] = sum(C.rf[k_o, i], k_o)
 
-    The partial results can be computed in parallel, or as lanes. Those of a step of a recurrence are computed in that step, along which their first
-    axes run. Checked: the stage is a reduction; the axis is one of the loops that it reduces over.
+    The partial results can be computed in parallel, or as lanes. Those of a step of a recurrence are computed in that
+    step, along which their first axes run. Checked: the stage is a reduction; the axis is one of the loops that it
+    reduces over.
     """
     stage = state.stage(name)
     what = f"rfactor of {name}"
@@ -275,13 +287,15 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
     rank = stage.tensor.rank
     if isinstance(factor_axis, bool) or not isinstance(factor_axis, int) or not -rank - 1 <= factor_axis <= rank:
         raise ScheduleError(
-            f"{what}: factor_axis is {factor_axis!r}; it is the place of the new axis among the {rank} of {name}, from 0 to {rank}",
+            f"{what}: factor_axis is {factor_axis!r}; it is the place of the new axis among the {rank} of {name}, "
+            f"from 0 to {rank}",
         )
     place = factor_axis if factor_axis >= 0 else rank + 1 + factor_axis
     for other in state.stages:
         if other.attach.kind == "at" and other.attach.stage == name and stage.is_reduction_loop(other.attach.axis):
             raise ScheduleError(
-                f"{what}: {other.name} is computed at the loop {other.attach.axis}, which goes to the new stage. Call rfactor first, then compute {other.name} there",
+                f"{what}: {other.name} is computed at the loop {other.attach.axis}, which goes to the new stage. "
+                f"Call rfactor first, then compute {other.name} there",
             )
     part = stage.general
     reduced = [leaf for leaf in stage.leaves if stage.is_reduction_loop(leaf)]

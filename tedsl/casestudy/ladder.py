@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tiles:
-    """Sizes of tiles. `v1` x `v2`: results in registers. `b1`, `b2`: rows of A and of B kept in a cache. `cores`: in how many parts rows of A go to
-    threads. `note`: what does not fit as the lecture has it.
+    """Sizes of tiles. `v1` x `v2`: results in registers. `b1`, `b2`: rows of A and of B kept in a cache. `cores`: in
+    how many parts rows of A go to threads. `note`: what does not fit as the lecture has it.
     """
 
     v1: Any
@@ -140,7 +140,7 @@ def best(n: Any, t: Tiles) -> Schedule:
     return s
 
 
-# Steps that several rungs share ----------------------------------------------------------------------------------------
+# Steps that several rungs share ---------------------------------------------------------------------------------------
 
 
 def tiles_in_tiles(s: Schedule, C: te.Tensor, Cr: te.Tensor, t: Tiles) -> tuple[Any, Any]:
@@ -181,7 +181,7 @@ def pack(s: Schedule, B: te.Tensor, Cr: te.Tensor, t: Tiles, parallel: bool = Fa
         s[Bp].parallel(panel)
 
 
-# The rungs, and the tiles for a machine --------------------------------------------------------------------------------
+# The rungs, and the tiles for a machine -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -209,15 +209,18 @@ PANELS = {("A", "dram"): "n**2", ("B", "dram"): "n**2 + n**3/b1", ("A", "cache")
 LADDER = (
     Rung("vanilla", "three plain loops", vanilla, PLAIN),
     Rung("register accumulator", "the sum runs in a register of its own and is stored once", accumulator, PLAIN),
-    Rung("register tile", "v1 x v2 sums at once: what is loaded serves several of them", register_tile, REGISTERS, "scalar"),
+    Rung("register tile", "v1 x v2 sums at once: what is loaded serves several of "
+        "them", register_tile, REGISTERS, "scalar"),
     Rung("cache tile", "b1 rows of A and b2 rows of B stay in a cache while they are needed", cache_tile,
          {**CACHES, ("A", "cache"): "n**3", ("B", "cache"): "n**3"}, "scalar"),
     Rung("both", "register tiles inside of cache tiles", both, BOTH, "scalar"),
-    Rung("vectorised", "a row of the register tile is a vector; rows of B are turned so that its loads are contiguous", vectorised,
+    Rung("vectorised", "a row of the register tile is a vector; rows of B are turned so that its loads are "
+        "contiguous", vectorised,
          {**CACHES, ("A", "dram"): "n**3/b2", ("A", "cache"): "n**3/v2", ("B", "cache"): "n**3/v1"}, "vector"),
     Rung("packed", "B is stored once, as panels that are read from one end to the other", packed, PANELS, "vector"),
     Rung("parallel", "threads share the tiles of rows of A, and the packing", parallel, PANELS, "vector"),
-    Rung("best", "a panel of B serves a block of A's rows; equal shares for the threads; k unrolled", best, PANELS, "vector"),
+    Rung("best", "a panel of B serves a block of A's rows; equal shares for the threads; k "
+        "unrolled", best, PANELS, "vector"),
 )  # fmt: skip
 
 
@@ -246,8 +249,8 @@ def choose(rung: Rung, n: int, machine: Machine, itemsize: int = 4) -> Tiles:
 
 
 def register_rows(machine: Machine) -> int:
-    """Rows of a register tile two vectors wide: as many as leave registers for what is loaded, and no more than a set of the L1 cache has lines, since
-    rows whose distance is a power of two fall upon one.
+    """Rows of a register tile two vectors wide: as many as leave registers for what is loaded, and no more than a set
+    of the L1 cache has lines, since rows whose distance is a power of two fall upon one.
     """
     registers = 32 if machine.level in ("avx512", "generic") else 16
     return {32: 8, 16: 6}[registers]

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def picture(rows: Sequence[Row], machine: Machine, n: int, threads: int, file: str | os.PathLike[str]) -> None:
-    """Write bars (GFLOP/s) at the left, and at the right the same rungs over operations per byte from DRAM, under the machine's limits.
+    """Write bars (GFLOP/s) at the left, and at the right the same rungs over operations per byte from DRAM, under the
+    machine's limits.
 
     Raises Error when matplotlib is missing.
     """

@@ -1,4 +1,6 @@
-"""Running the ladder: every rung verified, then timed in turn with NumPy, in a process with its threads under control."""
+"""Running the ladder: every rung verified, then timed in turn with NumPy, in a process with its threads under
+control.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,11 @@ REPEATS = 15
 
 @dataclass(frozen=True)
 class Row:
-    """What a rung reached. `of_peak`: the share of the FMA peak of the threads in use; `of_numpy`: NumPy's time over the rung's.
+    """What a rung reached. `of_peak`: the share of the FMA peak of the threads in use; `of_numpy`: NumPy's time over
+    the rung's.
 
-    `loads`: how often A and B are loaded, by level ("A from dram"): the formula and its value. `note`: what did not fit.
+    `loads`: how often A and B are loaded, by level ("A from dram"): the formula and its value. `note`: what did not
+    fit.
     """
 
     step: str
@@ -122,7 +126,9 @@ def compare(got: Any, want: Any, n: int) -> None:
 
 
 def in_turn(mine: Callable[[], Any], rival: Callable[[], Any], c: Any, want: Any) -> tuple[float, float]:
-    """Median seconds of two calls that take turns, so that a slow moment of the machine hits both. Slow calls are repeated less."""
+    """Median seconds of two calls that take turns, so that a slow moment of the machine hits both. Slow calls are
+    repeated less.
+    """
     import statistics
     import time
 

@@ -1,1 +1,3 @@
-"""The language, on which everything else stands: expressions, tensors, definitions, and integer reasoning about indices."""
+"""The language, on which everything else stands: expressions, tensors, definitions, and integer reasoning about
+indices.
+"""

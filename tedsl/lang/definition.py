@@ -1,7 +1,8 @@
 """From what the user wrote to a definition in which everything is settled.
 
-`define` takes a left side and right sides, finds what each reduction runs over (`scoping`), infers the extents of all axes from the accesses,
-proves every access in bounds, gives each bound axis its range and a name of its own, and makes every type explicit.
+`define` takes a left side and right sides, finds what each reduction runs over (`scoping`), infers the extents of all
+axes from the accesses, proves every access in bounds, gives each bound axis its range and a name of its own, and makes
+every type explicit.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def define(
     for t in tensors:
         if t.strides is not None and t.definition is None:
             raise DefinitionError(
-                f"{t.name} is declared with order= or strides=, which say how an input lies in memory, and is defined here: a result lies as order='C'. Leave them "
+                f"{t.name} is declared with order= or strides=, which say how an input lies in memory, and is "
+                "defined here: a result lies as order='C'. Leave them "
                 f"out; another order is another left side, {t.name}[j, i] = …", location)  # fmt: skip
     lhs = _left_side(first, key, location)
     exprs = tuple(_right_side(t, v, location) for t, v in zip(tensors, values, strict=True))
@@ -57,7 +59,8 @@ def _left_side(tensor: Tensor, key: tuple[Any, ...], location: Location | None) 
     for e in key:
         if not isinstance(e, (str, float, Expr)) and not hasattr(e, "__index__"):
             raise DefinitionError(
-                f"the left side of {tensor.name} holds {e!r}; it holds distinct axes or whole numbers, as in {tensor.name}[i, j] = …",
+                f"the left side of {tensor.name} holds {e!r}; it holds distinct axes or whole numbers, as in "
+                f"{tensor.name}[i, j] = …",
                 location,
             )
     lhs = tuple(Axis(e) if isinstance(e, str) else as_expr(e) for e in key)
@@ -65,20 +68,23 @@ def _left_side(tensor: Tensor, key: tuple[Any, ...], location: Location | None) 
     for e in lhs:
         if not (isinstance(e, Axis) or (isinstance(e, Const) and e.dtype == "int" and e.value >= 0)):
             raise DefinitionError(
-                f"the left side {shown} holds `{e!r}`; it holds distinct axes or whole numbers (put the arithmetic on the right side)",
+                f"the left side {shown} holds `{e!r}`; it holds distinct axes or whole numbers (put the arithmetic "
+                "on the right side)",
                 location,
             )
     names = [e.name for e in lhs if isinstance(e, Axis)]
     if len(set(names)) != len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise DefinitionError(
-            f"the left side {shown} names the axis {twice} twice; to fill a diagonal write te.where({twice} == j, …, 0) over {tensor.name}[{twice}, j]",
+            f"the left side {shown} names the axis {twice} twice; to fill a diagonal write te.where({twice} == j, …, "
+            f"0) over {tensor.name}[{twice}, j]",
             location,
         )
     if tensor._shape is not None:
         if len(lhs) != tensor.rank:
             raise DefinitionError(
-                f"{shown} has {len(lhs)} ind{'ex' if len(lhs) == 1 else 'ices'}, but {tensor.name} was given {tensor.rank} dimension{'s' * (tensor.rank != 1)}: {tensor.shape}",
+                f"{shown} has {len(lhs)} ind{'ex' if len(lhs) == 1 else 'ices'}, but {tensor.name} was given "
+                f"{tensor.rank} dimension{'s' * (tensor.rank != 1)}: {tensor.shape}",
                 location,
             )
         for e, dim in zip(lhs, tensor.shape, strict=True):
@@ -97,7 +103,8 @@ def _left_side(tensor: Tensor, key: tuple[Any, ...], location: Location | None) 
 def _right_side(tensor: Tensor, value: Any, location: Location | None) -> Expr:
     if isinstance(value, Tensor) and value.rank:
         raise DefinitionError(
-            f"the right side of {tensor.name} is the tensor {value.name} of {value.rank} dimensions; index it: {value.name}[{', '.join('ijklmn'[: value.rank])}]",
+            f"the right side of {tensor.name} is the tensor {value.name} of {value.rank} dimensions; index it: "
+            f"{value.name}[{', '.join('ijklmn'[: value.rank])}]",
             location,
         )
     try:
@@ -113,13 +120,16 @@ _FRAMES = 12  # Python frames that walking one level of an expression may take
 
 
 def _check_depth(tensor: Tensor, expr: Expr, location: Location | None) -> None:
-    """Expressions are walked recursively in places: leave room for deep ones, refuse what is deeper than anyone writes."""
+    """Expressions are walked recursively in places: leave room for deep ones, refuse what is deeper than anyone
+    writes.
+    """
     depth: dict[Expr, int] = {}
     for node in walk(expr):
         depth[node] = 1 + max((depth[c] for c in node.children), default=0)
     if depth[expr] > DEEPEST:
         raise DefinitionError(
-            f"the right side of {tensor.name} is nested {depth[expr]} operations deep; at most {DEEPEST} are taken. Name parts of it as tensors of their own, or write the "
+            f"the right side of {tensor.name} is nested {depth[expr]} operations deep; at most {DEEPEST} are taken. "
+            "Name parts of it as tensors of their own, or write the "
             "repeated part as a reduction (te.sum) or a recurrence", location)  # fmt: skip
     if depth[expr] > 50:
         sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + _FRAMES * depth[expr]))
@@ -127,7 +137,9 @@ def _check_depth(tensor: Tensor, expr: Expr, location: Location | None) -> None:
 
 @dataclass
 class _Scope:
-    """The axes of one equation while it is being resolved. Every axis has a placeholder of its own (the user's name, NUL, a number)."""
+    """The axes of one equation while it is being resolved. Every axis has a placeholder of its own (the user's name,
+    NUL, a number).
+    """
 
     tensor: Tensor
     lhs: tuple[Expr, ...]
@@ -168,12 +180,14 @@ class _Scope:
             names = " and ".join(a.name for a in loose)
             given = [(a.name, n) for a in loose if isinstance(n := self.tensor.extents.get(a.name), int)]
             number = (
-                f". As a number write {given[0][0]}={given[0][1]}.0: {given[0][0]}={given[0][1]} is the extent of an axis"
+                f". As a number write {given[0][0]}={given[0][1]}.0: {given[0][0]}={given[0][1]} is the extent of an "
+                "axis"
                 if given
                 else ""
             )
             raise DefinitionError(
-                f"the axis {names} is on the right side of {self.tensor.name}[{', '.join(map(text, self.lhs))}] but neither on the left nor in a reduction: "
+                f"the axis {names} is on the right side of {self.tensor.name}[{', '.join(map(text, self.lhs))}] but "
+                "neither on the left nor in a reduction: "
                 f"put it on the left, or say what happens to it, e.g. te.sum({text(expr)}){number}", self.location)  # fmt: skip
         return bound
 
@@ -196,13 +210,16 @@ class _Scope:
                 empty = [a for a in node.axes or () if ranges[a][1] == 0]
                 if empty and not any(ranges[p][1] == 0 for p in self.placeholder.values()):
                     raise DefinitionError(
-                        f"{node.reducer.name} over the axis {display(empty[0].name)} of extent 0: the {node.reducer.name} of nothing is not defined (as in NumPy)",
+                        f"{node.reducer.name} over the axis {display(empty[0].name)} of extent 0: the "
+                        f"{node.reducer.name} of nothing is not defined (as in NumPy)",
                         self.location,
                     )
 
 
 def reads_of(exprs: tuple[Expr, ...]) -> Iterator[Read]:
-    """Every access with the conditions under which it is evaluated: those of the enclosing `where`s and of the reductions' `where=`."""
+    """Every access with the conditions under which it is evaluated: those of the enclosing `where`s and of the
+    reductions' `where=`.
+    """
     seen: set[tuple[Expr, tuple[Expr, ...]]] = set()
     stack: list[tuple[Expr, tuple[Expr, ...]]] = [(e, ()) for e in reversed(exprs)]
     while stack:
@@ -222,9 +239,11 @@ def reads_of(exprs: tuple[Expr, ...]) -> Iterator[Read]:
 
 
 def left_over(tensor: Tensor, lhs: tuple[Expr, ...], dim: int) -> tuple[Dim, Dim]:
-    """The hull [lo, hi) of the indices along `dim` that the earlier equations of `tensor` leave to the one with left side `lhs`.
+    """The hull [lo, hi) of the indices along `dim` that the earlier equations of `tensor` leave to the one with left
+    side `lhs`.
 
-    An earlier equation takes index v of dimension d away when its left side is v there and, in the other dimensions, axes or what `lhs` has there.
+    An earlier equation takes index v of dimension d away when its left side is v there and, in the other dimensions,
+    axes or what `lhs` has there.
     """
     lo: Any = 0
     hi: Any = tensor.shape[dim]
@@ -243,7 +262,9 @@ def left_over(tensor: Tensor, lhs: tuple[Expr, ...], dim: int) -> tuple[Dim, Dim
 
 
 def _final_names(scope: _Scope, exprs: tuple[Expr, ...], ranges: dict[Axis, tuple[Dim, Dim]]) -> dict[Expr, Expr]:
-    """placeholder → resolved axis. Names of bound axes stay the user's unless that name is in use by an axis in whose scope they stand."""
+    """placeholder → resolved axis. Names of bound axes stay the user's unless that name is in use by an axis in whose
+    scope they stand.
+    """
     names: dict[Expr, Expr] = {}
     for axis, p in scope.placeholder.items():
         names[p] = Axis(axis.name, *ranges[p])
@@ -310,7 +331,8 @@ def _typed(tensor: Tensor, expr: Expr, location: Location | None) -> Expr:
             else f" ({tensor.name} was read before it was defined, as {declared}: say dtype= in te.tensor)"
         )
         raise DefinitionError(
-            f"{tensor.name} is {declared}, but `{text(expr)}` is {dtypes.strong(weak)}: nothing is narrowed in silence. Write te.cast(…, '{declared}'), or give "
+            f"{tensor.name} is {declared}, but `{text(expr)}` is {dtypes.strong(weak)}: nothing is narrowed in "
+            f"silence. Write te.cast(…, '{declared}'), or give "
             f"{tensor.name} the dtype {dtypes.promote(declared, weak)}{hint}", location)  # fmt: skip
     try:
         return typed(expr, declared)
@@ -324,18 +346,21 @@ def _commit(tensors: tuple[Tensor, ...], part: Part, shape: tuple[Dim, ...], loc
     if definition is not None:
         if definition.tensors != tensors:
             raise DefinitionError(
-                f"{first.name} is defined together with {', '.join(t.name for t in definition.tensors[1:])}; give all of them in each equation",
+                f"{first.name} is defined together with {', '.join(t.name for t in definition.tensors[1:])}; give "
+                "all of them in each equation",
                 location,
             )
         for earlier in definition.parts:
             if all(isinstance(a, Axis) or a is b for a, b in zip(earlier.lhs, part.lhs, strict=True)):
                 raise DefinitionError(
-                    f"{first.name} is defined already: an earlier equation ({text_of(earlier, first)}) leaves nothing to this one ({text_of(part, first)})",
+                    f"{first.name} is defined already: an earlier equation ({text_of(earlier, first)}) leaves "
+                    f"nothing to this one ({text_of(part, first)})",
                     location,
                 )
         if definition.lifted is not None:
             raise DefinitionError(
-                f"{first.name} is in use already (a kernel, a schedule or a gradient was made of it), so it takes no further equations",
+                f"{first.name} is in use already (a kernel, a schedule or a gradient was made of it), so it takes no "
+                "further equations",
                 location,
             )
     _check_order(first, part, location)
@@ -358,7 +383,8 @@ def _check_order(tensor: Tensor, part: Part, location: Location | None) -> None:
     for read in own:
         if not is_earlier(part.lhs, read):
             raise DefinitionError(
-                f"`{text(read.access)}` in the equation of {text_of(part, tensor)} is not an earlier step of {tensor.name}: steps run in lexicographic order of "
+                f"`{text(read.access)}` in the equation of {text_of(part, tensor)} is not an earlier step of "
+                f"{tensor.name}: steps run in lexicographic order of "
                 f"({', '.join(map(text, part.lhs))}), and a step may read only those before it", location)  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Data types and NumPy 2's promotion rules.
 
-A dtype is its NumPy name (``"float32"``). Two more names exist inside expressions only: ``"int"`` and ``"float"``, the *weak* types of Python
-scalars, axes and sizes, which take the type of whatever they are combined with (NEP 50).
+A dtype is its NumPy name (``"float32"``). Two more names exist inside expressions only: ``"int"`` and ``"float"``, the
+*weak* types of Python scalars, axes and sizes, which take the type of whatever they are combined with (NEP 50).
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def is_integer(dtype: str) -> bool:
 
 
 def canonical(dtype: Any) -> str:
-    """The name of a dtype given as a name, a NumPy dtype or a scalar type (``np.float32``, ``float``, ``int``, ``bool``).
+    """The name of a dtype given as a name, a NumPy dtype or a scalar type (``np.float32``, ``float``, ``int``,
+    ``bool``).
 
     Raises ValueError when it is none of DTYPES.
     """

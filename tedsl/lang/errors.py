@@ -79,8 +79,8 @@ def warn(message: str, category: type[Warning]) -> None:
 
 
 class Error(Exception):
-    """The base of all errors of tedsl. `location` is the line of the user's program that it is about, where known: the line that is running
-    when the error is made, unless another is given.
+    """The base of all errors of tedsl. `location` is the line of the user's program that it is about, where known: the
+    line that is running when the error is made, unless another is given.
     """
 
     def __init__(self, message: str = "", location: Location | Literal["running"] | None = "running") -> None:

@@ -8,8 +8,9 @@
            | Cast(dtype, operand)
            | Reduce(reducer, values, axes, where, dtype, component)
 
-Expressions are immutable and interned: two that are built alike are the same object, so equality of structure is ``is``, and they hash by
-identity. ``==`` builds a comparison, as in NumPy. For every node ``type(node)(*node.args) is node``.
+Expressions are immutable and interned: two that are built alike are the same object, so equality of structure is
+``is``, and they hash by identity. ``==`` builds a comparison, as in NumPy. For every node ``type(node)(*node.args) is
+node``.
 """
 
 from __future__ import annotations
@@ -96,8 +97,10 @@ class Expr(Operators):
 
     def __bool__(self) -> bool:
         raise DefinitionError(
-            f"the truth value of the expression `{self!r}` is not known until the kernel runs. Instead of `a if cond else b` write "
-            "te.where(cond, a, b); instead of `p and q`, `p or q`, `not p` write p & q, p | q, ~p (with parentheses around comparisons); "
+            f"the truth value of the expression `{self!r}` is not known until the kernel runs. Instead of `a if cond "
+            "else b` write "
+            "te.where(cond, a, b); instead of `p and q`, `p or q`, `not p` write p & q, p | q, ~p (with parentheses "
+            "around comparisons); "
             "instead of min(a, b), max(a, b) write te.minimum(a, b), te.maximum(a, b)",
         )
 
@@ -147,7 +150,9 @@ class Const(Expr):
 
 
 class Axis(Expr):
-    """An index. Unresolved (`extent` None) it is only a name, and equal to every other axis of that name; a resolved one knows its range."""
+    """An index. Unresolved (`extent` None) it is only a name, and equal to every other axis of that name; a resolved
+    one knows its range.
+    """
 
     __slots__ = ()
 
@@ -270,9 +275,11 @@ class Cast(Expr):
 
 
 class Reduce(Expr):
-    """`values` (one for each component of `reducer`) combined over all points of `axes` at which `where` holds; the result is one `component`.
+    """`values` (one for each component of `reducer`) combined over all points of `axes` at which `where` holds; the
+    result is one `component`.
 
-    `axes` is None until the definition that the reduction stands in resolves it. `dtype` (the accumulator's) is None for the default.
+    `axes` is None until the definition that the reduction stands in resolves it. `dtype` (the accumulator's) is None
+    for the default.
     """
 
     __slots__ = ()
@@ -295,7 +302,7 @@ class Reduce(Expr):
         return Reduce(self.reducer, children[:n], self.axes, children[n] if len(children) > n else None, *self.args[4:])
 
 
-# Walking -------------------------------------------------------------------------------------------------------------------------------------
+# Walking --------------------------------------------------------------------------------------------------------------
 
 
 def walk(*roots: Expr) -> Iterator[Expr]:
@@ -321,8 +328,9 @@ def rewrite(
     memo: dict[Expr, Expr] | None = None,
     whole: type[Expr] | tuple[()] = (),
 ) -> Expr:
-    """`root` with `rule` applied to every node, operands first. A rule returns the replacement, or None to keep the node. Untouched subtrees
-    are shared; each distinct node is visited once (also over several calls with the same `memo`). What is `whole` is not looked into.
+    """`root` with `rule` applied to every node, operands first. A rule returns the replacement, or None to keep the
+    node. Untouched subtrees are shared; each distinct node is visited once (also over several calls with the same
+    `memo`). What is `whole` is not looked into.
     """
     memo = {} if memo is None else memo
     stack: list[Expr | None] = [root]
@@ -355,7 +363,9 @@ def _all_same(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
 
 
 def substitute(root: Expr, mapping: Mapping[Expr, Expr]) -> Expr:
-    """`root` with each key of `mapping` (axes, or whole nodes) replaced. Bound axes must not clash: in resolved definitions they never do."""
+    """`root` with each key of `mapping` (axes, or whole nodes) replaced. Bound axes must not clash: in resolved
+    definitions they never do.
+    """
     return substitution(mapping)(root)
 
 
@@ -427,11 +437,13 @@ def reads_tensors(root: Expr) -> bool:
     return bool(root.has & READS)
 
 
-# Building ------------------------------------------------------------------------------------------------------------------------------------
+# Building -------------------------------------------------------------------------------------------------------------
 
 
 def as_expr(value: Any) -> Expr:
-    """`value` as an expression: an expression, a rank-0 tensor (its element) or a number. Raises DefinitionError for anything else."""
+    """`value` as an expression: an expression, a rank-0 tensor (its element) or a number. Raises DefinitionError for
+    anything else.
+    """
     if isinstance(value, Expr):
         return value
     if isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
@@ -442,11 +454,13 @@ def as_expr(value: Any) -> Expr:
         if value.rank == 0:
             return Access(value, ())
         raise DefinitionError(
-            f"`{value.name}` is a tensor of {value.rank} dimensions and stands beside indexed elements; index it: {value.name}[{', '.join('ijklmn'[: value.rank])}]",
+            f"`{value.name}` is a tensor of {value.rank} dimensions and stands beside indexed elements; index it: "
+            f"{value.name}[{', '.join('ijklmn'[: value.rank])}]",
         )
     if isinstance(value, np.ndarray):
         raise DefinitionError(
-            "a NumPy array is no part of an expression: declare an input with te.tensor(name, shape, dtype) and pass the array in the call",
+            "a NumPy array is no part of an expression: declare an input with te.tensor(name, shape, dtype) and pass "
+            "the array in the call",
         )
     raise DefinitionError(f"{value!r} ({type(value).__name__}) is neither a number nor an expression")
 

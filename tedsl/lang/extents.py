@@ -1,7 +1,8 @@
 """Extents of axes from the shapes of the tensors that are read, and the check that no read leaves its tensor.
 
-An axis that stands alone as an index has that dimension's extent. Every other one gets the largest range from 0 that keeps each access to it in
-bounds; an axis that stands alone too may get less from its other accesses (``X[y] + X[y + 1]``).
+An axis that stands alone as an index has that dimension's extent. Every other one gets the largest range from 0 that
+keeps each access to it in bounds; an axis that stands alone too may get less from its other accesses (``X[y] + X[y +
+1]``).
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ def infer_extents(
 ) -> dict[Axis, Dim]:
     """The extents of the axes of `unknown`, all of which start at 0. `given`: extents, or (lo, extent), of other axes.
 
-    Raises DefinitionError for an axis whose accesses contradict each other, leave it open, or are out of bounds from the start.
+    Raises DefinitionError for an axis whose accesses contradict each other, leave it open, or are out of bounds from
+    the start.
     """
     return _Inference(reads, unknown, given, location).run()
 
@@ -158,8 +160,10 @@ class _Inference:
             if not self.agree(strict[0].extent, i.extent):
                 first = strict[0]
                 raise DefinitionError(
-                    f"the extents of {display(axis)} contradict each other: {_dim_text(first.extent)} in `{text(first.access)}` (dimension {first.dim}; "
-                    f"{_shape_text(first.access)}), {_dim_text(i.extent)} in `{text(i.access)}` (dimension {i.dim}; {_shape_text(i.access)}). "
+                    f"the extents of {display(axis)} contradict each other: {_dim_text(first.extent)} in "
+                    f"`{text(first.access)}` (dimension {first.dim}; "
+                    f"{_shape_text(first.access)}), {_dim_text(i.extent)} in `{text(i.access)}` (dimension {i.dim}; "
+                    f"{_shape_text(i.access)}). "
                     f"Change a shape, or use two axes", self.location)  # fmt: skip
         return strict[0].extent if strict else None
 
@@ -311,8 +315,10 @@ class _Inference:
 
     def none_text(self, axis: Axis, index: _Index) -> str:
         return (
-            f"no extent of {display(axis)} keeps `{text(index.access)}` in bounds: with {display(axis)} = 0 its index `{text(index.access.indices[index.dim])}` is outside of dimension "
-            f"{index.dim}, of extent {_dim_text(index.extent)}{self.ranges_text(index, axis)}; {_shape_text(index.access)}. Read a larger tensor, or guard the access: "
+            f"no extent of {display(axis)} keeps `{text(index.access)}` in bounds: with {display(axis)} = 0 its "
+            f"index `{text(index.access.indices[index.dim])}` is outside of dimension "
+            f"{index.dim}, of extent {_dim_text(index.extent)}{self.ranges_text(index, axis)}; "
+            f"{_shape_text(index.access)}. Read a larger tensor, or guard the access: "
             f"te.where(condition, {text(index.access)}, other)"
         )
 
@@ -325,7 +331,8 @@ class _Inference:
             if missing:
                 others = " and ".join(display(a) for a in missing)
                 return (
-                    f"the extents of {name} and {others} are open: `{text(index.access)}` ({_shape_text(index.access)}) bounds them only together, and nothing else bounds "
+                    f"the extents of {name} and {others} are open: `{text(index.access)}` "
+                    f"({_shape_text(index.access)}) bounds them only together, and nothing else bounds "
                     f"either. {fix} (or that of {others})"
                 )
         data = [
@@ -346,18 +353,22 @@ def _is_remainder(atom: Expr) -> bool:
 
 
 def _exact(x: Affine) -> bool:
-    """Whether the bounds of `x` over some of its axes are attained: only quotients are nested in it, and one of them at most."""
+    """Whether the bounds of `x` over some of its axes are attained: only quotients are nested in it, and one of them at
+    most.
+    """
     hard = [a for a in x.terms if isinstance(a, Apply)]
     return len(hard) <= 1 and all(
         isinstance(a, Apply) and a.function == "floor_divide" and len(x.terms) == 1 for a in hard
     )
 
 
-# Bounds --------------------------------------------------------------------------------------------------------------------------------------
+# Bounds ---------------------------------------------------------------------------------------------------------------
 
 
 def check_bounds(reads: Sequence[Read], known: Known, location: Location | None, what: str) -> None:
-    """Raise DefinitionError for the first read that is not provably inside its tensor. What depends on data is left to run time."""
+    """Raise DefinitionError for the first read that is not provably inside its tensor. What depends on data is left to
+    run time.
+    """
     assumptions: dict[tuple[Expr, ...], Known] = {(): known}
     for index in _indices(reads):
         x = affine(index.expr, None)
@@ -393,7 +404,10 @@ def _outside_text(index: _Index, x: Affine, known: Known, what: str) -> str:
     under = f" where {' and '.join(f'`{text(g)}`' for g in index.guards)}" if index.guards else ""
     reads = f"{what} reads" if what else "there is a read of"
     return (
-        f"{reads} `{text(index.access)}` out of bounds: dimension {index.dim} of {index.access.tensor.name} has extent {_dim_text(index.extent)}, but its index "
-        f"`{text(index.access.indices[index.dim])}` {values}{under}{' (' + ', '.join(ranges) + ')' if ranges else ''}; {_shape_text(index.access)}. Give smaller extents, or guard the "
+        f"{reads} `{text(index.access)}` out of bounds: dimension {index.dim} of {index.access.tensor.name} has "
+        f"extent {_dim_text(index.extent)}, but its index "
+        f"`{text(index.access.indices[index.dim])}` "
+        f"{values}{under}{' (' + ', '.join(ranges) + ')' if ranges else ''}; {_shape_text(index.access)}. Give "
+        "smaller extents, or guard the "
         f"access: te.where(condition, {text(index.access)}, other)"
     )

@@ -1,7 +1,8 @@
 """Elementwise functions: the table of them, their types, and the public names (`te.exp`, `te.where`, …).
 
-Names are those of NumPy's ufuncs where NumPy has one. A row says how the type of the result follows from the operands; what a function computes
-is said once for each backend (`backends/reference`, `backends/c`), its derivative in `autodiff`.
+Names are those of NumPy's ufuncs where NumPy has one. A row says how the type of the result follows from the operands;
+what a function computes is said once for each backend (`backends/reference`, `backends/c`), its derivative in
+`autodiff`.
 """
 
 from __future__ import annotations
@@ -114,7 +115,8 @@ def _common(name: str, operands: tuple[Expr, ...]) -> str:
                 if FUNCTIONS[name].kind == "compare":
                     return "int64" if -(2**63) <= e.value < 2**63 else "float64"
                 raise DefinitionError(
-                    f"the number {e.value} does not fit {common} in `{_show(name, operands)}`; convert the tensor first: te.cast(x, 'int64')",
+                    f"the number {e.value} does not fit {common} in `{_show(name, operands)}`; convert the tensor "
+                    "first: te.cast(x, 'int64')",
                 )
     return common
 
@@ -135,7 +137,8 @@ _FOLD: dict[str, Callable[..., Any]] = {
 
 
 def apply(name: str, *values: Any) -> Any:
-    """Function `name` of expressions, numbers or tensors; over tensors of one or more dimensions it broadcasts and gives a tensor.
+    """Function `name` of expressions, numbers or tensors; over tensors of one or more dimensions it broadcasts and
+    gives a tensor.
 
     Raises DefinitionError for operands that do not fit the function.
     """
@@ -160,11 +163,13 @@ def apply(name: str, *values: Any) -> Any:
         exponent = operands[1]
         if isinstance(exponent, Const) and not dtypes.is_float(exponent.dtype) and exponent.value < 0:
             raise DefinitionError(
-                f"integers to negative integer powers are not allowed, as in NumPy: `{_show(name, operands)}`; cast the base to a float",
+                f"integers to negative integer powers are not allowed, as in NumPy: `{_show(name, operands)}`; cast "
+                "the base to a float",
             )
     if function.kind == "select" and operands[0].dtype != "bool":
         raise DefinitionError(
-            f"the condition of where is of type {operands[0].dtype}, not bool: write a comparison, e.g. te.where(x != 0, a, b)",
+            f"the condition of where is of type {operands[0].dtype}, not bool: write a comparison, e.g. te.where(x "
+            "!= 0, a, b)",
         )
     return Apply(name, operands)
 
@@ -261,10 +266,11 @@ def cast(x: Any, dtype: Any) -> Any:
 
 
 def typed(expr: Expr, dtype: str, index: bool = False) -> Expr:
-    """`expr` (weak or not) as a tree in which every operand has exactly the type that its function works in, with result type `dtype`.
+    """`expr` (weak or not) as a tree in which every operand has exactly the type that its function works in, with
+    result type `dtype`.
 
-    Python scalars become constants of that type; what NumPy converts silently becomes a Cast. Indices stay weak integers: index arithmetic
-    is done in int64 everywhere.
+    Python scalars become constants of that type; what NumPy converts silently becomes a Cast. Indices stay weak
+    integers: index arithmetic is done in int64 everywhere.
     """
     from .expr import Access, Reduce
 
@@ -315,7 +321,9 @@ def typed(expr: Expr, dtype: str, index: bool = False) -> Expr:
 
 
 def typed_index(expr: Expr) -> Expr:
-    """An index expression, typed: weak integer arithmetic is left as it is, what it reads from tensors is converted to int64."""
+    """An index expression, typed: weak integer arithmetic is left as it is, what it reads from tensors is converted to
+    int64.
+    """
     from .expr import Access
 
     if isinstance(expr, (Const, Axis, Var)):

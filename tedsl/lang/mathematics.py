@@ -19,11 +19,11 @@ ATOM, POWER, UNARY, PRODUCT, SUMMATION, SUM = 100, 80, 70, 60, 55, 50
 
 
 def show(outputs: Any, latex: bool = False) -> str:
-    """The definitions of `outputs` (a tensor, or a list or tuple of them) and of all they need, one equation a line, in an order in which they
-    can be computed.
+    """The definitions of `outputs` (a tensor, or a list or tuple of them) and of all they need, one equation a line, in
+    an order in which they can be computed.
 
-    Sums are written ``sum_j``, or ``sum_{r,s | condition}``; inputs have no line. latex: as LaTeX, one equation a line. The same text in every
-    run.
+    Sums are written ``sum_j``, or ``sum_{r,s | condition}``; inputs have no line. latex: as LaTeX, one equation a line.
+    The same text in every run.
 
     >>> import tedsl as te
     >>> print(te.show(te.define("C[i,j] = sum(A[i,k] * B[j,k])", A=(2, 3), B=(4, 3))))
@@ -45,7 +45,9 @@ def show(outputs: Any, latex: bool = False) -> str:
 
 
 def _parts(definition: Definition, shown: Sequence[Tensor]) -> tuple[Part, ...]:
-    """The equations of a definition; in terms of the reductions in it where these are shown on their own, since a gradient reads them."""
+    """The equations of a definition; in terms of the reductions in it where these are shown on their own, since a
+    gradient reads them.
+    """
     stages: tuple[Stage, ...] = definition.lifted or ()
     hidden = {t for stage in stages[:-1] for t in stage.tensors}
     if hidden and hidden <= set(shown):
@@ -78,7 +80,9 @@ def _unique(tensors: Sequence[Tensor]) -> dict[Tensor, str]:
 
 
 def _conditions(axes: Sequence[Axis], where: Expr | None) -> list[Expr]:
-    """What is said of the axes of a sum: where they begin, unless at 0 (where they end, the shapes say), and the conditions on them."""
+    """What is said of the axes of a sum: where they begin, unless at 0 (where they end, the shapes say), and the
+    conditions on them.
+    """
     begin = [apply("greater_equal", a, a.lo) for a in axes if not (isinstance(a.lo, int) and a.lo == 0)]
     return begin + ([] if where is None else conjuncts(where))
 

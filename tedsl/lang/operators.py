@@ -52,7 +52,9 @@ else:
 
 
 def binary(function: str, a: Any, b: Any) -> Any:
-    """The function of NumPy's name applied to two operands of a Python operator; NotImplemented for what is no operand."""
+    """The function of NumPy's name applied to two operands of a Python operator; NotImplemented for what is no
+    operand.
+    """
     from .functions import apply
 
     if isinstance(b, (str, bytes, type(None), tuple, list, dict, set)) or isinstance(
@@ -69,14 +71,17 @@ def _operator(function: str, swap: bool = False) -> Callable[[Any, Any], Any]:
 
 
 def _array_ufunc(self: Any, ufunc: Any, method: str, *operands: Any, **options: Any) -> Any:
-    """NumPy's functions of expressions and tensors, `np.exp(A)`, and its operators with a NumPy number or array on the left."""
+    """NumPy's functions of expressions and tensors, `np.exp(A)`, and its operators with a NumPy number or array on the
+    left.
+    """
     from .functions import FUNCTIONS, apply
 
     name = ufunc.__name__
     if method != "__call__" or options:
         given = f"np.{name}.{method}" if method != "__call__" else f"np.{name} with {', '.join(options)}="
         raise DefinitionError(
-            f"{given} has no meaning for an expression; te.{name if name in FUNCTIONS else 'sum'} and the methods of tensors do",
+            f"{given} has no meaning for an expression; te.{name if name in FUNCTIONS else 'sum'} and the methods of "
+            "tensors do",
         )
     operands = tuple(
         e[()] if isinstance(e, np.ndarray) and e.ndim == 0 else e for e in operands
@@ -87,7 +92,8 @@ def _array_ufunc(self: Any, ufunc: Any, method: str, *operands: Any, **options: 
         return matmul(*operands)
     if name not in FUNCTIONS:
         raise DefinitionError(
-            f"np.{name} is no function of tedsl; compose it of those that are, or register it with te.register_function",
+            f"np.{name} is no function of tedsl; compose it of those that are, or register it with "
+            "te.register_function",
         )
     return apply(name, *operands)
 

@@ -4,7 +4,8 @@
     Group      stages that depend on each other: a recurrence, run step by step; or a single stage
     Program    inputs, outputs and groups in dependency order
 
-A reduction that stands inside an expression becomes a stage of its own, named after the tensor and the reduction (`S.sum`).
+A reduction that stands inside an expression becomes a stage of its own, named after the tensor and the reduction
+(`S.sum`).
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """Stages computed together. `depth`: how many leading axes of the left sides are stepped through in common (0: no recurrence)."""
+    """Stages computed together. `depth`: how many leading axes of the left sides are stepped through in common (0: no
+    recurrence).
+    """
 
     stages: tuple[Stage, ...]
     depth: int
@@ -125,7 +128,9 @@ def _reading_order(roots: Sequence[Expr]) -> Iterator[Expr]:
 
 
 def _reachable(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """Defined tensors that `outputs` need, those needed first before those that need them (as far as there is such an order)."""
+    """Defined tensors that `outputs` need, those needed first before those that need them (as far as there is such an
+    order).
+    """
     done: dict[Tensor, None] = {}
     seen: set[Tensor] = set()
     stack: list[tuple[Tensor, bool]] = [(t, False) for t in reversed(outputs)]
@@ -147,7 +152,7 @@ def _reachable(outputs: Sequence[Tensor]) -> list[Tensor]:
     return list(done)
 
 
-# Lifting -------------------------------------------------------------------------------------------------------------------------------------
+# Lifting --------------------------------------------------------------------------------------------------------------
 
 
 def lifted(definition: Definition) -> tuple[Stage, ...]:
@@ -302,7 +307,7 @@ def _safe(node: Reduce) -> bool:
     return True
 
 
-# Recurrences ---------------------------------------------------------------------------------------------------------------------------------
+# Recurrences ----------------------------------------------------------------------------------------------------------
 
 
 def _check_gaps(definition: Definition) -> None:
@@ -328,14 +333,15 @@ def _check_gaps(definition: Definition) -> None:
             where = ", ".join("…" if v is None else str(v) for v in point)
             have = "; ".join(text_of(part, first) for part in definition.parts)
             raise DefinitionError(
-                f"the equations of {first.name} ({have}) leave {first.name}[{where}] without a value: add an equation for the rest, e.g. {first.name}[{', '.join('tijk'[: len(point)])}] = …",
+                f"the equations of {first.name} ({have}) leave {first.name}[{where}] without a value: add an "
+                f"equation for the rest, e.g. {first.name}[{', '.join('tijk'[: len(point)])}] = …",
                 definition.location,
             )
 
 
 def group_of(stages: dict[Tensor, Stage], order: dict[Stage, tuple[int, int]]) -> Iterator[Group]:
-    """Strongly connected components of the stages, in dependency order (Tarjan's algorithm, without recursion); inside of one, in the order of
-    definition."""
+    """Strongly connected components of the stages, in dependency order (Tarjan's algorithm, without recursion); inside
+    of one, in the order of definition."""
     index: dict[Stage, int] = {}
     low: dict[Stage, int] = {}
     stack: list[Stage] = []
@@ -382,8 +388,8 @@ def group_of(stages: dict[Tensor, Stage], order: dict[Stage, tuple[int, int]]) -
 
 
 def _depth(stages: tuple[Stage, ...]) -> int:
-    """The smallest number of common leading axes at which every read inside the group is of an earlier step, or, at the same step, of a stage
-    that comes before (or of an earlier element of the stage itself).
+    """The smallest number of common leading axes at which every read inside the group is of an earlier step, or, at the
+    same step, of a stage that comes before (or of an earlier element of the stage itself).
     """
     position = {t: n for n, stage in enumerate(stages) for t in stage.tensors}
     deepest = min(stage.tensor.rank for stage in stages)
@@ -409,12 +415,15 @@ def _depth(stages: tuple[Stage, ...]) -> int:
         raise DefinitionError(f"{names} depend on each other, but have no axis in common to step along", location)
     stage, part, read = culprit
     raise DefinitionError(
-        f"{names} depend on each other, and `{text(read.access)}` in the equation of {text_of(part, stage.tensor)} is not an earlier step: a step may read earlier "
+        f"{names} depend on each other, and `{text(read.access)}` in the equation of {text_of(part, stage.tensor)} "
+        "is not an earlier step: a step may read earlier "
         "steps of any of them, and the same step of those defined before it", part.location)  # fmt: skip
 
 
 def _in_time(part: Part, read: Read, depth: int, later: int) -> bool:
-    """Whether a read is ready when the steps of the first `depth` axes are in common. `later`: the read stage's place relative to the reader's."""
+    """Whether a read is ready when the steps of the first `depth` axes are in common. `later`: the read stage's place
+    relative to the reader's.
+    """
     if is_earlier(part.lhs, read, depth):
         return True
     known = Known({}, read.guards)

@@ -17,8 +17,9 @@ Combine = Callable[[Values, Values], Values]
 class Reducer:
     """How the values of a reduction are combined: a name, an identity for each component, and `combine(p, q)`.
 
-    `indexed` reducers (argmax, argmin) get the flat position over the reduced axes as a further value. `checked` ones have no result for no
-    values, as in NumPy. A reducer must be associative and commutative with its identity; tedsl reorders it when a schedule says so.
+    `indexed` reducers (argmax, argmin) get the flat position over the reduced axes as a further value. `checked` ones
+    have no result for no values, as in NumPy. A reducer must be associative and commutative with its identity; tedsl
+    reorders it when a schedule says so.
     """
 
     def __init__(self, name: str, arity: int, identity: Callable[[str], Any] | tuple[Any, ...], combine: Combine, *, indexed: bool = False,
@@ -42,7 +43,9 @@ class Reducer:
         return REDUCERS.get(self.name) is self
 
     def result_dtypes(self, given: tuple[str, ...], accumulator: str | None = None) -> tuple[str, ...]:
-        """The types of the components for values of types `given`: the fixpoint of `combine` for a reducer of the user's."""
+        """The types of the components for values of types `given`: the fixpoint of `combine` for a reducer of the
+        user's.
+        """
         if self.builtin:
             first = accumulator or (dtypes.accumulator(given[0]) if self.widen else dtypes.strong(given[0]))
             if self.indexed:  # a position is of 64 bits, unless who made it (rfactor) said that fewer do
@@ -54,7 +57,8 @@ class Reducer:
             assert isinstance(self._identity, tuple)
             now = tuple(dtypes.promote(g, dtypes.of_scalar(e)) for g, e in zip(given, self._identity, strict=True))
             now = self._fixpoint(now)
-            # a component of Python numbers alone is as wide as the real numbers beside it; with it the others may be wider again
+            # a component of Python numbers alone is as wide as the real numbers beside it; with it the others may be
+            # wider again
             real = dtypes.promote("float", *(n for n in now if dtypes.is_float(n)))
             self._fixed[given] = self._fixpoint(tuple(dtypes.strong(real if n == "float" else n) for n in now))
         return self._fixed[given]
@@ -84,7 +88,9 @@ class Reducer:
         return self._put(self._trace(tuple(e.dtype for e in p)), p, q)
 
     def combine_in_order(self, p: Values, q: Values) -> Values:
-        """`combine` for an indexed reducer when `q` stands behind all of `p`: a tie is settled without comparing positions."""
+        """`combine` for an indexed reducer when `q` stands behind all of `p`: a tie is settled without comparing
+        positions.
+        """
         return self._put(self._trace(tuple(e.dtype for e in p), True), p, q)
 
     @staticmethod
@@ -111,7 +117,8 @@ class Reducer:
         result = result if isinstance(result, tuple) else (result,)
         if len(result) != self.components:
             raise DefinitionError(
-                f"the combine function of the reducer {self.name} returned {len(result)} values for a tuple of {self.components}",
+                f"the combine function of the reducer {self.name} returned {len(result)} values for a tuple of "
+                f"{self.components}",
             )
         return tuple(as_expr(e) for e in result)
 
@@ -121,7 +128,9 @@ class Reducer:
         return tuple(Access(Tensor._internal(f"{letter}{n}", (), kind), ()) for n, kind in enumerate(kinds))
 
     def __call__(self, *values: Any, axis: Any = None, where: Any = None, dtype: Any = None) -> Any:
-        """The reduction of `values` (or of one tuple of them); a tuple of expressions when the reducer has several components."""
+        """The reduction of `values` (or of one tuple of them); a tuple of expressions when the reducer has several
+        components.
+        """
         if len(values) == 1 and isinstance(values[0], tuple):
             values = values[0]
         if len(values) != self.arity:
@@ -158,8 +167,9 @@ def _restore(name: str, arity: int, identity: Any, traced: Any, fixed: Any) -> R
 
 
 def reducer(identity: Any, combine: Callable[..., Any], name: str | None = None) -> Reducer:
-    """A reducer of your own. `identity`: a number, or a tuple of them; `combine(p, q)`: the combination of two values (two tuples), associative and
-    commutative, with `combine(identity, q) == q`. The types of the components are the fixpoint of `combine`.
+    """A reducer of your own. `identity`: a number, or a tuple of them; `combine(p, q)`: the combination of two values
+    (two tuples), associative and commutative, with `combine(identity, q) == q`. The types of the components are the
+    fixpoint of `combine`.
 
     Raises DefinitionError when the parts do not fit together.
 
@@ -172,7 +182,8 @@ def reducer(identity: Any, combine: Callable[..., Any], name: str | None = None)
     values = identity if isinstance(identity, tuple) else (identity,)
     if not values or not callable(combine):
         raise DefinitionError(
-            "te.reducer(identity, combine): identity is a number or a non-empty tuple of numbers, combine a function of two values",
+            "te.reducer(identity, combine): identity is a number or a non-empty tuple of numbers, combine a function "
+            "of two values",
         )
     for v in values:
         if not isinstance(v, (bool, int, float)):

@@ -2,9 +2,10 @@
 
     W[I[i], j] += dE[i, j]        over i, j, where a condition holds
 
-The tensor is 0, and each point of `domain`, in lexicographic order, at which `where` holds adds its value to the element that the left side
-names there. Nobody writes these equations: they are what the gradient of a gather `W[I[i], j]` comes to. A tensor that has such an equation
-has no other. An index out of range is an IndexError, as it is for a gather.
+The tensor is 0, and each point of `domain`, in lexicographic order, at which `where` holds adds its value to the
+element that the left side names there. Nobody writes these equations: they are what the gradient of a gather `W[I[i],
+j]` comes to. A tensor that has such an equation has no other. An index out of range is an IndexError, as it is for a
+gather.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from .tensor import Part
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScatterPart(Part):
-    """`lhs` holds any index expressions over `domain`; `values` are added at the points where `where` (None: everywhere) holds."""
+    """`lhs` holds any index expressions over `domain`; `values` are added at the points where `where` (None:
+    everywhere) holds.
+    """
 
     domain: tuple[Axis, ...]
     where: Expr | None = None

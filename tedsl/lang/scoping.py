@@ -1,7 +1,8 @@
 """Which axes a reduction without `axis=` runs over.
 
-It takes the axes of its argument that are not on the left side, not bound by a reduction inside it, and not free elsewhere in an enclosing
-reduction's argument. Every reduction gets its own placeholder for each axis that it binds, so that a sibling may use the name again.
+It takes the axes of its argument that are not on the left side, not bound by a reduction inside it, and not free
+elsewhere in an enclosing reduction's argument. Every reduction gets its own placeholder for each axis that it binds, so
+that a sibling may use the name again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ Fresh = Callable[[Axis], Axis]
 
 
 def bind(expr: Expr, left: tuple[Axis, ...], fresh: Fresh, tensor: str, location: Location | None) -> Expr:
-    """`expr` with the axes of all reductions settled and replaced by placeholders from `fresh`; free axes stay as they are.
+    """`expr` with the axes of all reductions settled and replaced by placeholders from `fresh`; free axes stay as they
+    are.
 
     Raises DefinitionError where a reduction has nothing to run over, or a choice.
     """
@@ -30,7 +32,9 @@ class _Binder:
         self.memo: dict[tuple[Expr, frozenset[str]], Expr] = {}
 
     def visit(self, node: Expr, elsewhere: frozenset[str], enclosing: tuple[Expr, ...]) -> Expr:
-        """`elsewhere`: names that an enclosing reduction binds or uses outside of `node`. `enclosing`: the argument of the innermost one."""
+        """`elsewhere`: names that an enclosing reduction binds or uses outside of `node`. `enclosing`: the argument of
+        the innermost one.
+        """
         key = (node, elsewhere)
         if key not in self.memo:
             if isinstance(node, Reduce):
@@ -48,7 +52,8 @@ class _Binder:
             contested = sorted((mine & siblings) - outside - elsewhere - self.left)
             if node.axes is None and contested:
                 raise DefinitionError(
-                    f"`{text(node)}` in {self.tensor} stands in a reduction beside another that also uses {' and '.join(contested)}: either may run over it, or the "
+                    f"`{text(node)}` in {self.tensor} stands in a reduction beside another that also uses "
+                    f"{' and '.join(contested)}: either may run over it, or the "
                     f"outer one. Say which: {node.reducer.name}(…, axis={contested[0]})", self.location)  # fmt: skip
             elsewhere = elsewhere | outside
         explicit = frozenset(a.name for a in node.axes or ())
@@ -60,7 +65,8 @@ class _Binder:
             if clash:
                 where = "on the left side" if clash[0] in self.left else "used outside of this reduction"
                 raise DefinitionError(
-                    f"`{text(node)}` in {self.tensor} runs over {clash[0]}, which is also {where}: give one of them another name",
+                    f"`{text(node)}` in {self.tensor} runs over {clash[0]}, which is also {where}: give one of them "
+                    "another name",
                     self.location,
                 )
             axes = list(node.axes)
@@ -73,7 +79,8 @@ class _Binder:
             if not axes:
                 used = ", ".join(a.name for a in free) or "none"
                 raise DefinitionError(
-                    f"`{text(node)}` in {self.tensor} has no axis to run over (its axes: {used}; on the left: {', '.join(sorted(self.left)) or 'none'}). Say which with "
+                    f"`{text(node)}` in {self.tensor} has no axis to run over (its axes: {used}; on the left: "
+                    f"{', '.join(sorted(self.left)) or 'none'}). Say which with "
                     f"axis=, or leave the {node.reducer.name} out", self.location)  # fmt: skip
         mapping: dict[Expr, Expr] = {}
         placeholders = []
@@ -88,7 +95,9 @@ class _Binder:
 
 
 def used_outside(roots: tuple[Expr, ...], inner: Reduce) -> tuple[frozenset[str], frozenset[str]]:
-    """Names of axes below `roots` but not below `inner`: those used directly, and those used (only) in other reductions without `axis=`."""
+    """Names of axes below `roots` but not below `inner`: those used directly, and those used (only) in other reductions
+    without `axis=`.
+    """
     direct: set[str] = set()
     siblings: set[str] = set()
     stack: list[Expr] = list(roots)

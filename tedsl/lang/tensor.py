@@ -22,7 +22,9 @@ Dim = int | Expr
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """One equation of a definition. `lhs`: distinct resolved axes or integers; `values`: one typed expression for each tensor defined."""
+    """One equation of a definition. `lhs`: distinct resolved axes or integers; `values`: one typed expression for each
+    tensor defined.
+    """
 
     lhs: tuple[Expr, ...]
     values: tuple[Expr, ...]
@@ -68,8 +70,9 @@ def _restored(kind: type[Tensor], shape: tuple[Dim, ...] | None, dtype: str | No
 class Tensor(Operators):
     """A tensor: an input when it has a shape and no definition, else what its definition says.
 
-    Made by `te.tensor`, `te.placeholder`, `te.compute`, `te.define` and by operators on tensors. `T[i, j]` is an element, `T[i, j] = …` defines,
-    `T[1:, ::2]` slices as in NumPy. Tensors are compared by identity; two with one name are two tensors.
+    Made by `te.tensor`, `te.placeholder`, `te.compute`, `te.define` and by operators on tensors. `T[i, j]` is an
+    element, `T[i, j] = …` defines, `T[1:, ::2]` slices as in NumPy. Tensors are compared by identity; two with one name
+    are two tensors.
     """
 
     def __init__(
@@ -103,10 +106,13 @@ class Tensor(Operators):
 
     @property
     def shape(self) -> tuple[Dim, ...]:
-        """The extents: integers, or expressions in sizes. Raises DefinitionError while there is neither a shape nor a definition."""
+        """The extents: integers, or expressions in sizes. Raises DefinitionError while there is neither a shape nor a
+        definition.
+        """
         if self._shape is None:
             raise DefinitionError(
-                f"the tensor {self.name} has neither a shape nor a definition: give it a shape (te.tensor('{self.name}', (4, 3))) or define it ({self.name}[i, j] = …)",
+                f"the tensor {self.name} has neither a shape nor a definition: give it a shape "
+                f"(te.tensor('{self.name}', (4, 3))) or define it ({self.name}[i, j] = …)",
                 self.location,
             )
         return self._shape
@@ -170,7 +176,8 @@ class Tensor(Operators):
 
     def __iter__(self) -> Any:
         raise DefinitionError(
-            f"the tensor {self.name} cannot be iterated over: its elements are known when the kernel runs. Index it with axes, e.g. {self.name}[i]",
+            f"the tensor {self.name} cannot be iterated over: its elements are known when the kernel runs. Index it "
+            f"with axes, e.g. {self.name}[i]",
         )
 
     def __bool__(self) -> bool:
@@ -187,7 +194,7 @@ class Tensor(Operators):
     def __str__(self) -> str:
         return repr(self.definition) if not self.is_input else repr(self)
 
-    # Elements ----------------------------------------------------------------------------------------------------------------------------
+    # Elements ---------------------------------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Any:
         items = key if isinstance(key, tuple) else (key,)
@@ -215,12 +222,14 @@ class Tensor(Operators):
                     else repr(e)
                 )
                 raise DefinitionError(
-                    f"{self.name} is indexed with {what}: an index is an axis, a whole number or an expression of them. To gather, index with the elements "
+                    f"{self.name} is indexed with {what}: an index is an axis, a whole number or an expression of "
+                    "them. To gather, index with the elements "
                     f"of a tensor, {self.name}[I[i]]; to choose by a condition, te.where(condition, {self.name}[i], other)")  # fmt: skip
         if len(items) != len(shape):
             shown = ", ".join(map(str, items))
             raise DefinitionError(
-                f"{self.name}[{shown}] has {len(items)} ind{'ex' if len(items) == 1 else 'ices'}, but {self.name} has {len(shape)} dimension{'s' * (len(shape) != 1)}, "
+                f"{self.name}[{shown}] has {len(items)} ind{'ex' if len(items) == 1 else 'ices'}, but {self.name} "
+                f"has {len(shape)} dimension{'s' * (len(shape) != 1)}, "
                 f"of extents {' x '.join(map(str, shape)) or 'none'}")  # fmt: skip
         indices = tuple(self._index(d, e) for d, e in enumerate(items))
         if self.is_input:
@@ -233,7 +242,8 @@ class Tensor(Operators):
         e = as_expr(value)
         if not dtypes.is_integer(e.dtype):
             raise DefinitionError(
-                f"index {dim} of {self.name} is `{e!r}` of type {e.dtype}; an index is a whole number (te.cast(x, 'int64') rounds towards zero)",
+                f"index {dim} of {self.name} is `{e!r}` of type {e.dtype}; an index is a whole number (te.cast(x, "
+                "'int64') rounds towards zero)",
             )
         extent = self.shape[dim]
         if isinstance(e, Const):
@@ -250,7 +260,7 @@ class Tensor(Operators):
 
         define((self,), key if isinstance(key, tuple) else (key,), (value,), here())
 
-    # NumPy's methods ---------------------------------------------------------------------------------------------------------------------
+    # NumPy's methods --------------------------------------------------------------------------------------------------
 
     @property
     def T(self) -> Tensor:
@@ -338,7 +348,9 @@ install_operators(Tensor)
 
 
 def as_dim(value: Any, what: str) -> Dim:
-    """An extent from what a user gives: a whole number of at least 0, or an expression in sizes. Raises DefinitionError."""
+    """An extent from what a user gives: a whole number of at least 0, or an expression in sizes. Raises
+    DefinitionError.
+    """
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         if value < 0:
             raise DefinitionError(f"{what} is {value}; an extent is at least 0")
@@ -381,8 +393,9 @@ def tensor(
 ) -> Tensor:
     """A new tensor: an input when it has a shape and is not defined later, else to be defined by `T[i, j] = …`.
 
-    name: any text; it need not be unique. shape: whole numbers or sizes (`te.var`). dtype: float32 for an input unless given; the expression's
-    for a definition. order: "C" or "F" (column-major), how an input lies in memory; strides: the same in elements, for any layout.
+    name: any text; it need not be unique. shape: whole numbers or sizes (`te.var`). dtype: float32 for an input unless
+    given; the expression's for a definition. order: "C" or "F" (column-major), how an input lies in memory; strides:
+    the same in elements, for any layout.
 
     Raises DefinitionError for a shape, dtype or order that is none.
 
@@ -408,7 +421,8 @@ def tensor(
         steps = tuple(as_dim(s, f"stride {n} of {name} (in elements)") for n, s in enumerate(strides))
     elif order == "F" and dims is None:
         raise DefinitionError(
-            f"the tensor {name}: order='F' says how an input lies in memory, and an input has a shape; a result is laid out as order='C'",
+            f"the tensor {name}: order='F' says how an input lies in memory, and an input has a shape; a result is "
+            "laid out as order='C'",
         )
     elif order == "F" and dims is not None:
         found: list[Any] = [1]

@@ -6,9 +6,9 @@
     te.load_results("tuning.db")          what is in a store
     te.build(T, tuned="tuning.db")        the best schedule that is known for what T computes
 
-Files in the order of the data: options, template (knobs), search, worker (template → source), measure (source → seconds), judge (what is worth
-measuring, and what came of it), tuner (the loop), rows and store, report and pictures; process, pool and cores are about processes and machines,
-workload about what may be reused.
+Files in the order of the data: options, template (knobs), search, worker (template → source), measure (source →
+seconds), judge (what is worth measuring, and what came of it), tuner (the loop), rows and store, report and pictures;
+process, pool and cores are about processes and machines, workload about what may be reused.
 """
 
 from __future__ import annotations

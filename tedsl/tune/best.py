@@ -17,13 +17,14 @@ from .store import read
 def best_schedule(
     what: Any, store: Any, any_machine: bool = False, sizes: Mapping[str, int] | None = None
 ) -> Schedule | None:
-    """The fastest stored schedule for a tensor (or a list of them), matched by what they compute, not by names; None when there is none.
+    """The fastest stored schedule for a tensor (or a list of them), matched by what they compute, not by names; None
+    when there is none.
 
-    sizes: the numbers that symbolic sizes are going to have. Schedules that were measured with these come first, then those of the nearest sizes;
-    where nothing is given, those of the largest.
+    sizes: the numbers that symbolic sizes are going to have. Schedules that were measured with these come first, then
+    those of the nearest sizes; where nothing is given, those of the largest.
 
-    store: a path or URL, or what `te.load_results` gave. any_machine: use what was measured on other machines as well (results that were loaded with
-    `machine="any"` bring them along).
+    store: a path or URL, or what `te.load_results` gave. any_machine: use what was measured on other machines as well
+    (results that were loaded with `machine="any"` bring them along).
     """
     from .machine import identity
     from .workload import key_of, schedule_from, sizes_of
@@ -46,7 +47,8 @@ def best_schedule(
             continue
     if found:
         raise TuneError(
-            f"the stored schedules for {', '.join(t.name for t in outputs)} cannot be used any more ({last.message}); tune it again",
+            f"the stored schedules for {', '.join(t.name for t in outputs)} cannot be used any more "
+            f"({last.message}); tune it again",
         )
     return None
 

@@ -1,4 +1,6 @@
-"""The processes that run templates, generate code and start the compiler: each has a core, and one candidate at a time."""
+"""The processes that run templates, generate code and start the compiler: each has a core, and one candidate at a
+time.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ LIMITED = ("template", "compiler")  # phases that begin a candidate's time limit
 
 
 class Builder:
-    """A process and the candidate that it is at. `phase`: start, import, idle; or what it is doing: waiting (for its core), template, lowering,
-    compiler.
+    """A process and the candidate that it is at. `phase`: start, import, idle; or what it is doing: waiting (for its
+    core), template, lowering, compiler.
     """
 
     candidate: Candidate | None
@@ -43,7 +45,9 @@ class Builder:
         self.child.send(("build", self.core, compile_here))
 
     def reply(self, go_on: bool) -> None:
-        """Whether the candidate is worth going on with. If not, what comes of it is settled, and its process has only to end it."""
+        """Whether the candidate is worth going on with. If not, what comes of it is settled, and its process has only
+        to end it.
+        """
         self.settled = not go_on
         self.child.send(("go",) if go_on else ("stop",))
 

@@ -1,10 +1,11 @@
-"""Who may use which core. A core is either building candidates or timing one; this holds for all processes of a user on the machine.
+"""Who may use which core. A core is either building candidates or timing one; this holds for all processes of a user on
+the machine.
 
     building(core)    shared: many may build on a core
     timing(cores)     exclusive: whoever times a kernel has the core for itself
 
-The locks are the operating system's (flock), so a killed process leaves none. A timer that waits closes the gate to new builders, who could
-otherwise hold the core in turns for ever.
+The locks are the operating system's (flock), so a killed process leaves none. A timer that waits closes the gate to new
+builders, who could otherwise hold the core in turns for ever.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Which candidate is next, whether one is worth going on with, and the row that is written of it.
 
-    Judge.next()  →  candidate, asked for its knobs  →  promising (predicted)  →  worth (its source is known)  →  settle (measured, or not)
+    Judge.next()  →  candidate, asked for its knobs  →  promising (predicted)  →  worth (its source is known)  →  settle
+    (measured, or not)
 
 What comes of a candidate is on disk before its search hears of it.
 """
@@ -30,7 +31,9 @@ GIVE_UP = 5000
 
 @dataclass(frozen=True)
 class Built:
-    """A candidate, the search that it is of, what code generation made of it (None: it did not get that far), and the seconds that this took."""
+    """A candidate, the search that it is of, what code generation made of it (None: it did not get that far), and the
+    seconds that this took.
+    """
 
     candidate: Candidate
     search: Search
@@ -99,7 +102,7 @@ class Judge:
             return GivenSearch(), Candidate(forced=self.skipped.pop(key).config)
         return search, candidate
 
-    # Whether to go on ------------------------------------------------------------------------------------------------------------------------
+    # Whether to go on -------------------------------------------------------------------------------------------------
 
     def known(self, candidate: Candidate) -> bool:
         """Whether what comes of a configuration is known."""
@@ -135,7 +138,9 @@ class Judge:
         return True
 
     def _screen(self, candidate: Candidate, search: Search) -> None:
-        """Before anything is measured some candidates are only predicted, and the best of these are the first to be measured."""
+        """Before anything is measured some candidates are only predicted, and the best of these are the first to be
+        measured.
+        """
         self.screen -= 1
         self.skipped[candidate.key] = self._blank(candidate, None)
         search.forget(candidate)
@@ -164,7 +169,7 @@ class Judge:
         self.followers[made.source] = []
         return True
 
-    # What came of it -------------------------------------------------------------------------------------------------------------------------
+    # What came of it --------------------------------------------------------------------------------------------------
 
     def repeated(self, candidate: Candidate, search: Search) -> None:
         """What comes of the configuration is known."""
@@ -236,7 +241,7 @@ class Judge:
             self.search.learn(row, built.candidate.knobs)
         built.search.tell(built.candidate, row.seconds)
 
-    # In the end ------------------------------------------------------------------------------------------------------------------------------
+    # In the end -------------------------------------------------------------------------------------------------------
 
     @property
     def saved(self) -> int:

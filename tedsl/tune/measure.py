@@ -1,4 +1,5 @@
-"""Measuring a kernel honestly: random data, a result that is checked, a core of its own, repeated until the spread is small.
+"""Measuring a kernel honestly: random data, a result that is checked, a core of its own, repeated until the spread is
+small.
 
 This runs in a process of its own, which a kernel may crash or hang in.
 """
@@ -37,9 +38,11 @@ SEED = 7
 
 @dataclass(frozen=True)
 class Job:
-    """A kernel to be measured. Plain data: it travels. `program`: outputs and arguments, pickled; `scratch`: a folder of this machine, or None.
+    """A kernel to be measured. Plain data: it travels. `program`: outputs and arguments, pickled; `scratch`: a folder
+    of this machine, or None.
 
-    data: arrays to measure with, or None for random ones. best: seconds of the best so far. threads: None for all cores.
+    data: arrays to measure with, or None for random ones. best: seconds of the best so far. threads: None for all
+    cores.
     """
 
     module: Any
@@ -250,7 +253,9 @@ def _most_of_the_machine() -> int | None:
 
 
 def _limit_memory(limit: int | None) -> None:
-    """Let this process have so many bytes more than it has, so that a kernel that wants more is told so; None: as many as it likes."""
+    """Let this process have so many bytes more than it has, so that a kernel that wants more is told so; None: as many
+    as it likes.
+    """
     import resource
 
     if limit is None:
@@ -268,7 +273,7 @@ def _limit_memory(limit: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 
-# Data and reference --------------------------------------------------------------------------------------------------------------------------
+# Data and reference ---------------------------------------------------------------------------------------------------
 
 
 def _case(job: Job, kernel: Any) -> _Case:
@@ -432,7 +437,9 @@ def _needed(outputs: Sequence[Tensor], sizes: dict[str, int]) -> dict[str, int]:
 
 
 def _mixed(job: Job) -> bool:
-    """Whether whole numbers may come from comparing floating-point ones, which another order of summation can change."""
+    """Whether whole numbers may come from comparing floating-point ones, which another order of summation can
+    change.
+    """
     return any(dtypes.is_float(a.dtype) for a in job.module.inputs)
 
 
@@ -459,7 +466,8 @@ def _compare(name: str, got: np.ndarray, want: np.ndarray, mixed: bool) -> None:
             return
     where = tuple(int(x) for x in np.argwhere(bad)[0])
     raise _Wrong(
-        f"wrong answer: {name}{list(where)} is {got[where]} instead of {want[where]}; {np.mean(bad):.1%} of the elements differ"
+        f"wrong answer: {name}{list(where)} is {got[where]} instead of {want[where]}; {np.mean(bad):.1%} of the "
+        "elements differ"
     )
 
 

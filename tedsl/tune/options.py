@@ -15,7 +15,9 @@ from .search import KINDS
 
 @dataclass(frozen=True)
 class Options:
-    """The arguments of `te.tune` beside the template, its arguments and the store. Raises TuneError for what none of them can be."""
+    """The arguments of `te.tune` beside the template, its arguments and the store. Raises TuneError for what none of
+    them can be.
+    """
 
     trials: int
     search: str

@@ -1,7 +1,9 @@
-"""Where kernels are measured: on this machine, one at a time, or wherever an executor of `concurrent.futures` runs its calls.
+"""Where kernels are measured: on this machine, one at a time, or wherever an executor of `concurrent.futures` runs its
+calls.
 
-A candidate travels as a Job: C source and the program, pickled. Each machine builds it for itself, measures it in a process of its own, and answers
-with plain data. Dask's executor is one like any other: ``Client(address).get_executor()``.
+A candidate travels as a Job: C source and the program, pickled. Each machine builds it for itself, measures it in a
+process of its own, and answers with plain data. Dask's executor is one like any other:
+``Client(address).get_executor()``.
 """
 
 from __future__ import annotations
@@ -77,8 +79,8 @@ _here = Children()  # of this process; an executor's workers keep theirs between
 
 
 def measure_job(job: Job, children: Children | None = None) -> dict[str, Any]:
-    """Measure a job in a process of its own, which is kept for the next. Runs where the executor runs it; always returns, and never raises what a
-    kernel did: {"error": reason} then.
+    """Measure a job in a process of its own, which is kept for the next. Runs where the executor runs it; always
+    returns, and never raises what a kernel did: {"error": reason} then.
     """
     from .machine import compiler, identity
 

@@ -1,8 +1,9 @@
 """What a model says of a schedule before it is measured: seconds, and whether it can fit.
 
-The loops that are left after lowering are walked. Each run of statements between them (a region) costs the most of: arithmetic at the core's peak, loads
-and stores at two and one a cycle, the latency of a sum that waits for itself. What it touches is followed outwards to the loop at which it no longer
-fits a cache; what is read again beyond that comes from the next level, at that level's bandwidth. The counts of `te.cost` go with it as the reason.
+The loops that are left after lowering are walked. Each run of statements between them (a region) costs the most of:
+arithmetic at the core's peak, loads and stores at two and one a cycle, the latency of a sum that waits for itself. What
+it touches is followed outwards to the loop at which it no longer fits a cache; what is read again beyond that comes
+from the next level, at that level's bandwidth. The counts of `te.cost` go with it as the reason.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ CHEAP = {"add", "subtract", "multiply", "maximum", "minimum", "negative", "absol
 
 
 def predict(schedule: Any, nest: Any) -> tuple[float | None, str, dict[str, Any]]:
-    """Predicted seconds on this machine (None: not known), why it cannot fit ("": it can), and the terms. Never raises: a candidate is not turned
-    down because the model does not know it.
+    """Predicted seconds on this machine (None: not known), why it cannot fit ("": it can), and the terms. Never raises:
+    a candidate is not turned down because the model does not know it.
     """
     why: dict[str, Any] = {"dtype": nest.outputs[0].dtype}
     try:
@@ -246,7 +247,9 @@ def _straight(stmt: Stmt) -> list[tuple[Store, For | None]] | None:
 
 
 def _vectorised_by_the_compiler(stores: Sequence[tuple[Store, For | None]], loops: tuple[For, ...]) -> bool:
-    """Whether a plain innermost loop is one that C compilers turn into vectors: neighbours in memory, nothing carried from step to step."""
+    """Whether a plain innermost loop is one that C compilers turn into vectors: neighbours in memory, nothing carried
+    from step to step.
+    """
     if not loops or any(vector is not None for _, vector in stores):
         return False
     axis = loops[-1].axis

@@ -1,7 +1,7 @@
 """A process that is asked to do things and may be killed: how to start it, talk to it, and tell how it died.
 
-The two sides speak pickled tuples over a socket. A second pipe, never written to, tells the child that its parent is gone; it then takes its whole
-process group with it, whatever it is doing.
+The two sides speak pickled tuples over a socket. A second pipe, never written to, tells the child that its parent is
+gone; it then takes its whole process group with it, whatever it is doing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Died(Exception):
 
 
 class Child:
-    """A worker process. `send` and `receive` talk to it; `connection` can be waited for; `kill` ends it and what it started.
+    """A worker process. `send` and `receive` talk to it; `connection` can be waited for; `kill` ends it and what it
+    started.
 
     scratch: a folder that goes when the parent is gone.
     """
@@ -114,7 +115,9 @@ class Child:
 
 
 def die_with_parent(life: int, scratch: str = "") -> None:
-    """In the child: end this process and its children when the other end of the pipe `life` closes, and remove the parent's folder `scratch`."""
+    """In the child: end this process and its children when the other end of the pipe `life` closes, and remove the
+    parent's folder `scratch`.
+    """
 
     def wait() -> None:
         try:

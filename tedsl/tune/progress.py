@@ -93,7 +93,9 @@ def _text(done: int, total: int, first: int, spent: float, best: float | None, f
 
 
 def make_progress(show: bool | None) -> Silent:
-    """What suits: a bar on a terminal; lines in a notebook, and where they are asked for in a pipe; nothing otherwise."""
+    """What suits: a bar on a terminal; lines in a notebook, and where they are asked for in a pipe; nothing
+    otherwise.
+    """
     if show is False:
         return Silent()
     if sys.stderr.isatty():

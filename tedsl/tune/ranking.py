@@ -24,7 +24,9 @@ class Ranking:
         self.in_row = 0
 
     def hopeless(self, guess: Any, best: float | None) -> bool:
-        """Whether a candidate is not worth measuring: it cannot fit, or is predicted far off. `best`: measured seconds of the best so far."""
+        """Whether a candidate is not worth measuring: it cannot fit, or is predicted far off. `best`: measured seconds
+        of the best so far.
+        """
         if self.in_row >= SKIPS or trusted(self.pairs) is False:
             return False
         found = False
@@ -58,8 +60,8 @@ class Ranking:
 
 
 def trusted(pairs: Sequence[tuple[float, float]]) -> bool | None:
-    """Whether (predicted, measured) pairs say that predictions are of use: None while there are few; else whether they order two candidates rightly
-    more often than not.
+    """Whether (predicted, measured) pairs say that predictions are of use: None while there are few; else whether they
+    order two candidates rightly more often than not.
     """
     if len(pairs) < PAIRS:
         return None
@@ -73,7 +75,9 @@ def trusted(pairs: Sequence[tuple[float, float]]) -> bool | None:
 
 
 def margin(pairs: Sequence[tuple[float, float]]) -> float:
-    """How many times slower than the best a prediction has to be to be believed: two standard deviations of what predictions were off by."""
+    """How many times slower than the best a prediction has to be to be believed: two standard deviations of what
+    predictions were off by.
+    """
     if len(pairs) < PAIRS:
         return FAR_OFF
     off = [math.log(seconds / predicted) for predicted, seconds in pairs]

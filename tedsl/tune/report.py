@@ -40,7 +40,9 @@ class Result:
 
     @property
     def best(self) -> Trial:
-        """The fastest trial. Raises TuneError when none was successful, or when there are several workloads to choose from."""
+        """The fastest trial. Raises TuneError when none was successful, or when there are several workloads to choose
+        from.
+        """
         good = [t for t in self.trials if t.seconds is not None]
         if not good:
             reasons = "; ".join(sorted({(t.error or "")[:120] for t in self.trials})[:3])
@@ -54,21 +56,25 @@ class Result:
         if len(groups) > 1:
             shown = ", ".join(sorted(groups)[:5])
             raise TuneError(
-                f"these results are of several templates, arguments or sizes ({shown}); choose one: te.load_results(…, template=…, args=…, sizes=…)",
+                f"these results are of several templates, arguments or sizes ({shown}); choose one: "
+                "te.load_results(…, template=…, args=…, sizes=…)",
             )
         return min(good, key=lambda t: t.seconds or 0.0)
 
     def plot(self, path: Any = None, knobs: tuple[str, str] | None = None) -> Any:
         """Draw the search: best so far, predicted against measured, a heat map over two knobs, importance of the knobs.
 
-        path: a PNG (or PDF, SVG) to write; without it the figure is returned. knobs: the two of the heat map. Needs matplotlib.
+        path: a PNG (or PDF, SVG) to write; without it the figure is returned. knobs: the two of the heat map. Needs
+        matplotlib.
         """
         from .pictures import draw
 
         return draw(self, path, knobs)
 
     def numpy_seconds(self) -> float | None:
-        """NumPy's time for what the best trial computes, measured now; None where NumPy has no such operator (`np.einsum` has sums of products)."""
+        """NumPy's time for what the best trial computes, measured now; None where NumPy has no such operator
+        (`np.einsum` has sums of products).
+        """
         from .rival import numpy_seconds
 
         best = self.best
@@ -101,8 +107,8 @@ def load_results(
 ) -> Result:
     """What is in a store: `.trials`, `.best`, `.plot`. Raises TuneError when there is no such store.
 
-    template, args, sizes: only those of a template (itself, or its name), called with these arguments, for these symbolic sizes. machine: "this" for
-    what was measured here, "any", or a machine's key.
+    template, args, sizes: only those of a template (itself, or its name), called with these arguments, for these
+    symbolic sizes. machine: "this" for what was measured here, "any", or a machine's key.
     """
     rows = read(store)
     if template is not None:
@@ -130,7 +136,7 @@ def _latest(rows: Sequence[Trial]) -> tuple[Trial, ...]:
     return tuple(found.values())
 
 
-# Text ----------------------------------------------------------------------------------------------------------------------------------------
+# Text -----------------------------------------------------------------------------------------------------------------
 
 
 def lines(result: Result) -> list[str]:
@@ -217,7 +223,9 @@ def _config(trial: Trial, before: str) -> str:
 
 
 def standing(trial: Trial, others: Sequence[Trial]) -> list[str]:
-    """How good a trial is: speed, share of the machine's peak, and why, in the cost model's terms, beside what half of the trials are below."""
+    """How good a trial is: speed, share of the machine's peak, and why, in the cost model's terms, beside what half of
+    the trials are below.
+    """
     from tedsl.cli.output import duration
 
     from .machine import identity

@@ -1,4 +1,5 @@
-"""NumPy's time for what a program computes, where NumPy has it: sums of products, as `np.einsum` (which hands them to BLAS where it can).
+"""NumPy's time for what a program computes, where NumPy has it: sums of products, as `np.einsum` (which hands them to
+BLAS where it can).
 
 It runs in a process of its own, since a BLAS is told only there, as it begins, how many threads it may use.
 """
@@ -27,7 +28,8 @@ THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLI
 
 
 def numpy_seconds(outputs: Sequence[Tensor], threads: int | None = None) -> float | None:
-    """NumPy's time on random data, the median of the faster half of the runs, as for kernels; None for what is no sum of products over fixed sizes.
+    """NumPy's time on random data, the median of the faster half of the runs, as for kernels; None for what is no sum
+    of products over fixed sizes.
 
     threads: that NumPy may use; None for as many as it takes.
     """
@@ -56,7 +58,9 @@ def numpy_seconds(outputs: Sequence[Tensor], threads: int | None = None) -> floa
 
 
 def answer() -> None:
-    """In the process that measures: subscripts, shapes and dtypes from the standard input, seconds to the standard output."""
+    """In the process that measures: subscripts, shapes and dtypes from the standard input, seconds to the standard
+    output.
+    """
     text, shapes, dtypes = json.load(sys.stdin)
     print(json.dumps(_seconds(text, shapes, dtypes)))
 
@@ -76,7 +80,9 @@ def _seconds(text: str, shapes: Sequence[Sequence[int]], dtypes: Sequence[str]) 
 
 
 def einsum_of(outputs: Sequence[Tensor]) -> tuple[str, list[Tensor]] | None:
-    """The subscripts and operands of a program that is one sum of products of floating-point inputs; None for others."""
+    """The subscripts and operands of a program that is one sum of products of floating-point inputs; None for
+    others.
+    """
     made = program(tuple(outputs))
     if len(outputs) != 1 or len(made.stages) != 1 or len(made.stages[0].parts) != 1:
         return None

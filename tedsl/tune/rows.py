@@ -91,7 +91,9 @@ class Trial:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Trial:
-        """A row from what `to_json` gave; what a later version added is left out. Raises ValueError for anything else."""
+        """A row from what `to_json` gave; what a later version added is left out. Raises ValueError for anything
+        else.
+        """
         if not isinstance(value, Mapping) or not isinstance(value.get("config"), Mapping):
             raise ValueError("no row of tuning results")
         given = {f.name: value[f.name] for f in fields(cls) if f.name in value and f.name != "made_by"}
@@ -102,7 +104,9 @@ class Trial:
         return cls(**given)
 
     def apply(self) -> tuple[Any, list[Any] | None]:
-        """The schedule and the kernel's arguments: ``te.build(*trial.apply())``. Needs the template, which is imported where it was defined."""
+        """The schedule and the kernel's arguments: ``te.build(*trial.apply())``. Needs the template, which is imported
+        where it was defined.
+        """
         from .template import as_template
 
         found = self.made_by if self.made_by is not None else as_template(self.template)

@@ -2,8 +2,9 @@
 
     Search.begin()  →  Candidate;   candidate.answer(knob)  →  value;   search.tell(candidate, seconds)
 
-"tpe", "random", "cmaes" and "evolutionary" are Optuna's samplers, on a study in memory that begins with what the store knows. "grid" walks the tree
-of answers in order, so that knobs which depend on others are walked where they are asked for, and only there.
+"tpe", "random", "cmaes" and "evolutionary" are Optuna's samplers, on a study in memory that begins with what the store
+knows. "grid" walks the tree of answers in order, so that knobs which depend on others are walked where they are asked
+for, and only there.
 """
 
 from __future__ import annotations
@@ -111,7 +112,9 @@ class GridSearch(Search):
 
 
 class OptunaSearch(Search):
-    """A sampler of Optuna's. Numbers in ascending order are searched by their places in the list, so that neighbours count as alike."""
+    """A sampler of Optuna's. Numbers in ascending order are searched by their places in the list, so that neighbours
+    count as alike.
+    """
 
     def __init__(self, kind: str, seed: int | None, trials: int) -> None:
         optuna = import_optuna()
@@ -210,8 +213,8 @@ class OptunaSearch(Search):
 
 
 def _name(knob: Knob) -> str:
-    """A knob whose options depend on other knobs is another parameter for each list of options. (Samplers go through parameters by name, so names are
-    the same in every process.)
+    """A knob whose options depend on other knobs is another parameter for each list of options. (Samplers go through
+    parameters by name, so names are the same in every process.)
     """
     if knob.values is None:
         return knob.name

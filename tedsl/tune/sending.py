@@ -20,7 +20,9 @@ def workers_of(executor: Any) -> int:
 
 
 def pickled(template: Template) -> bytes:
-    """The template for another process: by reference where it can be imported, by value (with cloudpickle) where not."""
+    """The template for another process: by reference where it can be imported, by value (with cloudpickle) where
+    not.
+    """
     module = getattr(template.function, "__module__", "__main__")
     if module != "__main__":
         try:
@@ -31,7 +33,8 @@ def pickled(template: Template) -> bytes:
         import cloudpickle
     except ImportError as e:
         raise TuneError(
-            f"the template {template.name} is defined in {module}, where another process cannot import it. Put it in a module of its own, or pip install cloudpickle ({e})",
+            f"the template {template.name} is defined in {module}, where another process cannot import it. Put it in "
+            f"a module of its own, or pip install cloudpickle ({e})",
         ) from None
     try:
         return bytes(cloudpickle.dumps(template))

@@ -1,8 +1,8 @@
 """Where rows are kept: Optuna's storage, an SQLite file unless a URL says otherwise.
 
-A row is one finished trial of a study, written in a single transaction before the next one starts; the whole of it is the trial's user
-attribute `tedsl`, the knobs and the seconds are also Optuna's own, so that its tools read the store. A study holds the rows of one template with
-one set of arguments. Reading a file needs SQLite alone.
+A row is one finished trial of a study, written in a single transaction before the next one starts; the whole of it is
+the trial's user attribute `tedsl`, the knobs and the seconds are also Optuna's own, so that its tools read the store. A
+study holds the rows of one template with one set of arguments. Reading a file needs SQLite alone.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _QUERY = "SELECT trial_id, value_json FROM trial_user_attributes WHERE key = ? A
 
 
 class Store:
-    """The rows of one template with its arguments and sizes, and of all others in the same store. `where`: a path, a URL of Optuna's, or None for
-    memory.
+    """The rows of one template with its arguments and sizes, and of all others in the same store. `where`: a path, a
+    URL of Optuna's, or None for memory.
     """
 
     def __init__(self, where: Any, template: str, args: str, sizes: Mapping[str, int] | None = None) -> None:
@@ -79,7 +79,9 @@ class Store:
                     raise _unusable(self.where, e) from None
 
     def rows(self) -> list[Trial]:
-        """All rows, of this template or not, in the order in which they were written. Reads only what is new since the last call."""
+        """All rows, of this template or not, in the order in which they were written. Reads only what is new since the
+        last call.
+        """
         if not self._memory:
             new = (
                 _read_sqlite(self.where, self._last)
@@ -119,8 +121,8 @@ class Store:
         return self._study
 
     def _name(self, knob: str, kind: Any) -> str:
-        """What a knob is called in the study. Optuna has one list of options for a name, a knob may have several: its options may follow from other
-        knobs, and a template's text may change.
+        """What a knob is called in the study. Optuna has one list of options for a name, a knob may have several: its
+        options may follow from other knobs, and a template's text may change.
         """
         from optuna.distributions import check_distribution_compatibility
 
@@ -152,7 +154,8 @@ def read(where: Any) -> list[Trial]:
             raise _no_file(where)
         if not Path(where).exists():
             raise TuneError(
-                f"there are no tuning results {str(where)!r}: the file does not exist; te.tune(…, store={str(where)!r}) makes it",
+                f"there are no tuning results {str(where)!r}: the file does not exist; te.tune(…, "
+                f"store={str(where)!r}) makes it",
             )
         return [row for _, row in _read_sqlite(where, -1)]
     storage = _open(where)
@@ -160,7 +163,9 @@ def read(where: Any) -> list[Trial]:
 
 
 def merge(sources: Iterable[Any], into: Any) -> tuple[int, int]:
-    """Write the rows of some stores into another one, those that it does not have. Returns how many were written, and how many were there."""
+    """Write the rows of some stores into another one, those that it does not have. Returns how many were written, and
+    how many were there.
+    """
     gathered = [row for source in sources for row in read(source)]
     there = read(into) if not _is_file(into) or Path(into).exists() else []
     have = {row.identity for row in there}
@@ -270,7 +275,9 @@ def _unusable(where: Any, error: BaseException) -> TuneError:
 
 
 class _Using:
-    """What a database has to say of a store becomes a TuneError. (A class, so that the error is at the user's line and not at contextlib's.)"""
+    """What a database has to say of a store becomes a TuneError. (A class, so that the error is at the user's line and
+    not at contextlib's.)
+    """
 
     def __init__(self, where: Any) -> None:
         self.where = where

@@ -1,4 +1,5 @@
-"""Templates: functions from knobs to a schedule. A knob is asked for while the function runs, so knobs may depend on each other.
+"""Templates: functions from knobs to a schedule. A knob is asked for while the function runs, so knobs may depend on
+each other.
 
 Knob    ::= choice(values) | integer(lo, hi, step, log)     with the name that it is asked for by
 Knobs   answers: FixedKnobs from a configuration; the tuner from its search
@@ -24,7 +25,9 @@ Config = dict[str, Value]
 
 
 class Rejected(BaseException):
-    """A requirement of the template does not hold. Not an Exception, so that a template's own `except` does not swallow it."""
+    """A requirement of the template does not hold. Not an Exception, so that a template's own `except` does not swallow
+    it.
+    """
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
@@ -81,7 +84,8 @@ class Knobs(ABC):
             if self.asked[knob.name] != knob:
                 first, now = (", ".join(map(str, list(k.options)[:8])) for k in (self.asked[knob.name], knob))
                 raise TuneError(
-                    f"the knob {knob.name} was asked for with the options {first}, and again with {now}; give the second another name",
+                    f"the knob {knob.name} was asked for with the options {first}, and again with {now}; give the "
+                    "second another name",
                 )
             return self.config[knob.name]
         self.asked[knob.name] = knob
@@ -106,7 +110,8 @@ class Knobs(ABC):
             or (log and lo < 1)
         ):
             raise TuneError(
-                f"the knob {name}: integer({lo!r}, {hi!r}, step={step!r}, log={log!r}); whole numbers with lo <= hi, step >= 1 (and lo >= 1 with log) are needed",
+                f"the knob {name}: integer({lo!r}, {hi!r}, step={step!r}, log={log!r}); whole numbers with lo <= hi, "
+                "step >= 1 (and lo >= 1 with log) are needed",
             )
         return int(self._ask(Knob(name, None, lo, lo + (hi - lo) // step * step, step, log)))
 
@@ -159,7 +164,9 @@ class FixedKnobs(Knobs):
 
 
 class Template:
-    """A function ``f(cfg, *args) -> (schedule, tensors)`` whose knobs can be searched. Calling it calls the function."""
+    """A function ``f(cfg, *args) -> (schedule, tensors)`` whose knobs can be searched. Calling it calls the
+    function.
+    """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         if not callable(function):
@@ -177,9 +184,11 @@ class Template:
         return self.function(cfg, *args, **kwargs)
 
     def apply(self, config: Mapping[str, Value], args: Sequence[Any] = ()) -> tuple[Any, list[Any] | None]:
-        """The schedule and the kernel's arguments for a configuration: ``te.build(*template.apply({"v1": 4}, (1024,)))``.
+        """The schedule and the kernel's arguments for a configuration: ``te.build(*template.apply({"v1": 4},
+        (1024,)))``.
 
-        Raises TuneError when the configuration lacks a knob, has a value that the knob cannot have, or is turned down by the template.
+        Raises TuneError when the configuration lacks a knob, has a value that the knob cannot have, or is turned down
+        by the template.
         """
         knobs = FixedKnobs(config)
         try:
@@ -191,8 +200,8 @@ class Template:
         return result_of(self.name, made)
 
     def fingerprint(self) -> str:
-        """What changes when the function's text does, or that of the functions of its module that it calls, or a constant that they read: a global
-        one, a default of an argument, or a variable of the function around them.
+        """What changes when the function's text does, or that of the functions of its module that it calls, or a
+        constant that they read: a global one, a default of an argument, or a variable of the function around them.
         """
         import hashlib
 
@@ -239,11 +248,12 @@ class Template:
 
 
 def template(function: Callable[..., Any]) -> Template:
-    """A function whose knobs can be tuned: ``f(cfg, *args)`` asks for knobs and returns a schedule and the kernel's arguments.
+    """A function whose knobs can be tuned: ``f(cfg, *args)`` asks for knobs and returns a schedule and the kernel's
+    arguments.
 
     `cfg.choice(name, values)`, `cfg.integer(name, lo, hi, step, log)`, `cfg.divides(name, n)`, `cfg.boolean(name)` and
-    `cfg.permutation(name, axes)` are knobs; `cfg.require(condition)` turns configurations down. A knob may be asked for only where others
-    have certain values. The function must do the same whenever it gets the same answers.
+    `cfg.permutation(name, axes)` are knobs; `cfg.require(condition)` turns configurations down. A knob may be asked for
+    only where others have certain values. The function must do the same whenever it gets the same answers.
 
     >>> import tedsl as te
     >>> @te.template
@@ -288,7 +298,8 @@ def result_of(name: str, made: Any) -> tuple[Any, list[Any] | None]:
     ):
         return made[0], None if made[1] is None else list(made[1])
     raise TuneError(
-        f"the template {name} returned {made!r:.80}; it returns a schedule and a list of the kernel's arguments: return s, [A, B, C]",
+        f"the template {name} returned {made!r:.80}; it returns a schedule and a list of the kernel's arguments: "
+        "return s, [A, B, C]",
     )
 
 
@@ -313,7 +324,9 @@ def _of_module(value: Any, function: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    """A constant as text that is the same in every process: sets are in order, and of what is no constant there is the kind alone."""
+    """A constant as text that is the same in every process: sets are in order, and of what is no constant there is the
+    kind alone.
+    """
     if isinstance(value, dict):
         return f"{{{','.join(f'{_text(k)}:{_text(v)}' for k, v in value.items())}}}"
     if isinstance(value, (list, tuple)):

@@ -13,8 +13,8 @@ from .template import Knobs, Template, template
 
 @template
 def matmul(cfg: Knobs, n: int) -> Any:
-    """The lecture's matrix multiplication C = A·Bᵀ: register tiles v1 x v2 in cache tiles b1 x b2, B packed or not, the order of the tiles, how far
-    the sum is unrolled.
+    """The lecture's matrix multiplication C = A·Bᵀ: register tiles v1 x v2 in cache tiles b1 x b2, B packed or not, the
+    order of the tiles, how far the sum is unrolled.
     """
     i, j, k = axes("i j k")
     A, B, C = tensor("A", (n, n)), tensor("B", (n, n)), tensor("C")

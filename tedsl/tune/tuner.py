@@ -1,9 +1,10 @@
 """`te.tune`: the loop that has candidates built and measured, and writes a row for each.
 
-    search → builder (a process: template, source) → known, duplicate, hopeless? → compiler → measuring (an executor) → row → search
+    search → builder (a process: template, source) → known, duplicate, hopeless? → compiler → measuring (an executor) →
+    row → search
 
-The loop runs in one thread and waits for messages; builders and measuring run side by side. What is begun, gone on with and written is the judge's
-business.
+The loop runs in one thread and waits for messages; builders and measuring run side by side. What is begun, gone on with
+and written is the judge's business.
 """
 
 from __future__ import annotations
@@ -44,15 +45,18 @@ def tune(template: Any, args: Any = (), *, trials: int = 100, store: Any = "tuni
          sizes: Mapping[str, int] | None = None, memory: int | None = None, progress: bool | None = None) -> Result:  # fmt: skip
     """Search the knobs of a template for the fastest kernel on this machine.
 
-    template: made by `te.template`; args: what it is called with after the knobs. trials: how many configurations to have tried, those in the store
-    included; store: a path (an SQLite file), a URL of Optuna's, or None to keep nothing. search: "tpe", "random", "grid", "cmaes" or "evolutionary".
-    timeout: seconds for the template, the compiler and the kernel, each. executor: where to measure, any executor of `concurrent.futures` (Dask's
-    too); None for this machine. threads: of parallel loops (all cores). rank: leave out what the cost model predicts to be far off. data: arrays to
-    measure with, sizes: numbers for symbolic sizes, memory: bytes that a kernel may have. progress: a bar (None: on a terminal).
+    template: made by `te.template`; args: what it is called with after the knobs. trials: how many configurations to
+    have tried, those in the store included; store: a path (an SQLite file), a URL of Optuna's, or None to keep nothing.
+    search: "tpe", "random", "grid", "cmaes" or "evolutionary". timeout: seconds for the template, the compiler and the
+    kernel, each. executor: where to measure, any executor of `concurrent.futures` (Dask's too); None for this machine.
+    threads: of parallel loops (all cores). rank: leave out what the cost model predicts to be far off. data: arrays to
+    measure with, sizes: numbers for symbolic sizes, memory: bytes that a kernel may have. progress: a bar (None: on a
+    terminal).
 
-    Each configuration is built and measured in processes of its own and checked against `te.evaluate`. A crash, a hang, a wrong answer or an illegal
-    step is a row with its reason. Rows are written as they are finished: stopped, or killed, and run again, it goes on. Ctrl-C ends it with the
-    results so far. Raises TuneError when the search cannot start: no template, no store, Optuna missing.
+    Each configuration is built and measured in processes of its own and checked against `te.evaluate`. A crash, a hang,
+    a wrong answer or an illegal step is a row with its reason. Rows are written as they are finished: stopped, or
+    killed, and run again, it goes on. Ctrl-C ends it with the results so far. Raises TuneError when the search cannot
+    start: no template, no store, Optuna missing.
     """
     options = Options(
         trials, search, timeout, seed, executor, threads, rank, data, {} if sizes is None else sizes, memory
@@ -68,7 +72,8 @@ class _Run:
             args_text = json.dumps(list(self.args))
         except TypeError:
             raise TuneError(
-                f"{template.name} is tuned with the arguments {self.args!r:.200}; they are kept in the store, so they are numbers, texts, booleans, None or lists of them",
+                f"{template.name} is tuned with the arguments {self.args!r:.200}; they are kept in the store, so "
+                "they are numbers, texts, booleans, None or lists of them",
             ) from None
         self.options, self.progress, self.where = options, progress, store
         self.pickled = pickled(template)
@@ -81,7 +86,7 @@ class _Run:
         self.started = time.monotonic()
         self.interrupted = False
 
-    # The loop ----------------------------------------------------------------------------------------------------------------------------
+    # The loop ---------------------------------------------------------------------------------------------------------
 
     def go(self) -> Result:
         local = self.options.executor is None
@@ -182,7 +187,7 @@ class _Run:
         begun = sum(builder.candidate is not None for builder in self.builders)
         return self.judge.missing - len(self.queue) - len(self.flying) - begun
 
-    # Beginning ---------------------------------------------------------------------------------------------------------------------------
+    # Beginning --------------------------------------------------------------------------------------------------------
 
     def _begin(self, builder: Builder) -> None:
         if self._wanted <= 0 or len(self.queue) >= QUEUE:
@@ -222,7 +227,7 @@ class _Run:
             except OSError:
                 pass
 
-    # Hearing -----------------------------------------------------------------------------------------------------------------------------
+    # Hearing ----------------------------------------------------------------------------------------------------------
 
     def _hear(self, builder: Builder) -> None:
         try:
@@ -274,7 +279,8 @@ class _Run:
     def _crashed(self, builder: Builder, how: str) -> None:
         if builder.candidate is None or builder.search is None:
             raise TuneError(
-                f"{self.template.name} cannot be tuned: the process that runs the template died when it was started: {how}",
+                f"{self.template.name} cannot be tuned: the process that runs the template died when it was started: "
+                f"{how}",
             )
         self._settle(builder.built, {"error": f"crash: the process of the {builder.phase} died: {how}"})
         builder.child.kill()
@@ -284,7 +290,8 @@ class _Run:
         builder.child.kill()
         if builder.candidate is None or builder.search is None:
             raise TuneError(
-                f"{self.template.name} cannot be tuned: importing it in another process took longer than {builder.deadline.seconds:g} s",
+                f"{self.template.name} cannot be tuned: importing it in another process took longer than "
+                f"{builder.deadline.seconds:g} s",
             )
         error = pool.late(builder.phase, builder.deadline.seconds)
         self._settle(builder.built, {"error": error})

@@ -1,4 +1,5 @@
-"""What runs in the processes that candidates are tried in: templates, code generation, the compiler; and, in another one, kernels.
+"""What runs in the processes that candidates are tried in: templates, code generation, the compiler; and, in another
+one, kernels.
 
 parent → worker    ("template", pickled, args)            what the candidates come from
                    ("build", core, compile)               run the template; answers follow as it asks
@@ -42,8 +43,8 @@ class Guess:
 
 @dataclass(frozen=True)
 class Made:
-    """What a template and code generation gave. `program`: outputs and arguments, pickled; `sizes`: the numbers to measure with, in the order of the
-    program's text.
+    """What a template and code generation gave. `program`: outputs and arguments, pickled; `sizes`: the numbers to
+    measure with, in the order of the program's text.
     """
 
     module: Any

@@ -33,7 +33,9 @@ def text_of(outputs: Sequence[Tensor], several: bool = False) -> str:
 
 
 def sizes_of(outputs: Sequence[Tensor]) -> list[str]:
-    """The names of the symbolic sizes of a program, in the order in which its text has them: programs with one key agree in what each is."""
+    """The names of the symbolic sizes of a program, in the order in which its text has them: programs with one key
+    agree in what each is.
+    """
     writer = _Writer(program(tuple(outputs)))
     writer.text(False)
     return list(writer.vars)
@@ -142,10 +144,10 @@ class _Writer:
         return f"{{{';'.join(lines)}|{','.join(str(numbers[r]) for r in results)}|{identity}|{','.join(kinds)}}}"
 
 
-# Steps ---------------------------------------------------------------------------------------------------------------------------------------
+# Steps ----------------------------------------------------------------------------------------------------------------
 
-# What the arguments of each primitive mean: loops of the stage ("loop"), a loop of the stage given before ("there"), tensors, stages; the last
-# kind is that of all further arguments.
+# What the arguments of each primitive mean: loops of the stage ("loop"), a loop of the stage given before ("there"),
+# tensors, stages; the last kind is that of all further arguments.
 _MEANING: dict[str, tuple[str, ...]] = {
     "split": ("loop",), "tile": ("loop", "loop", ""), "fuse": ("loop",), "reorder": ("loop",), "vectorize": ("loop",), "unroll": ("loop",),
     "parallel": ("loop",), "bind": ("loop", ""), "pragma": ("loop", ""), "compute_at": ("stage", "there"), "set_scope": ("",), "layout": ("loop",),
@@ -171,7 +173,9 @@ def places_of(schedule: Schedule) -> list[dict[str, Any]]:
 
 
 def schedule_from(outputs: Sequence[Tensor], several: bool, places: Sequence[Mapping[str, Any]]) -> Schedule:
-    """The schedule whose steps were written down by `places_of`, for a program with the same key. Raises ScheduleError when they do not fit."""
+    """The schedule whose steps were written down by `places_of`, for a program with the same key. Raises ScheduleError
+    when they do not fit.
+    """
     schedule = Schedule(tuple(outputs), several)
     for step in places:
         try:

@@ -1,8 +1,9 @@
-"""Minimax polynomials for the vector functions: ``python -m tedsl.backends.c.math.fit_polynomials`` prints their coefficients.
+"""Minimax polynomials for the vector functions: ``python -m tedsl.backends.c.math.fit_polynomials`` prints their
+coefficients.
 
-A polynomial for float64 is fitted by Remez' exchange in 60 digits. For float32, coefficients are rounded one by one, the
-lowest power first, and the others fitted anew (by Lawson's reweighted least squares, which needs no sign changes of the
-error), so that the rounded polynomial is about as good as the ideal one.
+A polynomial for float64 is fitted by Remez' exchange in 60 digits. For float32, coefficients are rounded one by one,
+the lowest power first, and the others fitted anew (by Lawson's reweighted least squares, which needs no sign changes of
+the error), so that the rounded polynomial is about as good as the ideal one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """C text of the float32 elementwise functions; see vector_math.py for the notation.
 
 Polynomial coefficients are minimax fits by fit_polynomials.py, rounded one by one to float32 and refitted; the comment
-beside each gives the interval and the error of the rounded polynomial. Products that must be exact are of short constants,
-so that every function is right whether or not the compiler contracts multiplication and addition into an FMA.
+beside each gives the interval and the error of the rounded polynomial. Products that must be exact are of short
+constants, so that every function is right whether or not the compiler contracts multiplication and addition into an
+FMA.
 """
 
 TEMPLATES: dict[str, str] = {}

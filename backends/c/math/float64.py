@@ -1,9 +1,9 @@
 """C text of the float64 elementwise functions; see vector_math.py for the notation.
 
 Polynomial coefficients are minimax fits by fit_polynomials.py, rounded to float64; the comment beside each gives the
-interval and the error. Products that must be exact are of numbers with few bits, so that every function is right whether or
-not the compiler contracts multiplication and addition into an FMA. 64-bit integers are shifted logically only and converted
-through the mantissa of a float64: AVX2 has neither the arithmetic shift nor the conversion.
+interval and the error. Products that must be exact are of numbers with few bits, so that every function is right
+whether or not the compiler contracts multiplication and addition into an FMA. 64-bit integers are shifted logically
+only and converted through the mantissa of a float64: AVX2 has neither the arithmetic shift nor the conversion.
 """
 
 TEMPLATES: dict[str, str] = {}

@@ -1,14 +1,15 @@
 """Elementwise functions as C: one text per function, for vectors of any power-of-two width and for scalars.
 
-The text uses GCC's and Clang's vector extensions, so it serves x86-64 and AArch64 alike. A vector function and its scalar
-twin (lanes 1) come from the same template and do the same operations, so the remainder of a vectorised loop has the bits
-that its main part would have. Results are within 4 units in the last place over the whole range, with NaN, infinities,
-denormals and signed zeros right, under ``-fno-math-errno -fno-trapping-math -ffp-contract=fast`` or stricter. A few far
-arguments of sin, cos and tan go to the C library, so kernels link with ``-lm``.
+The text uses GCC's and Clang's vector extensions, so it serves x86-64 and AArch64 alike. A vector function and its
+scalar twin (lanes 1) come from the same template and do the same operations, so the remainder of a vectorised loop has
+the bits that its main part would have. Results are within 4 units in the last place over the whole range, with NaN,
+infinities, denormals and signed zeros right, under ``-fno-math-errno -fno-trapping-math -ffp-contract=fast`` or
+stricter. A few far arguments of sin, cos and tan go to the C library, so kernels link with ``-lm``.
 
-Notation of the templates in ``vector_math_float32.py``, ``vector_math_float64.py`` and ``vector_math_power.py``: ``V`` is the
-vector (or scalar) type, ``I`` and ``U`` the signed and unsigned integers of its width, and ``@name(`` another function for
-the same type. Comparisons give an ``I``: all bits set or none in a vector, 0 or 1 in a scalar; ``@select`` takes either.
+Notation of the templates in ``vector_math_float32.py``, ``vector_math_float64.py`` and ``vector_math_power.py``: ``V``
+is the vector (or scalar) type, ``I`` and ``U`` the signed and unsigned integers of its width, and ``@name(`` another
+function for the same type. Comparisons give an ``I``: all bits set or none in a vector, 0 or 1 in a scalar; ``@select``
+takes either.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ def vector_type(dtype: str, lanes: int) -> str:
 
 
 def typedef(dtype: str, lanes: int) -> str:
-    """The C text that declares ``vector_type(dtype, lanes)`` and its aliasing twins in unaligned and in aligned memory; empty for one lane."""
+    """The C text that declares ``vector_type(dtype, lanes)`` and its aliasing twins in unaligned and in aligned memory;
+    empty for one lane.
+    """
     _, element, size = _entry(dtype, lanes)
     if lanes == 1:
         return ""
@@ -177,9 +180,9 @@ def _splat(writer: _Writer, dtype: str, lanes: int) -> str:
     return f"V @splat({_TYPES[dtype][1]} x)\n{{\n    return {value};\n}}"
 
 
-# GCC joins a loop over the lanes of a vector into one instruction only as long as nothing around it is in the way. So where
-# x86 has the instruction, GCC's builtin is named, by the vector's bytes; {t} is the letter of the element's type, and the
-# mask -1 means every lane. Other compilers and machines get the portable formulation.
+# GCC joins a loop over the lanes of a vector into one instruction only as long as nothing around it is in the way. So
+# where x86 has the instruction, GCC's builtin is named, by the vector's bytes; {t} is the letter of the element's type,
+# and the mask -1 means every lane. Other compilers and machines get the portable formulation.
 def _on_x86(dtype: str, lanes: int, texts: dict[int, str]) -> str:
     """``#if`` and the statement for this width, up to ``#else``; nothing when no instruction has this width."""
     size = _TYPES[dtype][2] * lanes

@@ -1,8 +1,8 @@
 """Run the lecture's matrix multiplication step by step: from plain loops to the machine's limit.
 
-Every step is a schedule of C[i,j] = sum(A[i,k] * B[j,k]) over float32, verified, and timed in turn with NumPy. "of peak"
-is the share of the FMA peak of the threads in use; "NumPy" is NumPy's time over the step's; loads are by the lecture's
-formulas.
+Every step is a schedule of C[i,j] = sum(A[i,k] * B[j,k]) over float32, verified, and timed in turn with NumPy. "of
+peak" is the share of the FMA peak of the threads in use; "NumPy" is NumPy's time over the step's; loads are by the
+lecture's formulas.
 """
 
 from __future__ import annotations

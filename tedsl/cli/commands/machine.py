@@ -1,6 +1,7 @@
 """Show what this machine can do: its FMA peak, the bandwidth and size of each cache, and of memory.
 
-The speeds are those of one core. They are measured once, in about a second, and kept; percentages of peak refer to them.
+The speeds are those of one core. They are measured once, in about a second, and kept; percentages of peak refer to
+them.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
   tedsl tune export -o fast.py                  the best schedule as Python source
   tedsl tune merge a.db b.db --into all.db      put the rows of several stores together
 
-Every trial is written to the store (--store, tuning.db) as it is finished; run again, the search goes on. Ctrl-C ends it with
-the results so far.
+Every trial is written to the store (--store, tuning.db) as it is finished; run again, the search goes on. Ctrl-C ends
+it with the results so far.
 """
 
 from __future__ import annotations
@@ -129,7 +129,8 @@ def _tune(options: argparse.Namespace) -> int:
     if rival is not None:
         threads = max(result.best.threads, 1)
         say(
-            f"NumPy with {threads} thread{'s' * (threads > 1)}: {duration(rival)}, {rival / (result.best.seconds or rival):.2f} times as long"
+            f"NumPy with {threads} thread{'s' * (threads > 1)}: {duration(rival)}, "
+            f"{rival / (result.best.seconds or rival):.2f} times as long"
         )
     if options.png and good:
         result.plot(options.png)
@@ -187,7 +188,8 @@ def _results(options: argparse.Namespace) -> Any:
             + (
                 ""
                 if options.machine == "any"
-                else f" of {'this machine' if options.machine == 'this' else f'the machine {options.machine}'}; --machine any shows those of others"
+                else f" of {'this machine' if options.machine == 'this' else f'the machine {options.machine}'}; "
+                "--machine any shows those of others"
             )
         )
     return result

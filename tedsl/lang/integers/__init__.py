@@ -1,7 +1,7 @@
 """Integer reasoning about index expressions: normal forms, proofs, bounds and solutions, over ranges and conditions.
 
-What everything that moves loops and indices about leans on. Each answer is sound: a proof holds at every integer point, a bound is never
-exceeded, a simplified expression has the value of the original wherever the assumptions hold.
+What everything that moves loops and indices about leans on. Each answer is sound: a proof holds at every integer point,
+a bound is never exceeded, a simplified expression has the value of the original wherever the assumptions hold.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Sums of integer terms: the normal form in which index arithmetic is done.
 
-An `Affine` is ``c1*a1 + c2*a2 + … + c`` with Python integers (nothing overflows) and atoms that are expressions: axes, sizes, products of
-atoms (``n*i``), and whatever arithmetic cannot take apart (``e // 8``, ``min(a, b)``, an element of a tensor).
+An `Affine` is ``c1*a1 + c2*a2 + … + c`` with Python integers (nothing overflows) and atoms that are expressions: axes,
+sizes, products of atoms (``n*i``), and whatever arithmetic cannot take apart (``e // 8``, ``min(a, b)``, an element of
+a tensor).
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ TRUE, FALSE = Const(True), Const(False)
 
 
 def order(e: Expr) -> str:
-    """A text that sorts expressions in the same order in every run. Values that are no indices, however large, are only named by their type."""
+    """A text that sorts expressions in the same order in every run. Values that are no indices, however large, are only
+    named by their type.
+    """
     if dtypes.is_float(e.dtype):
         return e.dtype
     if isinstance(e, (Axis, Var)):
@@ -187,7 +190,9 @@ class Affine:
         return frozenset(self.terms.items()), self.constant
 
     def sorted_terms(self) -> list[tuple[Expr, int]]:
-        """Terms in reading order: positive ones first, products before single atoms, large strides before small ones, then by name."""
+        """Terms in reading order: positive ones first, products before single atoms, large strides before small ones,
+        then by name.
+        """
         if len(self.terms) < 2:
             return list(self.terms.items())
         return sorted(self.terms.items(), key=lambda t: (t[1] < 0, -len(factors(t[0])), -abs(t[1]), order(t[0])))

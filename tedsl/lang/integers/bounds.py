@@ -11,7 +11,7 @@ from .affine import ZERO, Affine, atom_limits, factors, integer, product, remove
 from .known import Bounds, Known
 from .normal_form import affine, extreme, extremes, floor, modulo, recombined
 
-# Intervals -----------------------------------------------------------------------------------------------------------------------------------
+# Intervals ------------------------------------------------------------------------------------------------------------
 
 
 def _times(a: Bounds, b: Bounds) -> Bounds:
@@ -25,7 +25,9 @@ def _times(a: Bounds, b: Bounds) -> Bounds:
 
 
 def interval(x: Affine, known: Known | None) -> Bounds:
-    """An interval that holds `x`, from the ranges of its atoms alone (None: no bound). Quick; exact when its atoms are independent axes."""
+    """An interval that holds `x`, from the ranges of its atoms alone (None: no bound). Quick; exact when its atoms are
+    independent axes.
+    """
     low: int | None = x.constant
     high: int | None = x.constant
     for atom, c in x.terms.items():
@@ -176,11 +178,12 @@ def _atom_multiple(atom: Expr, known: Known) -> int:
     return 1
 
 
-# Symbolic bounds -----------------------------------------------------------------------------------------------------------------------------
+# Symbolic bounds ------------------------------------------------------------------------------------------------------
 
 
 def lower(e: Expr, over: Iterable[Axis], known: Known | None = None) -> Expr | None:
-    """The least value of `e` as the axes of `over` run over their ranges, as an expression in the others; None when it has none.
+    """The least value of `e` as the axes of `over` run over their ranges, as an expression in the others; None when it
+    has none.
 
     Exact for sums of axes; for quotients, minima and the like a bound, attained as far as their parts are independent.
     """
@@ -189,7 +192,9 @@ def lower(e: Expr, over: Iterable[Axis], known: Known | None = None) -> Expr | N
 
 
 def upper(e: Expr, over: Iterable[Axis], known: Known | None = None) -> Expr | None:
-    """The greatest value of `e` as the axes of `over` run over their ranges (the last value, not one past it). See `lower`."""
+    """The greatest value of `e` as the axes of `over` run over their ranges (the last value, not one past it). See
+    `lower`.
+    """
     known = known or Known()
     return _outermost(affine(e, known), over, known, 1)
 

@@ -1,6 +1,7 @@
 """Normal forms of conditions, and the simplification of whole expressions.
 
-Comparisons of integers become ``sum >= 0`` and are written back in reading order; what is provable becomes True or False.
+Comparisons of integers become ``sum >= 0`` and are written back in reading order; what is provable becomes True or
+False.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ _COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_
 
 
 def comparison(e: Expr, known: Known | None) -> tuple[str, Affine] | None:
-    """A comparison of integers as ("ge", x) for ``x >= 0``, ("eq", x) for ``x == 0`` or ("ne", x); None when it is none."""
+    """A comparison of integers as ("ge", x) for ``x >= 0``, ("eq", x) for ``x == 0`` or ("ne", x); None when it is
+    none.
+    """
     if not (isinstance(e, Apply) and e.args[0] in _COMPARISONS):
         return None
     if known is not None:
@@ -86,7 +89,9 @@ def relation(kind: str, x: Affine) -> Expr:
 
 
 def _leads_negative(x: Affine) -> bool:
-    """Of the two signs that an equation can have, the one is taken in which the term that comes first by name is positive."""
+    """Of the two signs that an equation can have, the one is taken in which the term that comes first by name is
+    positive.
+    """
     return min(x.terms.items(), key=lambda t: order(t[0]))[1] < 0
 
 
@@ -169,7 +174,9 @@ def _conditioned(e: Expr, known: Known | None) -> Expr:
 
 
 def _without_implied(parts: list[Expr], name: str) -> list[Expr] | None:
-    """`parts` without those that another one with the same axes implies (or, for ``|``, is implied by); None when two exclude each other."""
+    """`parts` without those that another one with the same axes implies (or, for ``|``, is implied by); None when two
+    exclude each other.
+    """
     sign = 1 if name == "bitwise_and" else -1
     least: dict[frozenset[tuple[Expr, int]], tuple[int, Expr]] = {}
     kept = dict.fromkeys(parts)
@@ -213,7 +220,9 @@ def _connected(e: Expr, name: str, known: Known | None) -> Expr:
 
 
 def _opposite(parts: dict[Expr, None]) -> bool:
-    """Whether one of `parts` is the negation of another. (That of what `|` joins is joined by `&`, and would stand in `parts` piece by piece.)"""
+    """Whether one of `parts` is the negation of another. (That of what `|` joins is joined by `&`, and would stand in
+    `parts` piece by piece.)
+    """
     for part in parts:
         if is_apply(part, "invert"):
             if part.args[1][0] in parts:
@@ -223,7 +232,7 @@ def _opposite(parts: dict[Expr, None]) -> bool:
     return False
 
 
-# The public faces ----------------------------------------------------------------------------------------------------------------------------
+# The public faces -----------------------------------------------------------------------------------------------------
 
 
 def simplified(e: Expr, known: Known | None) -> Expr:
@@ -260,9 +269,11 @@ def _in_values(e: Expr, known: Known | None) -> Expr:
 
 
 def simplify(e: Expr, known: Known | None = None) -> Expr:
-    """`e` in its normal form: equal to `e` wherever the ranges and conditions of `known` hold, of the same type, the same however it was written.
+    """`e` in its normal form: equal to `e` wherever the ranges and conditions of `known` hold, of the same type, the
+    same however it was written.
 
-    Integer and bool expressions are simplified throughout; in a floating one, the indices and the conditions of `where` are.
+    Integer and bool expressions are simplified throughout; in a floating one, the indices and the conditions of `where`
+    are.
     """
     known = known or Known()
     found = known.simplified.get(e)
@@ -272,5 +283,7 @@ def simplify(e: Expr, known: Known | None = None) -> Expr:
 
 
 def simplify_indices(e: Expr, known: Known | None = None) -> Expr:
-    """The value `e` with every index and every condition of a `where` in it simplified; its own arithmetic is left as it is."""
+    """The value `e` with every index and every condition of a `where` in it simplified; its own arithmetic is left as
+    it is.
+    """
     return _in_values(e, known or Known())

@@ -19,7 +19,9 @@ class Contradiction(Exception):
 
 
 class Effort:
-    """The work that may still be done, in rows that elimination makes: a count, so that it ends at the same place in every run."""
+    """The work that may still be done, in rows that elimination makes: a count, so that it ends at the same place in
+    every run.
+    """
 
     __slots__ = ("left",)
 
@@ -77,7 +79,9 @@ def _combine(a: dict[Expr, int], p: int, b: dict[Expr, int], q: int) -> dict[Exp
 def eliminate(
     rows: Iterable[Row], equations: Iterable[Row], keep: Expr | None = None, effort: Effort | None = None
 ) -> list[Row]:
-    """What the rows say of `keep` alone. Raises Contradiction when they are seen to have no solution in integers. `effort`: of this proof."""
+    """What the rows say of `keep` alone. Raises Contradiction when they are seen to have no solution in integers.
+    `effort`: of this proof.
+    """
     whole = _of_all.get()
     rows, pending = list(rows), list(equations)
     fresh = 0
@@ -101,7 +105,8 @@ def eliminate(
             rows.append(({a: -c for a, c in terms.items()}, -constant))
             continue
         if size > 1:
-            # c*x + … == 0 with c the smallest coefficient: in t = x + (…)//c the other coefficients are remainders by c, and so smaller.
+            # c*x + … == 0 with c the smallest coefficient: in t = x + (…)//c the other coefficients are remainders by
+            # c, and so smaller.
             fresh += 1
             c = terms[unit]
             definition = {a: p // c for a, p in terms.items() if p // c}

@@ -1,7 +1,7 @@
 """What is known of the atoms of a question, as linear inequalities, equations and choices between them.
 
-Quotients are variables of their own with ``d*q <= x <= d*q + d - 1``; a minimum, a maximum, a `where`, an ``|`` is a choice; products of atoms are
-bounded by the products of their bounds.
+Quotients are variables of their own with ``d*q <= x <= d*q + d - 1``; a minimum, a maximum, a `where`, an ``|`` is a
+choice; products of atoms are bounded by the products of their bounds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from .normal_form import affine, extremes
 
 
 class Formula:
-    """A condition in negation normal form: a literal ``x >= 0`` / ``x == 0``, or a list of which all / any hold. None is "nothing known"."""
+    """A condition in negation normal form: a literal ``x >= 0`` / ``x == 0``, or a list of which all / any hold. None
+    is "nothing known".
+    """
 
     __slots__ = ("kind", "parts", "x")
 
@@ -118,7 +120,9 @@ class System:
         return x
 
     def divides(self, divisor: Affine) -> bool:
-        """Whether ``x - x // divisor * divisor == x % divisor`` with a result in [0, divisor): the divisor is positive."""
+        """Whether ``x - x // divisor * divisor == x % divisor`` with a result in [0, divisor): the divisor is
+        positive.
+        """
         if not divisor.terms:
             return divisor.constant > 0
         from .bounds import interval
@@ -196,7 +200,9 @@ class System:
                     self.at_least_zero(p.times(q))
 
     def multiply(self) -> None:
-        """Add assumed inequalities times sizes, where a product with that size occurs: ``q >= n`` gives ``m*q >= m*n``."""
+        """Add assumed inequalities times sizes, where a product with that size occurs: ``q >= n`` gives ``m*q >=
+        m*n``.
+        """
         pairs = []
         for atom in list(self.seen):
             parts = factors(atom)

@@ -21,7 +21,8 @@ Bounds = tuple["int | None", "int | None"]
 class Known:
     """Assumptions: `ranges` gives axes their (lo, extent), in integers or expressions; `conditions` hold. Immutable.
 
-    An axis that is not in `ranges` has its own range, if it is resolved. Every range is taken to be non-empty: where one is empty nothing runs.
+    An axis that is not in `ranges` has its own range, if it is resolved. Every range is taken to be non-empty: where
+    one is empty nothing runs.
     """
 
     __slots__ = (
@@ -61,7 +62,9 @@ class Known:
     def with_(
         self, ranges: Mapping[Axis, tuple[int | Expr, int | Expr]] | None = None, conditions: Iterable[Expr] = ()
     ) -> Known:
-        """These assumptions and more; a range given again replaces the old one. The same ones give the same object, with what it has found out."""
+        """These assumptions and more; a range given again replaces the old one. The same ones give the same object,
+        with what it has found out.
+        """
         conditions = tuple(conditions)
         key = (tuple(ranges.items()) if ranges else (), conditions)
         result = self.extended.get(key)

@@ -1,7 +1,8 @@
 """Normal forms of integers: sums of terms, with ``//``, ``%``, min, max and where folded as far as is provable.
 
-The rules that take a term apart are identities of floor division over all integers; a range is used only where the text says so. With `known`
-None nothing is assumed of the axes, only what holds of every size: that form is what proofs are made of.
+The rules that take a term apart are identities of floor division over all integers; a range is used only where the text
+says so. With `known` None nothing is assumed of the axes, only what holds of every size: that form is what proofs are
+made of.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ def _opaque(e: Expr, known: Known | None) -> Expr:
 
 
 def _computes_exactly(e: Expr, values: list[Affine], known: Known | None) -> bool:
-    """Whether `e`, computed in its own type, cannot wrap around. Index arithmetic proper (no data in it) is taken to fit 64 bits."""
+    """Whether `e`, computed in its own type, cannot wrap around. Index arithmetic proper (no data in it) is taken to
+    fit 64 bits.
+    """
     if e.dtype == "uint64":
         return False
     if e.dtype == "int64" and all(
@@ -104,7 +107,7 @@ def _computes_exactly(e: Expr, values: list[Affine], known: Known | None) -> boo
     return True
 
 
-# Sums ----------------------------------------------------------------------------------------------------------------------------------------
+# Sums -----------------------------------------------------------------------------------------------------------------
 
 
 def is_apply(atom: Expr, *names: str) -> bool:
@@ -166,7 +169,9 @@ def _recombine(x: Affine, atom: Expr, c: int, part: Expr) -> Affine | None:
 
 
 def _its_remainder(x: Affine, y: Affine, quotient: Expr, k: int) -> Expr | None:
-    """The term of `x`, k times, that is ``y % d`` for the ``y // d`` given. Its dividend may be another one of the same residue."""
+    """The term of `x`, k times, that is ``y % d`` for the ``y // d`` given. Its dividend may be another one of the same
+    residue.
+    """
     y_expr, d_expr = quotient.args[1]
     same = Apply("remainder", (y_expr, d_expr))
     if same in x.terms or not isinstance(d_expr, Const):
@@ -217,7 +222,7 @@ def _negative(e: Expr, v: list[Affine], known: Known | None) -> Affine:
     return -v[0]
 
 
-# Division ------------------------------------------------------------------------------------------------------------------------------------
+# Division -------------------------------------------------------------------------------------------------------------
 
 
 def _floor_divide(e: Expr, v: list[Affine], known: Known | None) -> Affine:
@@ -235,7 +240,9 @@ def _remainder(e: Expr, v: list[Affine], known: Known | None) -> Affine:
 
 
 def _grouped(x: Affine, d: int, known: Known | None) -> tuple[int, Affine, Affine, int] | None:
-    """(g, high, low, k): ``x = g*high + low`` with g a divisor of d and ``k*g <= low < (k+1)*g`` by the ranges; None when there is none."""
+    """(g, high, low, k): ``x = g*high + low`` with g a divisor of d and ``k*g <= low < (k+1)*g`` by the ranges; None
+    when there is none.
+    """
     from .bounds import tight
 
     for g in sorted({gcd(c, d) for c in x.terms.values()}, reverse=True):
@@ -351,7 +358,9 @@ def plus(a: Affine, b: Affine) -> Affine:
 
 
 def _symbolic(x: Affine, y: Affine, known: Known | None) -> tuple[Affine, Affine]:
-    """``x // y`` and ``x % y`` for a divisor that is not a constant. Where it may be 0 (then both are 0) or negative, they stay as they are."""
+    """``x // y`` and ``x % y`` for a divisor that is not a constant. Where it may be 0 (then both are 0) or negative,
+    they stay as they are.
+    """
     if not x.terms and not x.constant:
         return ZERO, ZERO
     divisor = y.expr()
@@ -388,7 +397,7 @@ def _symbolic(x: Affine, y: Affine, known: Known | None) -> tuple[Affine, Affine
     return plus(whole, Affine({Apply("floor_divide", operands): 1})), Affine({Apply("remainder", operands): 1})
 
 
-# Choices -------------------------------------------------------------------------------------------------------------------------------------
+# Choices --------------------------------------------------------------------------------------------------------------
 
 
 def at_least(x: Affine, bound: int, known: Known | None) -> bool:

@@ -1,10 +1,10 @@
 """Proofs over the integers: refutation by elimination.
 
-To prove a condition, its negation is added to all that is known of the atoms in it, and the system of linear inequalities is shown to have no
-solution: equations are substituted, variables eliminated (Fourier-Motzkin), and every inequality tightened to integers. Quotients are
-variables of their own with ``d*q <= x <= d*q + d - 1``; a minimum, a maximum, a `where`, an ``|`` splits the proof into cases; products of
-atoms are bounded by the products of their bounds. Whatever is dropped on the way (too many rows, too many cases) can only make a proof fail,
-never succeed wrongly.
+To prove a condition, its negation is added to all that is known of the atoms in it, and the system of linear
+inequalities is shown to have no solution: equations are substituted, variables eliminated (Fourier-Motzkin), and every
+inequality tightened to integers. Quotients are variables of their own with ``d*q <= x <= d*q + d - 1``; a minimum, a
+maximum, a `where`, an ``|`` splits the proof into cases; products of atoms are bounded by the products of their bounds.
+Whatever is dropped on the way (too many rows, too many cases) can only make a proof fail, never succeed wrongly.
 """
 
 from __future__ import annotations
@@ -135,7 +135,9 @@ def always_at_least(x: Affine, known: Known) -> bool:
 
 
 def decide(kind: str, x: Affine, known: Known) -> bool | None:
-    """The truth of ``x >= 0`` ("ge"), ``x == 0`` ("eq"), ``x != 0`` ("ne") under `known`; None when it is not decided."""
+    """The truth of ``x >= 0`` ("ge"), ``x == 0`` ("eq"), ``x != 0`` ("ne") under `known`; None when it is not
+    decided.
+    """
     if kind == "ne":
         truth = decide("eq", x, known)
         return None if truth is None else not truth
@@ -171,7 +173,9 @@ def decide(kind: str, x: Affine, known: Known) -> bool | None:
 
 
 def _data(x: Affine, known: Known) -> Affine | None:
-    """The elements of tensors in `x`, where nothing is known of them but their types; None when there are none, or more is known."""
+    """The elements of tensors in `x`, where nothing is known of them but their types; None when there are none, or more
+    is known.
+    """
     data = {a: c for a, c in x.terms.items() if a.has & READS}
     if not data or any(c.has & READS for c in known.conditions):
         return None
@@ -194,7 +198,9 @@ def contradictory(known: Known) -> bool:
 
 
 def prove(condition: Expr, known: Known | None = None) -> bool:
-    """Whether `condition` holds at every integer point of the ranges that satisfies the conditions. False: it could not be proved."""
+    """Whether `condition` holds at every integer point of the ranges that satisfies the conditions. False: it could not
+    be proved.
+    """
     known = known or Known()
     if known.assumes(condition):
         return True

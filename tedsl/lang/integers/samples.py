@@ -87,7 +87,9 @@ class Sample:
 
 
 def samples(known: Known) -> Iterator[Sample]:
-    """Points at which the conditions of `known` hold, as far as it was easy to find some; each is made when it is first asked for."""
+    """Points at which the conditions of `known` hold, as far as it was easy to find some; each is made when it is first
+    asked for.
+    """
     if known.samples is None:
         known.samples = [], _make(known)
     made, source = known.samples
@@ -142,7 +144,9 @@ def vanishes(x: Affine, known: Known) -> bool:
 
 
 def exhausted(condition: Expr, known: Known, most: int) -> bool | None:
-    """The truth of `condition` at all points, by trying them: None when there are more than `most`, or it depends on sizes or data."""
+    """The truth of `condition` at all points, by trying them: None when there are more than `most`, or it depends on
+    sizes or data.
+    """
     axes: dict[Axis, None] = {}
     for e in (condition, *known.conditions):
         axes.update(dict.fromkeys(free_axes(e)))

@@ -15,7 +15,9 @@ from .normal_form import affine, at_least, extreme, extremes, floor, modulo
 
 @dataclass(frozen=True)
 class Solution:
-    """The values ``lo, lo + step, …`` below `hi`; `rest` is what of the condition is not said by them (None: nothing)."""
+    """The values ``lo, lo + step, …`` below `hi`; `rest` is what of the condition is not said by them (None:
+    nothing).
+    """
 
     lo: Expr
     hi: Expr
@@ -25,7 +27,9 @@ class Solution:
 
 @dataclass
 class _Set:
-    """What has been gathered: lower and (inclusive) upper ends, a step with its residue, and conditions of what is not the axis."""
+    """What has been gathered: lower and (inclusive) upper ends, a step with its residue, and conditions of what is not
+    the axis.
+    """
 
     lows: list[Affine]
     highs: list[Affine]
@@ -119,7 +123,8 @@ def _gather(part: Expr, axis: Axis, found: _Set) -> bool:
             return False
         parts: list[Affine] = []  # sums that are not negative
         if kind == "ge":
-            # c*q + rest >= 0: q >= ceil(-rest/c), that is y >= d*ceil(-rest/c); or q <= rest // -c, that is y <= d*(rest // -c) + d - 1
+            # c*q + rest >= 0: q >= ceil(-rest/c), that is y >= d*ceil(-rest/c); or q <= rest // -c, that is y <=
+            # d*(rest // -c) + d - 1
             parts.append(y.plus(floor(rest, c, None), d) if c > 0 else (-y).plus(floor(rest, -c, None), d) + (d - 1))
         else:
             value = floor(-rest if c > 0 else rest, abs(c), None).scaled(d)
@@ -153,8 +158,8 @@ def _gather(part: Expr, axis: Axis, found: _Set) -> bool:
 
 
 def _scaled(part: Expr, axis: Axis, found: _Set, outside: Known) -> bool:
-    """Put an inequality into `found` in which the axis is multiplied or divided by a size or the like, that is positive:
-    ``block*axis + rest >= 0``, ``(axis + b) // block + rest >= 0``.
+    """Put an inequality into `found` in which the axis is multiplied or divided by a size or the like, that is
+    positive: ``block*axis + rest >= 0``, ``(axis + b) // block + rest >= 0``.
     """
     compared = comparison(part, None)
     if compared is None or compared[0] != "ge":
