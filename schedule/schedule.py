@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, cast
 
 from tedsl.lang.errors import ScheduleError, here
@@ -195,8 +194,10 @@ class Schedule:
         if not self._together:
             check(state, str(step))
         if step.stage and made:  # the loops that it made know of it
-            stage_state = state.stage(step.stage)
-            state = state.updated(replace(stage_state, made_by=(*stage_state.made_by, *((n, step.call) for n in made))))
+            changed = state.stage(step.stage)
+            for loop in made:
+                changed = changed.marked(loop, made_by=step.call)
+            state = state.updated(changed)
         self._past = (*self._past, (self.state, step))
         self.state = state
         return cast("tuple[str, ...]", made)

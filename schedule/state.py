@@ -1,8 +1,9 @@
 """The state of a schedule: immutable, so that a refused step leaves nothing behind and `undo` is going back.
 
     State       the stages in dependency order, and the recurrences among them
-    StageState  a stage: its equations, its loops (`leaves`) and how they came from its axes (`relations`), where it is
-    computed and stored
+    StageState  a stage: its equations, its loops (`leaves`), how they came from its axes (`relations`), what is said of
+                each (`marks`), where it is computed and stored
+    Mark        all that is said of one loop
     Split       parent = outer * factor + inner          Fuse   outer = fused // extent(inner), inner = fused % extent(inner)
 
 All loops of a stage are known by name; a handle (an Axis) is only a name.
@@ -10,7 +11,7 @@ All loops of a stage are known by name; a handle (an Axis) is only a name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, cast
@@ -55,10 +56,26 @@ class Attach:
     axis: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What is said of a loop: how it runs, the pragmas before it, what is asked for in it ahead of time (tensor and
+    steps), the intrinsic that takes over from it inward, and the step of the schedule that made it.
+    """
+
+    kind: str = "serial"
+    pragmas: tuple[str, ...] = ()
+    prefetches: tuple[tuple[str, int], ...] = ()
+    intrinsic: Any = None
+    made_by: str = ""
+
+
+PLAIN = Mark()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StageState:
-    """A stage under a schedule. `leaves`: its loops, outermost first. `marks`: what is said of single loops (name →
-    how).
+    """A stage under a schedule. `leaves`: its loops, outermost first. `marks`: what is said of those of which anything
+    is said; with a loop goes its mark.
     """
 
     name: str
@@ -66,17 +83,13 @@ class StageState:
     parts: tuple[Part, ...]
     leaves: tuple[str, ...]
     relations: tuple[Relation, ...] = ()
-    kinds: tuple[tuple[str, str], ...] = ()
+    marks: Mapping[str, Mark] = field(default_factory=dict)
     attach: Attach = field(default_factory=Attach)
     scope: str = "global"
     layout: tuple[str, ...] | None = None
     align: tuple[str, int, int] | None = None
     double_buffer: bool = False
-    pragmas: tuple[tuple[str, str], ...] = ()
-    prefetches: tuple[tuple[str, str, int], ...] = ()
-    tensorized: tuple[tuple[str, Any], ...] = ()
     is_output: bool = False
-    made_by: tuple[tuple[str, str], ...] = ()  # loops, and the steps that made them
     divides: bool = False  # whether tile factors are taken to divide (the cost model's convention)
 
     @property
@@ -91,6 +104,8 @@ class StageState:
         object.__setattr__(self, "general", max(reversed(self.parts), key=lambda part: len(part.axes)))
         object.__setattr__(self, "axes", self.general.axes)
         object.__setattr__(self, "roots", (*self.axes, *self.reduce_axes))
+        if any(name not in self.leaves for name in self.marks):
+            object.__setattr__(self, "marks", {name: m for name, m in self.marks.items() if name in self.leaves})
 
     @property
     def reduction(self) -> Reduce | None:
@@ -109,11 +124,30 @@ class StageState:
                 return a
         return None
 
-    def kind(self, leaf: str) -> str:
-        return dict(self.kinds).get(leaf, "serial")
+    def mark(self, leaf: str) -> Mark:
+        return self.marks.get(leaf, PLAIN)
 
-    def with_kind(self, leaf: str, kind: str) -> StageState:
-        return replace(self, kinds=(*((n, k) for n, k in self.kinds if n != leaf), (leaf, kind)))
+    def kind(self, leaf: str) -> str:
+        return self.mark(leaf).kind
+
+    def marked(self, leaf: str, **said: Any) -> StageState:
+        """The stage with more said of one of its loops."""
+        return replace(self, marks={**self.marks, leaf: replace(self.mark(leaf), **said)})
+
+    @property
+    def untouched(self) -> bool:
+        """Whether its loops are those of its definition, and run one after the other."""
+        return not self.relations and all(m.kind == "serial" for m in self.marks.values())
+
+    @property
+    def asks_ahead(self) -> bool:
+        """Whether anything is prefetched in one of its loops."""
+        return any(m.prefetches for m in self.marks.values())
+
+    @property
+    def tensorized(self) -> str | None:
+        """The loop from which an intrinsic takes over, if there is one."""
+        return next((leaf for leaf, m in self.marks.items() if m.intrinsic is not None), None)
 
     def extent(self, name: str, extents: dict[str, Dim] | None = None) -> Dim:
         """The extent of a loop or axis as the schedule stands; `extents` overrides those of the stage's own axes."""

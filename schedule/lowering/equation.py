@@ -68,9 +68,7 @@ class Nest:
         self.leaves = tuple(leaf for leaf in stage.leaves if leaf not in fixed)
         self.reduction = part.values[0] if isinstance(part.values[0], Reduce) else None
         self.sizes: dict[str, Dim] = {}
-        self.calls = (
-            stage.tensorized[0][0] if stage.tensorized else None
-        )  # the loop from which on an intrinsic takes over
+        self.calls = stage.tensorized  # the loop from which on an intrinsic takes over
 
     def build(self, scope: Scope, leaves: dict[str, Expr] | None = None) -> Stmt:
         """The nest; `leaves`: its outermost loops, when they are open already."""
@@ -157,7 +155,7 @@ class Nest:
             lambda i: block(
                 *(
                     prefetches(self.lowering, self.frame(now), name, i, step)
-                    if attach and self.stage.prefetches
+                    if attach and self.stage.asks_ahead
                     else ()
                 ),
                 body(now, i, remaining),
@@ -165,17 +163,17 @@ class Nest:
         )
         if guards:
             made = If(simplify(joined(guards), inner.known), made)
-        pragmas = tuple(text for leaf, text in self.stage.pragmas if leaf == name)
+        mark = self.stage.mark(name)
         return For(
             axis,
             lo,
             extent,
-            self.stage.kind(name),
+            mark.kind,
             made,
             step,
             f"{self.stage.name}.{name}",
-            pragmas,
-            dict(self.stage.made_by).get(name, ""),
+            mark.pragmas,
+            mark.made_by,
         )
 
     def constraints(self, leaves: dict[str, Expr], rest: tuple[str, ...], name: str) -> list[Expr]:

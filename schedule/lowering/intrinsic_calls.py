@@ -28,7 +28,8 @@ def intrinsic_call(
     cell: where the accumulators are, when they have been set up outside; None: they are set up here.
     """
     stage = nest.stage
-    axis, how = stage.tensorized[0]
+    axis = cast(str, stage.tensorized)
+    how = stage.mark(axis).intrinsic
     what = f"tensorize of the axis {axis} of {stage.name}"
     match = matched(nest.lowering.state, stage, what)
     assert match is not None

@@ -34,9 +34,9 @@ def prefetches(lowering: Lowering, frame: Frame, name: str, scope: Scope, step: 
     steps.
     """
     tensors = lowering.state.tensors()
-    for key, axis, offset in frame.stage.prefetches:
+    for key, offset in frame.stage.mark(name).prefetches:
         tensor = tensors.get(key)
-        if axis != name or tensor not in lowering.buffers or lowering.buffers[tensor].scope == "register":
+        if tensor not in lowering.buffers or lowering.buffers[tensor].scope == "register":
             continue  # inlined, computed further in, or not in memory
         if name not in frame.open and name not in frame.fixed:
             continue  # an equation without this axis reads nothing later

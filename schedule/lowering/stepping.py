@@ -211,8 +211,8 @@ class Steps:
         # what is said of the loop is said of it for all stages that step along it
         loops = [(s, e.name) for s in self.stages if isinstance(e := s.general.lhs[d], Axis)]
         kinds = [kind for s, leaf in loops if (kind := s.kind(leaf)) != "serial"]
-        pragmas = dict.fromkeys(text for s, leaf in loops for name, text in s.pragmas if name == leaf)
-        steps = [step for s, leaf in loops if (step := dict(s.made_by).get(leaf, ""))]
+        pragmas = dict.fromkeys(text for s, leaf in loops for text in s.mark(leaf).pragmas)
+        steps = [step for s, leaf in loops if (step := s.mark(leaf).made_by)]
         return For(
             axis,
             lo,
@@ -260,7 +260,7 @@ class Steps:
         `wanted`: of all stages, not only of those that prefetch.
         """
         for stage, parts in actives:
-            for part in parts if wanted or stage.prefetches else ():
+            for part in parts if wanted or stage.asks_ahead else ():
                 fixed = self.fixed(part, values)
                 bounds = self.bounds(stage, part, scope)
                 sizes = {name: self.lowering.size(bounds[name][1], scope.known) for name in bounds if name not in fixed}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 from tedsl.lang.errors import ScheduleError
@@ -159,9 +159,9 @@ def tensorize(state: State, name: str, axis: str, how: Intrinsic) -> Result:
     legality.is_free_loop(state, stage, axis, "tensorize")
     if stage.tensorized:
         raise ScheduleError(
-            f"tensorize of the axis {axis} of {name}: its loop {stage.tensorized[0][0]} is tensorized already"
+            f"tensorize of the axis {axis} of {name}: its loop {stage.tensorized} is tensorized already"
         )
-    changed = replace(stage, tensorized=((axis, how),))
+    changed = stage.marked(axis, intrinsic=how)
     matched(state, changed, f"tensorize of the axis {axis} of {name}")
     return state.updated(changed), ()
 
@@ -170,9 +170,10 @@ def matched(state: State, stage: StageState, what: str) -> Match | None:
     """How the tensorized loops of a stage are their intrinsic's pattern; None when it has none. Raises ScheduleError
     when they are not.
     """
-    if not stage.tensorized:
+    axis = stage.tensorized
+    if axis is None:
         return None
-    axis, how = stage.tensorized[0]
+    how = stage.mark(axis).intrinsic
     legality.is_one_equation(state, stage, what, "Call the intrinsic in a copy of it")
     inner = stage.leaves[stage.leaves.index(axis) :]
     for other in state.stages:

@@ -81,10 +81,10 @@ def _now(stage: StageState, name: str) -> list[str]:
 def is_free_loop(state: State, stage: StageState, axis: str, primitive: str) -> None:
     """A loop that is cut or joined carries no mark and nothing is computed at it: the mark would lose its loop."""
     is_loop(stage, axis, primitive)
-    marks = [stage.kind(axis)] if stage.kind(axis) != "serial" else []
-    marks += [f"marked with the pragma {text!r}" for leaf, text in stage.pragmas if leaf == axis]
-    marks += ["the place of a prefetch" for _, leaf, _ in stage.prefetches if leaf == axis]
-    marks += ["tensorized" for leaf, _ in stage.tensorized if leaf == axis]
+    mark = stage.mark(axis)
+    marks = [mark.kind] if mark.kind != "serial" else []
+    marks += [f"marked with the pragma {text!r}" for text in mark.pragmas]
+    marks += ["the place of a prefetch"] * bool(mark.prefetches) + ["tensorized"] * (mark.intrinsic is not None)
     if marks:
         raise ScheduleError(
             f"{primitive} of the axis {axis} of {stage.name}: it is {marks[0]}. Call {primitive} first, and mark the "
@@ -142,8 +142,9 @@ def reduced_loops_run_in_order(stage: StageState, what: str) -> None:
     """The steps of a reduction all add to one element, so they run one after the other: on threads or lanes they would
     race.
     """
-    for leaf, kind in stage.kinds:
-        if leaf not in stage.leaves or kind in ("serial", "unrolled"):
+    for leaf, mark in stage.marks.items():
+        kind = mark.kind
+        if kind in ("serial", "unrolled"):
             continue
         how = {"vectorized": "vectorize", "parallel": "parallel"}.get(kind, "bind")
         if isinstance(
@@ -205,7 +206,7 @@ def pragmas_stand_before_plain_loops(stage: StageState, what: str) -> None:
     """A pragma is for the `for` statement behind it: a parallel loop has one of OpenMP's there, and vectors and
     unrolled steps have no such statement. Only "stream" is for vectors: it says how they are stored.
     """
-    for leaf, text in stage.pragmas:
+    for leaf, text in ((leaf, text) for leaf, mark in stage.marks.items() for text in mark.pragmas):
         if text == STREAM:
             if stage.kind(leaf) != "vectorized":
                 raise ScheduleError(
@@ -221,7 +222,7 @@ def pragmas_stand_before_plain_loops(stage: StageState, what: str) -> None:
 
 def lanes_ask_for_nothing(state: State, stage: StageState, what: str) -> None:
     """The steps of a vectorised loop run at once, so none of them can ask for what a later one reads."""
-    for tensor, axis, _ in stage.prefetches:
+    for tensor, axis in ((tensor, leaf) for leaf, mark in stage.marks.items() for tensor, _ in mark.prefetches):
         own = [(stage, leaf) for leaf in stage.leaves[: stage.leaves.index(axis) + 1]]
         for other, leaf in [*loops_around(state, stage), *own]:
             if other.kind(leaf) == "vectorized":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tedsl.lang.errors import ScheduleError
 from tedsl.schedule.loops.ir import GPU_AXES
 from tedsl.schedule.state import State
@@ -21,7 +19,7 @@ def _marked(state: State, name: str, axis: str, kind: str, primitive: str) -> Re
         raise ScheduleError(
             f"{primitive} of the axis {axis} of {name}: it is {before} already. Split it and mark one of the two loops",
         )
-    return marked_in_step(state.updated(stage.with_kind(axis, kind)), name), ()
+    return marked_in_step(state.updated(stage.marked(axis, kind=kind)), name), ()
 
 
 def vectorize(state: State, name: str, axis: str) -> Result:
@@ -75,6 +73,6 @@ def pragma(state: State, name: str, axis: str, text: str) -> Result:
             f"pragma of the axis {axis} of {name}: {text!r} is no pragma; it is one line of text, such as 'GCC "
             "unroll 4'",
         )
-    if (axis, text.strip()) in stage.pragmas:
+    if text.strip() in stage.mark(axis).pragmas:
         raise ScheduleError(f"pragma of the axis {axis} of {name}: it has the pragma {text.strip()!r} already")
-    return state.updated(replace(stage, pragmas=(*stage.pragmas, (axis, text.strip())))), ()
+    return state.updated(stage.marked(axis, pragmas=(*stage.mark(axis).pragmas, text.strip()))), ()

@@ -153,4 +153,4 @@ def prefetch(state: State, name: str, tensor: str, axis: str, offset: int) -> Re
     stage = state.stage(name)
     legality.is_loop(stage, axis, "prefetch")
     legality.can_be_prefetched(state, stage, tensor, axis, offset)
-    return state.updated(replace(stage, prefetches=(*stage.prefetches, (tensor, axis, offset)))), ()
+    return state.updated(stage.marked(axis, prefetches=(*stage.mark(axis).prefetches, (tensor, offset)))), ()

@@ -14,7 +14,7 @@ from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Definition, Dim, Part, Tensor
 from tedsl.schedule.loops.ir import SCOPES
 from tedsl.schedule.lowering.regions import local_value
-from tedsl.schedule.state import Attach, Split, StageState, State, reads, regrouped, stage_state, unique
+from tedsl.schedule.state import PLAIN, Attach, Split, StageState, State, reads, regrouped, stage_state, unique
 
 from . import legality
 from .loops import Result
@@ -233,11 +233,10 @@ def _reduction_is_untouched(state: State, stage: StageState, what: str) -> None:
         for r in stage.relations
         if stage.origin(r.parent if isinstance(r, Split) else r.outer) & reduced
     ]
-    marked = [
-        leaf for leaf, kind in stage.kinds if leaf in stage.leaves and kind != "serial" and stage.origin(leaf) & reduced
-    ]
-    others = [leaf for leaf, _ in (*stage.pragmas, *stage.tensorized)] + [leaf for _, leaf, _ in stage.prefetches]
-    marked += [leaf for leaf in others if stage.origin(leaf) & reduced]
+    said = [leaf for leaf, mark in stage.marks.items() if replace(mark, made_by="") != PLAIN]
+    if stage.tensorized is not None:  # the loops inside are the intrinsic's as well
+        said += stage.leaves[stage.leaves.index(stage.tensorized) :]
+    marked = [leaf for leaf in said if stage.origin(leaf) & reduced]
     if cut or marked:
         raise ScheduleError(
             f"{what}: the loop {(cut or marked)[0]}{'' if scattered(stage) else ', which is reduced over,'} was "
@@ -337,7 +336,8 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
         steps = ", ".join(stepped(state, stage)[: group[1]])
         raise ScheduleError(
             f"{what}: factor_axis is {factor_axis}, and {', '.join(group[0])} take turns along {steps}, which come first. Call it with factor_axis={group[1]}")  # fmt: skip
-    new = replace(stage_state(tensors[0].name, tensors, (new_part,)), attach=stage.attach)
+    moved = {a.name: replace(stage.mark(a.name), made_by="") for a in rest}  # what is said of a loop goes with it
+    new = replace(stage_state(tensors[0].name, tensors, (new_part,)), attach=stage.attach, marks=moved)
     inner = tuple(typed(Access(t, lhs), k) for t, k in zip(tensors, given_kinds, strict=True))
     combined = tuple(
         Reduce(reduction.reducer, inner, (axes[axis],), None, reduction.accumulator, cast(Reduce, v).component)
@@ -349,10 +349,8 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
     )
     leaves = tuple(leaf for leaf in stage.leaves if leaf == axis or leaf not in reduced)
     factored = Part(part.lhs, combined, part.location)
-    old = replace(
-        stage, parts=tuple(factored if p is part else p for p in stage.parts), leaves=leaves, relations=relations,
-        kinds=tuple((n, k) for n, k in stage.kinds if n in leaves), pragmas=tuple((n, p) for n, p in stage.pragmas if n in leaves),
-        prefetches=tuple(p for p in stage.prefetches if p[1] in leaves))  # fmt: skip
+    parts = tuple(factored if p is part else p for p in stage.parts)
+    old = replace(stage, parts=parts, leaves=leaves, relations=relations)
     at = [s.name for s in state.stages].index(name)
     made = replace(state, stages=(*state.stages[:at], new, old, *state.stages[at + 1 :]))
     return (_joined(made, group[0], new.name, what) if group else made), (new.name,)
