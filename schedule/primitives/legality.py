@@ -1,8 +1,7 @@
 """What a schedule may do: one function for each theorem, named after it.
 
-Primitives call those about their own arguments. `check` is called after every step on the state that it would lead to,
-so that whatever order the steps come in, no state that breaks a rule is ever reached. Each raises ScheduleError; the
-message says what is refused, why, and what to do.
+Primitives call those about their own arguments; `check` calls the others after every step. Each raises ScheduleError;
+the message says what is refused, why, and what to do.
 """
 
 from __future__ import annotations
@@ -13,40 +12,11 @@ from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Access, Axis, Var, walk
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.text import definition as part_text
+from tedsl.schedule.loop_tree import loops_of
 from tedsl.schedule.loops.ir import STREAM
-from tedsl.schedule.state import Fuse, Split, StageState, State, alone, plain_axes, reads
+from tedsl.schedule.state import StageState, State, alone, plain_axes, reads
 
-from .recurrences import (
-    kind_text,
-    recurrences_run_forward,
-    stages_step_forward,
-    step_loop,
-    stepped,
-    steps_are_taken_before_they_are_read,
-    steps_of_a_recurrence_stay_whole,
-)
-
-
-def check(state: State, what: str) -> None:
-    """Every rule that a state as a whole keeps. `what`: the step that led to it, for the message."""
-    attachments_have_no_cycle(state, what)
-    stages_step_forward(state, what)
-    for stage in state.stages:
-        reduced_loops_run_in_order(stage, what)
-        steps_of_a_recurrence_stay_whole(state, stage, what)
-        recurrences_run_forward(state, stage, what)
-        nothing_stands_between_lanes(state, stage, what)
-        one_loop_of_a_kind_in_another(state, stage, what)
-        pragmas_stand_before_plain_loops(stage, what)
-        lanes_ask_for_nothing(state, stage, what)
-    producers_stand_where_they_are_read(state, what)
-    steps_are_taken_before_they_are_read(state, what)
-    from .intrinsics import matched
-
-    for stage in state.stages:
-        if stage.tensorized:
-            matched(state, stage, what)
-
+from .recurrences import kind_text, step_loop, stepped
 
 # Loops ----------------------------------------------------------------------------------------------------------------
 
@@ -57,7 +27,7 @@ def is_loop(stage: StageState, axis: str, primitive: str, what: str = "") -> Non
         return
     what = what or f"{primitive} of the axis {axis} of {stage.name}"
     loops = ", ".join(stage.leaves) or "none"
-    now = _now(stage, axis)
+    now = loops_of(stage.relations, stage.leaves, axis)
     if now:
         raise ScheduleError(
             f"{what}: {axis} is no loop any more, but was made into {' and '.join(now)}. Use one of these; the loops "
@@ -66,16 +36,6 @@ def is_loop(stage: StageState, axis: str, primitive: str, what: str = "") -> Non
     raise ScheduleError(
         f"{what}: there is no such loop. The loops of {stage.name} are {loops}",
     )
-
-
-def _now(stage: StageState, name: str) -> list[str]:
-    """The loops that an axis was made into; nothing for a name that the stage never had."""
-    for r in stage.relations:
-        if isinstance(r, Split) and r.parent == name:
-            return [n for half in (r.outer, r.inner) for n in ([half] if half in stage.leaves else _now(stage, half))]
-        if isinstance(r, Fuse) and name in (r.outer, r.inner):
-            return [r.fused] if r.fused in stage.leaves else _now(stage, r.fused)
-    return []
 
 
 def is_free_loop(state: State, stage: StageState, axis: str, primitive: str) -> None:
