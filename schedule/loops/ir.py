@@ -5,8 +5,8 @@
            | Store(buffer, indices, value)                   buffer[indices] = value
            | Allocate(buffer, body)                          a temporary that lives while body runs
            | If(condition, then, otherwise)
-           | Assert(condition, fault, details)               leave the kernel with fault number `fault` unless condition holds
-           | Call(text, operands)                            a statement of the target language, with places for its operands
+           | Assert(condition, fault, details)               leave the kernel with fault number `fault` unless it holds
+           | Call(text, operands)                            a statement of the target language with its operands
 
     value ::= the expressions of tedsl.lang.expr without Reduce, where Access(buffer, indices) loads from a Buffer
 
@@ -40,8 +40,10 @@ class Buffer:
 
     __slots__ = ("align", "double", "dtype", "name", "role", "scope", "shape", "strides", "tensor")
 
-    def __init__(self, name: str, shape: tuple[Dim, ...], dtype: str, scope: str, role: str, tensor: Tensor | None = None, strides: tuple[Dim, ...] | None = None,
-                 align: tuple[int, int, int] | None = None, double: bool = False) -> None:  # fmt: skip
+    def __init__(
+        self, name: str, shape: tuple[Dim, ...], dtype: str, scope: str, role: str, tensor: Tensor | None = None,
+        strides: tuple[Dim, ...] | None = None, align: tuple[int, int, int] | None = None, double: bool = False,
+    ) -> None:  # fmt: skip
         self.name, self.shape, self.dtype, self.scope, self.role = name, shape, dtype, scope, role
         self.tensor, self.strides, self.align, self.double = tensor, strides, align, double
 

@@ -143,9 +143,12 @@ def _made(state: State, inputs: tuple[Tensor, ...], several: bool, check_indices
     aliasable = {b for b in places if places[b]} | {ins[n] for found in places.values() for n in found}
     live = dict.fromkeys(s.buffer for s in preorder(stmt) if isinstance(s, Allocate) and s.buffer.tensor is not None)
     title = "\n".join(str_of(s) for s in state.stages)
+    faults = tuple(map(Fault, checks.messages)) if checks else ()
+    late = bool(checks and checks.late)
+    sizes = sizes_of(stmt, (*ins, *outs))
     return Nest(
-        stmt, ins, outs, tuple(live), sizes_of(stmt, (*ins, *outs)), size_checks(state),
-        tuple(Fault(m) for m in checks.messages) if checks else (), bool(checks and checks.late), places, title, several, aliasable)  # fmt: skip
+        stmt, ins, outs, tuple(live), sizes, size_checks(state), faults, late, places, title, several, aliasable
+    )
 
 
 def str_of(stage: Any) -> str:
@@ -227,7 +230,10 @@ def size_checks(state: State) -> tuple[Check, ...]:
                                 apply("maximum", 1 - a.extent, 0) if isinstance(a.extent, Expr) else int(a.extent == 0)
                             )
                             condition = condition + none
-                        message = f"{value.reducer.name} over the axis {axis.name} of {stage.name}, whose extent is 0 in this call: the {value.reducer.name} of nothing is not defined"
+                        message = (
+                            f"{value.reducer.name} over the axis {axis.name} of {stage.name}, whose extent is 0 in "
+                            f"this call: the {value.reducer.name} of nothing is not defined"
+                        )
                         checks.append(Check(condition, message))
     return tuple(checks)
 

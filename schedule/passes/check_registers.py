@@ -37,6 +37,7 @@ def _visit(stmt: Stmt, buffers: frozenset[Buffer], loops: tuple[For, ...]) -> No
                     raise ScheduleError(
                         f"{name} is kept in registers, which are named and have no addresses, but the loop "
                         f"{axis or loop.axis!r} of {stage or 'the nest'} (extent "
-                        f"{loop.extent!r}) runs over it. Unroll or vectorize that loop (s[{stage!r}].unroll({axis!r})), or keep {name} in the scope 'cache'")  # fmt: skip
+                        f"{loop.extent!r}) runs over it. Unroll or vectorize that loop "
+                        f"(s[{stage!r}].unroll({axis!r})), or keep {name} in the scope 'cache'")  # fmt: skip
     for body in stmt.body_parts:
         _visit(body, buffers, loops)

@@ -33,7 +33,7 @@ from tedsl.schedule.loops.ir import (
     with_bodies,
 )
 
-CHEAP = {"add", "subtract", "multiply", "negative", "minimum", "maximum", "machine_minimum", "machine_maximum", "absolute"}  # fmt: skip
+CHEAP = set("add subtract multiply negative minimum maximum machine_minimum machine_maximum absolute".split())
 
 
 def invariants_pass(root: Stmt) -> Stmt:
