@@ -120,8 +120,13 @@ class Store(Stmt):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Allocate(Stmt):
+    """A temporary. `in_memory`: it was meant for registers, and a loop over it whose extent only the call tells keeps it
+    in memory (of a tile, the remainder).
+    """
+
     buffer: Buffer
     body: Stmt
+    in_memory: bool = False
 
     @property
     def body_parts(self) -> tuple[Stmt, ...]:
