@@ -106,6 +106,11 @@ class For(Stmt):
     step_from: str = ""  # the step of the schedule that made the loop
 
     @property
+    def bound(self) -> bool:
+        """Whether its steps run on an axis of a GPU, which stays as it is."""
+        return "." in self.kind
+
+    @property
     def body_parts(self) -> tuple[Stmt, ...]:
         return (self.body,)
 

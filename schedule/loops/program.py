@@ -16,6 +16,8 @@ from tedsl.schedule.lowering.index_checks import find_checks
 from tedsl.schedule.lowering.inline import inlined
 from tedsl.schedule.lowering.lower import lower_state
 from tedsl.schedule.passes.check_registers import check_registers
+from tedsl.schedule.passes.check_size import check_size
+from tedsl.schedule.passes.check_threads import check_threads
 from tedsl.schedule.passes.simplify import PROOFS
 from tedsl.schedule.passes.trace import run_passes
 from tedsl.schedule.sizes import FixedTensor
@@ -137,6 +139,8 @@ def _made(state: State, inputs: tuple[Tensor, ...], several: bool, check_indices
         lowered = lower_state(state, inputs, checks)
         stmt = run_passes(lowered.stmt)
     check_registers(stmt)
+    check_threads(stmt)
+    check_size(stmt)
     ins = tuple(lowered.arguments[t] for t in inputs)
     outs = tuple(lowered.arguments[t] for t in state.outputs)
     places = inplace(state, inputs, outs)

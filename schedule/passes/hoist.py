@@ -63,7 +63,7 @@ class _Invariants:
     def visit(self, stmt: Stmt) -> Stmt:
         if not self.costly(stmt):
             return stmt
-        if not isinstance(stmt, For) or "." in stmt.kind:
+        if not isinstance(stmt, For) or stmt.bound:
             return with_bodies(stmt, tuple([self.visit(b) for b in stmt.body_parts]))
         held: dict[Expr, Buffer] = {}
         for e in self.unchanged(stmt):

@@ -55,7 +55,7 @@ class _Partition:
         return simplify_in(stmt, known, self.heard) or block()
 
     def visit(self, stmt: Stmt, known: Known) -> Stmt:
-        if isinstance(stmt, For) and stmt.step == 1:
+        if isinstance(stmt, For) and stmt.step == 1 and not stmt.bound:
             return self.loop(stmt, known)
         if isinstance(stmt, For):
             return with_bodies(stmt, (self.visit(stmt.body, inside(known, stmt)),))

@@ -50,3 +50,24 @@ def test_a_loop_over_a_symbolic_tile_that_is_not_unrolled_is_named(left: str) ->
     s = tiled(te.var("n"), te.var("m"), unrolled={"i": "j", "j": "i"}[left])
     with pytest.raises(te.ScheduleError, match=f"the loop '{left}' of C.register"):
         te.lower(s)
+
+
+def test_what_is_written_out_has_a_bound() -> None:
+    A, C = te.tensor("A", (279, 136)), te.tensor("C")
+    C[j, i] = A[i, j] + 1
+    s = te.create_schedule(C)
+    s[C].reorder(i, j)
+    s[C].unroll(i)
+    s[C].vectorize(j)
+    assert "for j in 0..136 vectorized" in str(s)
+    with pytest.raises(
+        te.ScheduleError, match=r"the loops of C, written out in 136 lanes of j, come to about 37,944 lines"
+    ):
+        te.lower(s)
+    s.undo()
+    assert te.lower(s).loops
+    s.undo()
+    _, ii = s[C].split(i, factor=8)
+    s[C].vectorize(j)
+    s[C].unroll(ii)
+    assert len(te.emit(s).splitlines()) < 2000
