@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tedsl.lang.errors import ScheduleError
 from tedsl.lang.integers import Affine
 from tedsl.schedule.loops.ir import Buffer, For, Stmt, Store, constant, preorder
@@ -11,23 +13,32 @@ LANES = 16  # that are stored in one line, where they are neighbours in memory
 
 
 def check_size(root: Stmt) -> None:
-    """Raise ScheduleError when a nest, with its unrolled loops written out and its vectors in lanes, has too many lines."""
-    if not isinstance(root, For):
-        for body in root.body_parts:
-            check_size(body)
+    """Raise ScheduleError when the loops of a stage, with those that are unrolled written out and vectors in lanes, have
+    too many lines.
+    """
+    counts: dict[str, int] = {}
+    for stmt in _outermost(root):
+        stage = stmt.origin.rpartition(".")[0] if isinstance(stmt, For) else stmt.buffer.name
+        counts[stage] = counts.get(stage, 0) + lines(stmt)
+    for stage, count in counts.items():
+        if count > MOST:
+            lanes = [s for s in preorder(root) if isinstance(s, For) and s.kind == "vectorized"]
+            own = [s for s in lanes if s.origin.startswith(f"{stage}.")] or lanes
+            widest = max(own, key=lambda s: constant(s.extent) or 0, default=None)
+            shown = "" if widest is None else f" in {widest.extent!r} lanes of {widest.origin.rpartition('.')[2]}"
+            raise ScheduleError(
+                f"the loops of {stage}, written out{shown}, come to about {count:,} lines of C, and more than {MOST:,} "
+                "are not worth their compile time. Split the loops that are unrolled or vectorized, and mark the inner "
+                "ones only",
+            )
+
+
+def _outermost(stmt: Stmt) -> Iterator[For | Store]:
+    if isinstance(stmt, (For, Store)):
+        yield stmt
         return
-    count = lines(root)
-    if count <= MOST:
-        return
-    loops = [s for s in preorder(root) if isinstance(s, For) and s.kind == "vectorized"]
-    widest = max(loops, key=lambda s: constant(s.extent) or 0, default=None)
-    stage, _, axis = (widest or root).origin.rpartition(".")
-    lanes = f" in {widest.extent!r} lanes of {axis}" if widest is not None else ""
-    raise ScheduleError(
-        f"the loops of {stage or root.axis.name}, written out{lanes}, come to about {count:,} lines of C, and more than "
-        f"{MOST:,} are not worth their compile time. Split the loops that are unrolled or vectorized, and mark the inner "
-        "ones only",
-    )
+    for body in stmt.body_parts:
+        yield from _outermost(body)
 
 
 def lines(stmt: Stmt) -> int:
