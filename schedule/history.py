@@ -14,6 +14,8 @@ from typing import Any, overload
 from tedsl.lang.errors import Location, ScheduleError
 from tedsl.lang.expr import Var
 
+from .primitives.intrinsics import told_by_history
+
 VERSION = 1
 
 
@@ -144,19 +146,19 @@ def encoded(value: Any) -> Any:
     return value
 
 
-def decoded(value: Any) -> Any:
-    """The opposite of `encoded`. A stage becomes its name."""
+def decoded(value: Any, trust: bool = False) -> Any:
+    """The opposite of `encoded`. A stage becomes its name. Raises Undeclared for an intrinsic that comes from elsewhere,
+    unless that is trusted.
+    """
     if isinstance(value, dict):
         if "var" in value:
             return Var(value["var"], value.get("min", 0), value.get("multiple_of", 1))
         if "stage" in value:
             return value["stage"]
         if "intrinsic" in value:
-            from .primitives.intrinsics import Intrinsic
-
-            return Intrinsic.from_json(value["intrinsic"])
+            return told_by_history(value["intrinsic"], trust)
     if isinstance(value, list):
-        return [decoded(v) for v in value]
+        return [decoded(v, trust) for v in value]
     return value
 
 

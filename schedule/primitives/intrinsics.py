@@ -5,9 +5,11 @@ An intrinsic says what it computes as a definition (its pattern) and how it is c
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Access, Axis, Reduce, walk
@@ -17,11 +19,26 @@ from tedsl.lang.tensor import Tensor
 PLACE = re.compile(r"\{(\w+)(?:\.(\d+))?\}")
 
 
+class Undeclared(ScheduleError):
+    """A step calls an intrinsic whose code comes from elsewhere."""
+
+
 class Intrinsic:
-    """A function of the target language and what it computes. Made by `te.intrinsic`."""
+    """A function of the target language and what it computes. Made by `te.intrinsic`.
+
+    `declared`: what this process has declared, by digest. What a history from elsewhere calls is looked up there, so
+    that no text of C runs because it stood in a file.
+    """
+
+    declared: ClassVar[dict[str, Intrinsic]] = {}
 
     def __init__(self, name: str, pattern: Tensor, code: str, header: str = "") -> None:
         self.name, self.pattern, self.code, self.header = name, pattern, code, header
+
+    def declare(self) -> Intrinsic:
+        """Take its code as this program's own. Returns itself."""
+        self.declared.setdefault(digest(self.to_json()), self)
+        return self
 
     def to_json(self) -> dict[str, Any]:
         p = self.pattern
@@ -72,7 +89,27 @@ def intrinsic(name: str, pattern: Tensor, code: str, header: str = "") -> Intrin
     what = f"the intrinsic {name}"
     _check_pattern(pattern, what)
     _check_code(code, pattern, what)
-    return Intrinsic(name, pattern, code, header)
+    return Intrinsic(name, pattern, code, header).declare()
+
+
+def digest(told: Any) -> str:
+    """What tells an intrinsic, as its `to_json` tells it, from all others."""
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def told_by_history(told: Any, trust: bool) -> Intrinsic:
+    """The intrinsic that a step of a history calls. Raises Undeclared for one that this process has not declared, unless
+    where the history comes from is trusted.
+    """
+    made = Intrinsic.from_json(told)
+    found = made if trust else Intrinsic.declared.get(digest(told))
+    if found is None:
+        raise Undeclared(
+            f"it calls the intrinsic {made.name}, whose C code this program has not declared (digest "
+            f"{digest(told)[:12]}). Declare it first (te.intrinsic), or, if you trust where the history comes from, "
+            "replay(history, trust=True)",
+        )
+    return found
 
 
 def _check_pattern(pattern: Any, what: str) -> None:

@@ -70,4 +70,4 @@ def test_what_is_written_out_has_a_bound() -> None:
     _, ii = s[C].split(i, factor=8)
     s[C].vectorize(j)
     s[C].unroll(ii)
-    assert len(te.emit(s).splitlines()) < 2000
+    assert len(te.emit(s).splitlines()) < 3000
