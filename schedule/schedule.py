@@ -76,12 +76,13 @@ class Schedule:
         """Steps taken inside are checked once, at the end, and not one by one: for rules that know what is legal.
         Raises ScheduleError at the end.
         """
+        before = self.state
         self._together = True
         try:
             yield
         finally:
             self._together = False
-        check(self.state, "the steps")
+        check(self.state, "the steps", before)
 
     def take(
         self,
@@ -107,7 +108,7 @@ class Schedule:
         state, made = rule(self.state, *values, **known)
         step = Step(stage, primitive, tuple(args), dict(kwargs), location or here(), made)
         if not self._together:
-            check(state, str(step))
+            check(state, str(step), self.state)
         if step.stage and made:  # the loops that it made know of it
             changed = state.stage(step.stage)
             for loop in made:

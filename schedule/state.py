@@ -172,10 +172,7 @@ class State:
     nests: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)  # what it was lowered to, by how
 
     def stage(self, name: str) -> StageState:
-        for s in self.stages:
-            if s.name == name:
-                return s
-        raise KeyError(name)
+        return _by_name(self)[name]
 
     def writer(self, tensor: Tensor) -> StageState | None:
         """The stage that computes a tensor; None for an input."""
@@ -207,7 +204,7 @@ class State:
         return members if any(s.name == name for s in members) else (self.stage(name),)
 
     def readers(self, tensor: Tensor) -> tuple[StageState, ...]:
-        return tuple(s for s in self.stages if tensor in reads(s))
+        return _readers(self).get(tensor, ())
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor under a name of its own: inputs, then what the stages compute (the first of a stage under the
@@ -289,6 +286,20 @@ def regrouped(state: State, names: Sequence[str]) -> State:
     found = group_of(tensors, {stage: (0, n) for n, stage in enumerate(made.values())})
     own = tuple((tuple(s.name for s in g.stages), g.depth) for g in found if g.depth or len(g.stages) > 1)
     return replace(state, groups=(*(g for g in state.groups if set(g[0]).isdisjoint(names)), *own))
+
+
+@lru_cache(maxsize=16)
+def _by_name(state: State) -> dict[str, StageState]:
+    return {s.name: s for s in state.stages}
+
+
+@lru_cache(maxsize=16)
+def _readers(state: State) -> dict[Tensor, tuple[StageState, ...]]:
+    found: dict[Tensor, tuple[StageState, ...]] = {}
+    for stage in state.stages:
+        for tensor in reads(stage):
+            found[tensor] = (*found.get(tensor, ()), stage)
+    return found
 
 
 def reads(stage: StageState) -> tuple[Tensor, ...]:

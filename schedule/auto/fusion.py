@@ -155,15 +155,10 @@ def overlapping(s: Schedule, name: str, facts: Facts) -> bool:
         return False
     producers = []
     for producer in seen(s).stages:
-        own = View(producer)
-        readers = seen(s).readers(producer.tensor)
-        if (
-            producer.is_output
-            or not own.simple
-            or own.reduction is not None
-            or producer.attach.kind != "root"
-            or [r.name for r in readers] != [name]
-        ):
+        if producer.is_output or producer.attach.kind != "root":
+            continue
+        own, readers = View(producer), seen(s).readers(producer.tensor)
+        if [r.name for r in readers] != [name] or not own.simple or own.reduction is not None:
             continue
         if s.state.group(producer.name) is not None or not own.axes or dtypes.itemsize(producer.tensor.dtype) > 8:
             continue
@@ -213,8 +208,13 @@ def rows_together(s: Schedule, facts: Facts) -> bool:
         attached: set[str] = set()
         row = view.axes[-2]
         for producer in reversed(seen(s).stages):
+            if producer.is_output or producer.attach.kind != "root" or producer.name == stage.name:
+                continue
+            readers = {r.name for r in seen(s).readers(producer.tensor)}
+            if not readers or not readers <= attached | {stage.name}:
+                continue
             own = View(producer)
-            if producer.is_output or not own.simple or producer.attach.kind != "root" or producer.name == stage.name:
+            if not own.simple:
                 continue
             if s.state.group(producer.name) is not None or s.state.group(stage.name) is not None:
                 continue
@@ -225,9 +225,6 @@ def rows_together(s: Schedule, facts: Facts) -> bool:
             ):
                 continue
             if own.reduction is None and not _fits(own):
-                continue
-            readers = {r.name for r in seen(s).readers(producer.tensor)}
-            if not readers or not readers <= attached | {stage.name}:
                 continue
             aligned = all(
                 all(i is a for i, a in zip(n.indices, View(seen(s).stage(r)).axes, strict=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import cast
 
 from tedsl.lang.expr import Access, Axis, Expr, Reduce, rewrite, substitute
@@ -10,31 +11,44 @@ from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Part, Tensor
 from tedsl.schedule.state import StageState, State, reads, unique
 
+Bodies = tuple[
+    tuple[Tensor, Part, Expr], ...
+]  # what inlined stages put in the place of a read: tensor, equation, value
 
+
+@lru_cache(maxsize=8)
 def inlined(state: State) -> State:
     """The state without its inlined stages, their expressions put into their readers; all equations of a stage in the
-    same axes.
+    same axes. (Stages that have stayed the same are made anew only once: a program of many has many states.)
     """
-    bodies: dict[Tensor, tuple[Part, Expr]] = {}
+    bodies: dict[Tensor, tuple[Tensor, Part, Expr]] = {}
     waiting = [s for s in state.stages if s.attach.kind == "inline"]
     while waiting:  # those first that read no other one: the stages of a recurrence may read later ones
         left = {t for s in waiting for t in s.tensors}
         for stage in [s for s in waiting if left.isdisjoint(reads(s))]:
-            part = replace_part(stage.parts[0], bodies)
-            bodies |= {t: (part, value) for t, value in zip(stage.tensors, part.values, strict=True)}
+            (part,) = with_bodies(stage, tuple(bodies[t] for t in reads(stage) if t in bodies)).parts
+            bodies |= {t: (t, part, value) for t, value in zip(stage.tensors, part.values, strict=True)}
             waiting.remove(stage)
-    stages: list[StageState] = []
-    for stage in state.stages:
-        if stage.attach.kind != "inline":
-            parts = tuple(replace_part(part, bodies) for part in stage.parts)
-            if any(a is not b for a, b in zip(parts, stage.parts, strict=True)):
-                stage = replace(stage, parts=parts)
-            stages.append(with_common_axes(stage))
+    stages = tuple(
+        with_common_axes(with_bodies(s, tuple(bodies[t] for t in reads(s) if t in bodies)))
+        for s in state.stages
+        if s.attach.kind != "inline"
+    )
     here = {s.name for s in stages}
     groups = tuple((tuple(n for n in names if n in here), depth) for names, depth in state.groups)
-    return replace(state, stages=tuple(stages), groups=groups)
+    return replace(state, stages=stages, groups=groups)
 
 
+@lru_cache(maxsize=4096)
+def with_bodies(stage: StageState, bodies: Bodies) -> StageState:
+    """A stage with its reads of inlined tensors replaced by what they hold."""
+    if not bodies:
+        return stage
+    parts = tuple(replace_part(part, {t: (body, value) for t, body, value in bodies}) for part in stage.parts)
+    return stage if all(a is b for a, b in zip(parts, stage.parts, strict=True)) else replace(stage, parts=parts)
+
+
+@lru_cache(maxsize=4096)
 def with_common_axes(stage: StageState) -> StageState:
     """The stage with the axes of all its equations named as in the general one, whose loops they share."""
     general = stage.general

@@ -216,14 +216,13 @@ def loops_around(state: State, stage: StageState) -> list[tuple[StageState, str]
 def readers(state: State, producer: StageState) -> list[StageState]:
     """The stages in whose loops a stage's elements are read: inlined stages are read where their own readers are."""
     found: dict[str, StageState] = {}
-    wanted = set(producer.tensors)
-    inlined = [s for s in state.stages if s.attach.kind == "inline" and s.name != producer.name]
-    for _ in inlined:  # those of a recurrence may be read by stages before them
-        wanted |= {t for s in inlined if not wanted.isdisjoint(reads(s)) for t in s.tensors}
-    for stage in state.stages:
-        if stage.attach.kind != "inline" and stage.name != producer.name and not wanted.isdisjoint(reads(stage)):
-            found[stage.name] = stage
-    return list(found.values())
+    wanted = list(producer.tensors)
+    while wanted:
+        for stage in state.readers(wanted.pop()):
+            if stage.name != producer.name and stage.name not in found:
+                found[stage.name] = stage
+                wanted += stage.tensors if stage.attach.kind == "inline" else ()
+    return [s for s in state.stages if s.name in found and s.attach.kind != "inline"]
 
 
 def attachments_have_no_cycle(state: State, what: str) -> None:

@@ -156,7 +156,7 @@ def steps_are_taken_before_they_are_read(state: State, what: str) -> None:
     before that one in the same step, have computed: so it stands inside of all the loops along which the group steps;
     and no two such stages need each other.
     """
-    for stage in state.stages:
+    for stage in state.stages if state.groups else ():
         if not inside_of_its_group(state, stage):
             continue
         group = state.group(stage.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 from collections.abc import Callable
 from typing import Any
 
@@ -434,3 +435,20 @@ def test_a_width_that_no_vector_has_is_refused(width: Any) -> None:
     (A,) = inputs((8,))
     with pytest.raises(te.ScheduleError, match=f"vector_bytes={width!r}; vectors are 16, 32 or 64 bytes wide"):
         te.auto_schedule(defined("Y", (i,), A[i] * 2), width)
+
+
+def calls_to_schedule(layers: int) -> int:
+    """How many functions are called to schedule a chain of products and elementwise stages."""
+    T, weights = inputs((64, 32), (32, 32))
+    for n in range(layers):
+        Z = defined(f"Z{n}", (i, j), te.sum(T[i, k] * weights[k, j]))
+        T = defined(f"H{n}", (i, j), te.maximum(Z[i, j], 0.0) + T[i, j])
+    profile = cProfile.Profile()
+    profile.runcall(te.auto_schedule, T, 32)
+    return sum(entry.callcount for entry in profile.getstats())
+
+
+def test_scheduling_takes_time_in_proportion_to_the_stages() -> None:
+    calls_to_schedule(2)
+    few, many = calls_to_schedule(8), calls_to_schedule(32)
+    assert many < 8 * few, (few, many)

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from program_parts import Drawn, Program, Seeded
 from programs import generate
 from schedules import STEPS, Walk, check_schedule, random_schedule
+from step_programs import drawn
 
 import tedsl as te
+from tedsl.schedule.primitives.check import check
 
 # each takes a compiler: dozens, and as many as asked for in `make fuzz`
 EXAMPLES = settings().max_examples if os.environ.get("TEDSL_FUZZ_EXAMPLES") else 20
@@ -41,6 +43,16 @@ def test_schedules_keep_the_meaning(case: tuple[Program, Any, str | None]) -> No
 def test_seeded_schedules_keep_the_meaning(seed: int) -> None:
     program = generate(Seeded(seed))
     check_schedule(program, random_schedule(program, Seeded(seed)))
+
+
+def test_what_is_checked_after_a_step_holds_of_the_whole() -> None:
+    """The rules are asked of what a step has changed; the states that are reached break none anywhere."""
+    for seed in range(40):
+        program = generate(Seeded(seed)) if seed % 2 else drawn(Seeded(seed))
+        walk = Walk(te.create_schedule(list(program.outputs)), Seeded(seed))
+        walk.steps(12)
+        for state, step in [*walk.s._past, (walk.s.state, "all steps")]:
+            check(state, str(step))
 
 
 def test_every_primitive_is_drawn_done_and_refused() -> None:
