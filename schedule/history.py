@@ -122,7 +122,7 @@ def steps_from(given: Any) -> tuple[Step, ...]:
         if given.get("version") != VERSION or not isinstance(given.get("steps"), list):
             raise ScheduleError(
                 f"the history to be replayed is none of this version of tedsl: it needs version {VERSION} and a list "
-                "of steps",
+                "of steps"
             )
         given = given["steps"]
     if not isinstance(given, (list, tuple)):

@@ -59,12 +59,12 @@ def stage_name(state: State, key: Any) -> str:
         if any(t is key for _, t in state.inputs):
             raise ScheduleError(
                 f"{key.name} is an input and has no loops. Its readers have; a copy of it has loops of its own: "
-                f"s.cache_read({key.name}, scope, readers)",
+                f"s.cache_read({key.name}, scope, readers)"
             )
         if not isinstance(key, StageTensor):
             raise ScheduleError(
                 f"{key!r} is no part of this schedule, whose stages are {', '.join(names)}. Make the schedule of "
-                "a tensor that needs it",
+                "a tensor that needs it"
             )
         key = key.name
     elif not isinstance(key, str):
@@ -91,7 +91,7 @@ def _same_program(state: State, handle: StageName) -> None:
         return  # a copy that travelled
     raise ScheduleError(
         f"the stage {handle.name} belongs to the schedule of {', '.join(t.name for t in other)}, and "
-        f"this is one of {', '.join(t.name for t in mine)}. Take the stage from this schedule",
+        f"this is one of {', '.join(t.name for t in mine)}. Take the stage from this schedule"
     )
 
 
@@ -122,12 +122,12 @@ def loop_name(state: State, stage: str, key: Any, primitive: str) -> str:
         if mine.root(key.name) is None and not stage.startswith(key.stage + "."):
             raise ScheduleError(
                 f"{primitive} of {stage} got the loop {key.name} of {key.stage}; the loops of {stage} are "
-                f"{', '.join(mine.leaves) or 'none'}",
+                f"{', '.join(mine.leaves) or 'none'}"
             )
     if isinstance(key, Axis):
         return cast(str, key.name)
     if isinstance(key, str):
         return key
     raise ScheduleError(
-        f"{primitive} of {stage} got {key!r}; an axis is given by itself, by its name, or as a primitive returned it",
+        f"{primitive} of {stage} got {key!r}; an axis is given by itself, by its name, or as a primitive returned it"
     )

@@ -236,7 +236,7 @@ def as_outputs(target: Any) -> tuple[tuple[Tensor, ...], bool]:
         if t.is_input and t.shape is not None:
             raise ScheduleError(
                 f"{t.name} is an input: it has a shape and no definition, so there is nothing to compute; define it "
-                f"({t.name}[i, …] = …)",
+                f"({t.name}[i, …] = …)"
             )
     if not outputs:
         raise ScheduleError("a program needs at least one result")

@@ -43,7 +43,7 @@ def fixed_values(outputs: tuple[Tensor, ...], history: History, sizes: Mapping[s
             known = ", ".join(sorted(found)) or "none"
             raise ScheduleError(
                 f"{name}={value!r}: the schedule of {', '.join(t.name for t in outputs)} has no size of "
-                f"that name; its sizes are {known}",
+                f"that name; its sizes are {known}"
             )
         if isinstance(value, bool) or not hasattr(value, "__index__"):
             raise ScheduleError(f"{name}={value!r}: a size is a whole number")

@@ -231,4 +231,4 @@ def values_at(e: Expr, at: dict[Expr, Any]) -> Any:
     if isinstance(e, Axis):  # one value only, so it is not among the points
         return e.lo
     assert isinstance(e, Apply)
-    return _NUMPY[e.function](*(values_at(o, at) for o in e.operands))  # type: ignore[operator]
+    return _NUMPY[e.function](*(values_at(o, at) for o in e.operands))

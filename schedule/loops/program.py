@@ -131,7 +131,7 @@ def _made(state: State, inputs: tuple[Tensor, ...], several: bool, check_indices
         raise ScheduleError(
             f"the tile factor{'s' if len(state.factors) > 1 else ''} {names} "
             f"ha{'ve' if len(state.factors) > 1 else 's'} no number yet: te.build(s, "
-            f"{', '.join(f'{n}=…' for n in state.factors)})",
+            f"{', '.join(f'{n}=…' for n in state.factors)})"
         )
     state = inlined(state)
     checks = find_checks(state) if check_indices else None
@@ -180,8 +180,7 @@ def arguments(outputs: tuple[Tensor, ...], args: Sequence[Tensor] | None) -> tup
     missing = [t.name for t in needed if t not in inputs]
     if missing:
         raise DefinitionError(
-            f"args leaves out {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} read; list every "
-            "input",
+            f"args leaves out {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} read; list every input"
         )
     if given_outputs and (tuple(given_outputs) != outputs or listed != [*inputs, *given_outputs]):
         raise DefinitionError(f"args must end with the outputs {', '.join(t.name for t in outputs)}, in this order")
@@ -191,7 +190,7 @@ def arguments(outputs: tuple[Tensor, ...], args: Sequence[Tensor] | None) -> tup
         if not t.is_input:
             raise DefinitionError(
                 f"args lists {t.name}, which is computed, among the inputs; the results are "
-                f"{', '.join(t.name for t in outputs)}",
+                f"{', '.join(t.name for t in outputs)}"
             )
     return tuple(inputs)
 

@@ -90,7 +90,7 @@ def _call(
             if c is None:
                 raise ScheduleError(
                     f"{what}: {buffer.name} is stored so that its elements are no constant step apart along {leaf}, "
-                    f"as {how.name} needs them. Choose a layout in which they are",
+                    f"as {how.name} needs them. Choose a layout in which they are"
                 )
             total = total + c * size
         return simplify(as_expr(total), scope.known)
@@ -100,7 +100,7 @@ def _call(
         if buffer.scope == "register" and buffer.shape:
             raise ScheduleError(
                 f"{what}: {buffer.name} is kept in registers, which have no address for {how.name} to use. Keep it "
-                "in the scope 'cache'",
+                "in the scope 'cache'"
             )
         for leaf in match.loops:
             stride(operand, leaf)  # constant along every loop, asked for or not

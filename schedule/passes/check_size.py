@@ -29,7 +29,7 @@ def check_size(root: Stmt) -> None:
             raise ScheduleError(
                 f"the loops of {stage}, written out{shown}, come to about {count:,} lines of C, and more than {MOST:,} "
                 "are not worth their compile time. Split the loops that are unrolled or vectorized, and mark the inner "
-                "ones only",
+                "ones only"
             )
 
 

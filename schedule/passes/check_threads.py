@@ -17,7 +17,7 @@ def check_threads(root: Stmt, around: tuple[For, ...] = ()) -> None:
                 if reason:
                     raise ScheduleError(
                         f"the loop {_shown(root)} is bound to {root.kind} inside of the loop {_shown(outer)}, which is "
-                        f"{f'bound to {outer.kind}' if outer.bound else outer.kind}: {reason}",
+                        f"{f'bound to {outer.kind}' if outer.bound else outer.kind}: {reason}"
                     )
         around = (*around, root)
     for body in root.body_parts:

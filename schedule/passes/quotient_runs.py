@@ -17,17 +17,7 @@ from dataclasses import replace
 from tedsl.lang.expr import Apply, Axis, Expr, free_axes, substitute, walk
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import Affine, Known, conjuncts, joined, prove, simplify, solve
-from tedsl.schedule.loops.ir import (
-    For,
-    If,
-    Stmt,
-    block,
-    constant,
-    inside,
-    map_expressions,
-    preorder,
-    with_bodies,
-)
+from tedsl.schedule.loops.ir import For, If, Stmt, block, constant, inside, map_expressions, preorder, with_bodies
 from tedsl.schedule.state import unique
 
 from .partition import cut

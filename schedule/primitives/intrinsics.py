@@ -107,7 +107,7 @@ def told_by_history(told: Any, trust: bool) -> Intrinsic:
         raise Undeclared(
             f"it calls the intrinsic {made.name}, whose C code this program has not declared (digest "
             f"{digest(told)[:12]}). Declare it first (te.intrinsic), or, if you trust where the history comes from, "
-            "replay(history, trust=True)",
+            "replay(history, trust=True)"
         )
     return found
 
@@ -117,7 +117,7 @@ def _check_pattern(pattern: Any, what: str) -> None:
     if not isinstance(pattern, Tensor) or pattern.is_input or pattern.definition is None:
         raise ScheduleError(
             f"{what}: its pattern is {pattern!r}; it is a tensor with a definition, such as te.define('c[i] = a[i] + "
-            "b[i]', a=(4,), b=(4,))",
+            "b[i]', a=(4,), b=(4,))"
         )
     parts = pattern.definition.parts
     if len(parts) > 1 or len(pattern.definition.tensors) > 1 or not all(isinstance(e, Axis) for e in parts[0].lhs):
@@ -129,7 +129,7 @@ def _check_pattern(pattern: Any, what: str) -> None:
         )
     if isinstance(value, Reduce) and (value.where is not None or len(value.values) != 1):
         raise ScheduleError(
-            f"{what}: its pattern, {pattern}, is a reduction with a condition or over several values; give one without",
+            f"{what}: its pattern, {pattern}, is a reduction with a condition or over several values; give one without"
         )
     names = [t.name for t in (*pattern.inputs, pattern)]
     if len(set(names)) != len(names):
@@ -138,8 +138,7 @@ def _check_pattern(pattern: Any, what: str) -> None:
         if isinstance(node, Access):
             if not node.tensor.is_input:
                 raise ScheduleError(
-                    f"{what}: its pattern, {pattern}, reads {node.tensor.name}, which is computed; it reads inputs "
-                    "only",
+                    f"{what}: its pattern, {pattern}, reads {node.tensor.name}, which is computed; it reads inputs only"
                 )
             if not all(isinstance(e, Axis) for e in node.indices) or len(set(node.indices)) != len(node.indices):
                 raise ScheduleError(f"{what}: its pattern reads `{node!r}`; each index is an axis of its own")
@@ -161,7 +160,7 @@ def _check_code(code: str, pattern: Tensor, what: str) -> None:
     if unused:
         raise ScheduleError(
             f"{what}: its code never uses {', '.join(f'{{{n}}}' for n in unused)}; the places in it are the operands "
-            f"{', '.join(names)}",
+            f"{', '.join(names)}"
         )
 
 

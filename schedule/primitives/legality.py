@@ -31,11 +31,9 @@ def is_loop(stage: StageState, axis: str, primitive: str, what: str = "") -> Non
     if now:
         raise ScheduleError(
             f"{what}: {axis} is no loop any more, but was made into {' and '.join(now)}. Use one of these; the loops "
-            f"are {loops}",
+            f"are {loops}"
         )
-    raise ScheduleError(
-        f"{what}: there is no such loop. The loops of {stage.name} are {loops}",
-    )
+    raise ScheduleError(f"{what}: there is no such loop. The loops of {stage.name} are {loops}")
 
 
 def is_free_loop(state: State, stage: StageState, axis: str, primitive: str) -> None:
@@ -48,13 +46,13 @@ def is_free_loop(state: State, stage: StageState, axis: str, primitive: str) -> 
     if marks:
         raise ScheduleError(
             f"{primitive} of the axis {axis} of {stage.name}: it is {marks[0]}. Call {primitive} first, and mark the "
-            "loops that come of it",
+            "loops that come of it"
         )
     for other in state.stages:
         if other.attach.kind == "at" and other.attach.stage == stage.name and other.attach.axis == axis:
             raise ScheduleError(
                 f"{primitive} of the axis {axis} of {stage.name}: {other.name} is computed at it. Call {primitive} "
-                f"first, then {other.name}'s compute_at at a loop that comes of it",
+                f"first, then {other.name}'s compute_at at a loop that comes of it"
             )
 
 
@@ -83,18 +81,18 @@ def are_neighbours(stage: StageState, axes: tuple[str, ...]) -> None:
             order = ", ".join(stage.leaves[min(places) : max(places) + 1])
             raise ScheduleError(
                 f"fuse of {shown} of {stage.name}: the loops stand in the order {loops}. Give them as fuse({order}), "
-                "or reorder them first",
+                "or reorder them first"
             )
         raise ScheduleError(
             f"fuse of {shown} of {stage.name}: they are not neighbours; the loops stand in the order {loops}. Bring "
-            f"them together first: reorder(…, {shown}, …)",
+            f"them together first: reorder(…, {shown}, …)"
         )
     kinds = {stage.is_reduction_loop(a) for a in axes}
     if len(kinds) == 2:
         reduced = ", ".join(a for a in axes if stage.is_reduction_loop(a))
         raise ScheduleError(
             f"fuse of {shown} of {stage.name}: {reduced} is reduced over and the others are not. Fuse the loops of "
-            "one sort only",
+            "one sort only"
         )
 
 
@@ -122,7 +120,7 @@ def reduced_loops_run_in_order(stage: StageState, what: str) -> None:
             raise ScheduleError(
                 f"{what}: {leaf} is reduced over in {stage.name}, and its steps all add to one element, so they "
                 f"cannot run {kind_text(kind)}. Mark a loop that is not reduced over ({free}), or make partial results "
-                f"with P = s.rfactor(T, {leaf!r}) and {how} that axis of P",
+                f"with P = s.rfactor(T, {leaf!r}) and {how} that axis of P"
             )
 
 
@@ -132,7 +130,7 @@ def nothing_stands_between_lanes(state: State, stage: StageState, what: str) -> 
         if parent.kind(leaf) == "vectorized":
             raise ScheduleError(
                 f"{what}: {stage.name} is computed inside of {leaf} of {parent.name}, which would be vectorized, and "
-                f"nothing can be computed between its lanes. Compute {stage.name} further out first",
+                f"nothing can be computed between its lanes. Compute {stage.name} further out first"
             )
 
 
@@ -156,12 +154,12 @@ def one_loop_of_a_kind_in_another(state: State, stage: StageState, what: str) ->
             if outer_kind == "vectorized":
                 raise ScheduleError(
                     f"{what}: the loop {leaf} of {inner} would run {kind_text(kind)} inside of {other} of {outer}, "
-                    "which is vectorized. Vectorize the innermost loop, and reorder it there first",
+                    "which is vectorized. Vectorize the innermost loop, and reorder it there first"
                 )
             if outer_kind == kind == "parallel":
                 raise ScheduleError(
                     f"{what}: the loop {leaf} of {inner} would be parallel inside of {other} of {outer}, which is "
-                    "parallel too. Fuse the two loops and make the result parallel, or leave the inner one serial",
+                    "parallel too. Fuse the two loops and make the result parallel, or leave the inner one serial"
                 )
 
 
@@ -174,12 +172,12 @@ def pragmas_stand_before_plain_loops(stage: StageState, what: str) -> None:
             if stage.kind(leaf) != "vectorized":
                 raise ScheduleError(
                     f"{what}: {leaf} of {stage.name} is {stage.kind(leaf)}, and the pragma 'stream' says how vectors "
-                    "are stored. Vectorize the loop first",
+                    "are stored. Vectorize the loop first"
                 )
         elif stage.kind(leaf) != "serial":
             raise ScheduleError(
                 f"{what}: {leaf} of {stage.name} would be {stage.kind(leaf)} and have the pragma {text!r}, which "
-                "needs a plain loop behind it. Leave one of the two out, or split the loop and mark its halves",
+                "needs a plain loop behind it. Leave one of the two out, or split the loop and mark its halves"
             )
 
 
@@ -235,13 +233,13 @@ def attachments_have_no_cycle(state: State, what: str) -> None:
             if now.name in chain:
                 raise ScheduleError(
                     f"{what}: {' is computed at '.join((*chain, now.name))}, which leaves it nowhere. Compute one of "
-                    "them at the root (compute_root)",
+                    "them at the root (compute_root)"
                 )
             chain.append(now.name)
         if len(chain) > 1 and now.attach.kind == "inline":
             raise ScheduleError(
                 f"{what}: {chain[-2]} is computed at a loop of {now.name}, which is inlined and has no loops. "
-                f"Compute {chain[-2]} at a reader of {now.name}, or {now.name} at the root",
+                f"Compute {chain[-2]} at a reader of {now.name}, or {now.name} at the root"
             )
 
 
@@ -257,7 +255,7 @@ def producers_stand_where_they_are_read(state: State, what: str) -> None:
         if axis not in parent.leaves:
             raise ScheduleError(
                 f"{what}: {stage.name} is computed at the loop {axis} of {parent.name}, which would be gone. Compute "
-                f"{stage.name} elsewhere first (compute_root)",
+                f"{stage.name} elsewhere first (compute_root)"
             )
         found = readers(state, stage)
         if not found:
@@ -333,7 +331,7 @@ def is_one_equation(state: State, stage: StageState, what: str, instead: str) ->
     if len(stage.parts) > 1:
         raise ScheduleError(
             f"{what}: {stage.name} has {len(stage.parts)} equations, which take turns, and is computed as a whole. "
-            f"{instead}",
+            f"{instead}"
         )
     if any(t in reads(stage) for t in stage.tensors):
         raise ScheduleError(f"{what}: {stage.name} reads its own earlier steps, and is computed as a whole. {instead}")
@@ -345,7 +343,7 @@ def can_be_computed_at(state: State, stage: StageState, parent: StageState, axis
     if parent.name == stage.name:
         raise ScheduleError(
             f"{what}: a stage cannot be computed inside of itself. Give a stage that reads {stage.name} "
-            f"({', '.join(r.name for r in readers(state, stage)) or 'there is none'})",
+            f"({', '.join(r.name for r in readers(state, stage)) or 'there is none'})"
         )
     group = state.group(stage.name)
     moved = (stage,) if group and parent.name in group[0] else state.stepping(stage.name)
@@ -354,14 +352,14 @@ def can_be_computed_at(state: State, stage: StageState, parent: StageState, axis
             together = "" if member.name == stage.name else f", and {stage.name} steps together with it"
             raise ScheduleError(
                 f"{what}: {member.name} is a result, of which all elements are stored{together}. Compute a copy "
-                f"there: s.cache_write({member.name}, …), then compute_at of that",
+                f"there: s.cache_write({member.name}, …), then compute_at of that"
             )
     is_loop(parent, axis, "compute_at", what)
     every_reading_equation_has_the_loop(state, stage, parent, axis)
     if parent.kind(axis) == "vectorized":
         raise ScheduleError(
             f"{what}: the loop {axis} is vectorized, and nothing can be computed between its lanes. Compute "
-            f"{stage.name} at a loop further out",
+            f"{stage.name} at a loop further out"
         )
 
 
@@ -376,7 +374,7 @@ def can_be_inlined(state: State, stage: StageState) -> None:
     if stage.reduction is not None:
         raise ScheduleError(
             f"{what}: it is a reduction ({stage.reduction.reducer.name}), whose loops cannot stand inside an "
-            f"expression. Compute it at a loop of its reader: s[{stage.name!r}].compute_at(s[reader], axis)",
+            f"expression. Compute it at a loop of its reader: s[{stage.name!r}].compute_at(s[reader], axis)"
         )
     later = {s.name: s for s in state.stages if s.attach.kind == "inline"}
     wanted, seen = [stage], {stage.name}
@@ -387,7 +385,7 @@ def can_be_inlined(state: State, stage: StageState) -> None:
                 raise ScheduleError(
                     f"{what}: it reads its own earlier steps through "
                     f"{', '.join(n for n in seen if n != stage.name)}, which {'is' if len(seen) == 2 else 'are'} "
-                    "inlined too, so the expression would have no end. Leave one of them at the root",
+                    "inlined too, so the expression would have no end. Leave one of them at the root"
                 )
             if other is not None and other.name in later and other.name not in seen:
                 seen.add(other.name)
@@ -411,7 +409,7 @@ def can_be_prefetched(state: State, stage: StageState, tensor: str, axis: str, o
     found = [n for p in stage.parts for n in walk(*p.expressions) if isinstance(n, Access) and n.tensor is source]
     if not found:
         raise ScheduleError(
-            f"{what}: {stage.name} does not read it; it reads {', '.join(t.name for t in reads(stage)) or 'nothing'}",
+            f"{what}: {stage.name} does not read it; it reads {', '.join(t.name for t in reads(stage)) or 'nothing'}"
         )
     moved = {a.name for a in stage.roots} & stage.origin(axis)
     if not any(n.name in moved for access in found for n in walk(*access.indices) if isinstance(n, Axis)):
@@ -422,12 +420,11 @@ def can_be_prefetched(state: State, stage: StageState, tensor: str, axis: str, o
         ]
         moves = f"The loops that move along it are {', '.join(loops)}" if loops else "It is a single element"
         raise ScheduleError(
-            f"{what}: every step of {axis} reads the same elements of it, so there is nothing to ask for ahead. "
-            f"{moves}",
+            f"{what}: every step of {axis} reads the same elements of it, so there is nothing to ask for ahead. {moves}"
         )
     for access in found:
         if any(isinstance(n, Access) for index in access.indices for n in walk(index)):
             raise ScheduleError(
                 f"{what}: `{access!r}` is read at a place that depends on data, which is not known before its step. "
-                "Prefetch the tensor that holds the index",
+                "Prefetch the tensor that holds the index"
             )

@@ -18,7 +18,7 @@ def _marked(state: State, name: str, axis: str, kind: str, primitive: str) -> Re
     before = stage.kind(axis)
     if before not in ("serial", kind):
         raise ScheduleError(
-            f"{primitive} of the axis {axis} of {name}: it is {before} already. Split it and mark one of the two loops",
+            f"{primitive} of the axis {axis} of {name}: it is {before} already. Split it and mark one of the two loops"
         )
     return marked_in_step(state.updated(stage.marked(axis, kind=kind)), name), ()
 
@@ -123,7 +123,7 @@ def pragma(state: State, name: str, axis: str, text: str) -> Result:
     if not isinstance(text, str) or not text.strip() or "\n" in text or "\\" in text:
         raise ScheduleError(
             f"pragma of the axis {axis} of {name}: {text!r} is no pragma; it is one line of text, such as 'GCC "
-            "unroll 4'",
+            "unroll 4'"
         )
     if text.strip() in stage.mark(axis).pragmas:
         raise ScheduleError(f"pragma of the axis {axis} of {name}: it has the pragma {text.strip()!r} already")

@@ -53,7 +53,7 @@ def matched(state: State, stage: StageState, what: str) -> Match | None:
         if other.attach.kind == "at" and other.attach.stage == stage.name and other.attach.axis in inner:
             raise ScheduleError(
                 f"{what}: {other.name} is computed inside of the loops {', '.join(inner)}, which become calls of "
-                f"{how.name}. Compute it further out first",
+                f"{how.name}. Compute it further out first"
             )
     pattern = how.pattern.parts[0]
     value = pattern.values[0]

@@ -115,7 +115,7 @@ def set_scope(state: State, name: str, scope: str) -> Result:
     if stage.is_output and scope != "global":
         raise ScheduleError(
             f"set_scope of {name}: it is a result, and its caller says where it is stored. Compute it in that scope "
-            f"with s.cache_write({name}, {scope!r})",
+            f"with s.cache_write({name}, {scope!r})"
         )
     return state.updated(replace(stage, scope=scope)), ()
 
@@ -150,13 +150,13 @@ def layout(state: State, name: str, *axes: str) -> Result:
     if stage.is_output:
         raise ScheduleError(
             f"layout of {name}: it is a result, and its caller says how it lies in memory. Compute it in that layout "
-            f"with s.cache_write({name}, 'global')",
+            f"with s.cache_write({name}, 'global')"
         )
     legality.is_one_equation(state, stage, f"layout of {name}", "Lay out a copy of it: s.cache_read")
     if len(stage.dimensions) < stage.tensor.rank:
         raise ScheduleError(
             f"layout of {name}: its equation gives a single row along one of its dimensions, which has no loop. Lay "
-            "out a copy of it: s.cache_read",
+            "out a copy of it: s.cache_read"
         )
     for axis in axes:
         legality.is_loop(stage, axis, "layout")
@@ -166,7 +166,7 @@ def layout(state: State, name: str, *axes: str) -> Result:
     if sorted(axes) != sorted(wanted):
         raise ScheduleError(
             f"layout of {name} got the loops {', '.join(axes) or 'none'}; give each of {', '.join(wanted) or 'none'} "
-            "once, in the order in which they shall lie in memory",
+            "once, in the order in which they shall lie in memory"
         )
     return state.updated(replace(stage, layout=tuple(axes))), ()
 
@@ -196,12 +196,12 @@ def storage_align(state: State, name: str, axis: str, factor: int, offset: int =
     if stage.is_output:
         raise ScheduleError(
             f"{what}: it is a result, and its caller says how it lies in memory. Align a copy of it: "
-            f"s.cache_write({name}, 'global')",
+            f"s.cache_write({name}, 'global')"
         )
     if stage.layout is not None:
         raise ScheduleError(
             f"{what}: it has a layout of its own. Split its axes so that the rows of that layout have the length you "
-            "want",
+            "want"
         )
     if axis not in stage.dimensions:
         raise ScheduleError(f"{what}: {axis} is no axis of it; its axes are {', '.join(stage.dimensions) or 'none'}")
@@ -209,7 +209,7 @@ def storage_align(state: State, name: str, axis: str, factor: int, offset: int =
     if not isinstance(factor, int) or isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:
         raise ScheduleError(
             f"{what}: factor={factor!r}, offset={offset!r}; both are whole numbers, the factor at least 1, the "
-            "offset at least 0",
+            "offset at least 0"
         )
     return state.updated(replace(stage, align=(axis, factor, offset))), ()
 
@@ -242,7 +242,7 @@ def double_buffer(state: State, name: str) -> Result:
     if stage.attach.kind != "at":
         raise ScheduleError(
             f"double_buffer of {name}: it is not computed at a loop, so there are no steps that take turns. Call "
-            f"s[{name!r}].compute_at(…) first",
+            f"s[{name!r}].compute_at(…) first"
         )
     return state.updated(replace(stage, double_buffer=True)), ()
 

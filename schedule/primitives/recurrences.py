@@ -100,12 +100,12 @@ def recurrences_run_forward(state: State, stage: StageState, what: str) -> None:
             if kind not in ("serial", "unrolled") and sign != "=":
                 raise ScheduleError(
                     f"{what}: the steps of {leaf} of {stage.name} cannot run {kind_text(kind)}, because "
-                    f"`{dependence.read!r}` reads what an earlier one computes. {_free_loops(state, stage)}",
+                    f"`{dependence.read!r}` reads what an earlier one computes. {_free_loops(state, stage)}"
                 )
             if sign == "*":
                 raise ScheduleError(
                     f"{what}: with the loops in the order {', '.join(stage.leaves)}, `{dependence.read!r}` would be "
-                    f"read before it is computed. Keep the loops along which {stage.name} steps outside of {leaf}",
+                    f"read before it is computed. Keep the loops along which {stage.name} steps outside of {leaf}"
                 )
 
 
@@ -126,7 +126,7 @@ def stages_step_forward(state: State, what: str) -> None:
                     if kind not in ("serial", "unrolled") and sign != "=":
                         raise ScheduleError(
                             f"{what}: the steps of {leaf} of {stage.name} cannot run {kind_text(kind)}, because "
-                            f"`{dependence.read!r}` reads what an earlier one computes. {_free_loops(state, stage)}",
+                            f"`{dependence.read!r}` reads what an earlier one computes. {_free_loops(state, stage)}"
                         )
                     if sign == "<":
                         break

@@ -199,7 +199,7 @@ def cache_write(state: State, tensors: str | list[str], scope: str) -> Result:
         if stage is None:
             raise ScheduleError(
                 f"cache_write of {name}: it is an input, which nothing computes. A copy for its readers is "
-                f"s.cache_read({name}, {scope!r}, readers)",
+                f"s.cache_read({name}, {scope!r}, readers)"
             )
         if not isinstance(stage.tensor, StageTensor) or stage.name not in made:
             made[stage.name] = None
@@ -211,7 +211,7 @@ def cache_write(state: State, tensors: str | list[str], scope: str) -> Result:
         if left_out:
             raise ScheduleError(
                 f"cache_write of {', '.join(n for n in own if n in listed)}: {name} computes {', '.join(own)} "
-                f"together. Give all of them: s.cache_write([{', '.join(own)}], {scope!r})",
+                f"together. Give all of them: s.cache_write([{', '.join(own)}], {scope!r})"
             )
         state, new = _written(state, stage, scope)
         created.append(new)
@@ -265,13 +265,13 @@ def _reduction_is_untouched(state: State, stage: StageState, what: str) -> None:
         raise ScheduleError(
             f"{what}: the loop {(cut or marked)[0]}{'' if scattered(stage) else ', which is reduced over,'} was "
             "scheduled already, and goes to the new stage as it was defined. Call cache_write first, and schedule "
-            "the reduction there",
+            "the reduction there"
         )
     for other in state.stages:
         if other.attach.kind == "at" and other.attach.stage == stage.name and stage.origin(other.attach.axis) & reduced:
             raise ScheduleError(
                 f"{what}: {other.name} is computed at the loop {other.attach.axis}, which goes to the new stage. "
-                f"Call cache_write first, then compute {other.name} there",
+                f"Call cache_write first, then compute {other.name} there"
             )
 
 
@@ -359,14 +359,14 @@ def _can_be_factored(state: State, stage: StageState, axis: str, factor_axis: in
     if isinstance(factor_axis, bool) or not isinstance(factor_axis, int) or not -rank - 1 <= factor_axis <= rank:
         raise ScheduleError(
             f"{what}: factor_axis is {factor_axis!r}; it is the place of the new axis among the {rank} of "
-            f"{stage.name}, from 0 to {rank}",
+            f"{stage.name}, from 0 to {rank}"
         )
     for other in state.stages:
         at = other.attach
         if at.kind == "at" and at.stage == stage.name and stage.is_reduction_loop(at.axis):
             raise ScheduleError(
                 f"{what}: {other.name} is computed at the loop {at.axis}, which goes to the new stage. "
-                f"Call rfactor first, then compute {other.name} there",
+                f"Call rfactor first, then compute {other.name} there"
             )
     place = factor_axis if factor_axis >= 0 else rank + 1 + factor_axis
     group = state.group(stage.name)
@@ -374,7 +374,7 @@ def _can_be_factored(state: State, stage: StageState, axis: str, factor_axis: in
         steps = ", ".join(stepped(state, stage)[: group[1]])
         raise ScheduleError(
             f"{what}: factor_axis is {factor_axis}, and {', '.join(group[0])} take turns along {steps}, which come "
-            f"first. Call it with factor_axis={group[1]}",
+            f"first. Call it with factor_axis={group[1]}"
         )
     return place
 
