@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from .build import build, emit
     from .lang.arrays import broadcast_to
     from .lang.compute import compute, pad, scan
+    from .lang.einsum import contract, einsum
     from .lang.notation import define
     from .lang.views import concatenate, stack
     from .machine import machine
@@ -99,7 +100,9 @@ _LAZY = {
     "broadcast_to": "tedsl.lang.arrays",
     "compute": "tedsl.lang.compute",
     "concatenate": "tedsl.lang.views",
+    "contract": "tedsl.lang.einsum",
     "define": "tedsl.lang.notation",
+    "einsum": "tedsl.lang.einsum",
     "pad": "tedsl.lang.compute",
     "scan": "tedsl.lang.compute",
     "stack": "tedsl.lang.views",
@@ -171,6 +174,7 @@ __all__ = [
     "check_grad",
     "compute",
     "concatenate",
+    "contract",
     "copysign",
     "cos",
     "cosh",
@@ -178,6 +182,7 @@ __all__ = [
     "create_schedule",
     "custom_gradient",
     "define",
+    "einsum",
     "emit",
     "erf",
     "evaluate",
