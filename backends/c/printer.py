@@ -195,6 +195,22 @@ class _Generator:
         self.scalars.known = self.known
         return f"{self.names.of(buffer, buffer.name)}[{self.scalars.sum(offset)}]"
 
+    # Attempts ---------------------------------------------------------------------------------------------------------
+
+    def state(self) -> tuple[Any, ...]:
+        """All that printing a statement changes, for `undo`."""
+        v = self.vectors
+        return (
+            len(self.lines), [set(d) for d in self.declared], self.depth, self.known, self.parallel, self.slots,
+            [list(h) for h in self.heap], dict(self.locals), v.rows, v.row, v.past, v.replaced)  # fmt: skip
+
+    def undo(self, state: tuple[Any, ...]) -> None:
+        """Go back to where an attempt began."""
+        v = self.vectors
+        place, self.declared, self.depth, self.known, self.parallel, self.slots = state[:6]
+        self.heap, self.locals, v.rows, v.row, v.past, v.replaced = state[6:]
+        del self.lines[place:]
+
     # Statements -------------------------------------------------------------------------------------------------------
 
     def put(self, text: str) -> None:
@@ -341,7 +357,7 @@ class _Generator:
         if not buffer.shape:
             self.put(f"{ctype} {name};")
         elif buffer.scope == "register" and (kept := promoted(stmt, self)) is not None:
-            state = len(self.lines), [set(d) for d in self.declared], self.depth, self.known, len(self.heap)
+            state = self.state()
             self.locals[buffer] = kept
             for line in kept.declarations():
                 self.put(line)
@@ -351,9 +367,7 @@ class _Generator:
             except NotPromoted as e:
                 if e.buffer is not buffer:
                     raise
-                place, self.declared, self.depth, self.known, levels = state
-                del self.lines[place:], self.heap[levels:]
-                del self.locals[buffer]
+                self.undo(state)
                 self.put(f"{ctype} {name}[{max(cast(int, self.elements(buffer)), 1)}] __attribute__((aligned(64)));")
         else:
             count = self.elements(buffer)

@@ -116,7 +116,7 @@ def rows(stmt: For, g: _Generator) -> bool:
     found = [loop for loop in _straight(stmt.body) if _follows(loop, stmt, g) and _store(loop).buffer not in read]
     if not found:
         return False
-    place, declared, depth = len(g.lines), [set(d) for d in g.declared], g.depth
+    state = g.state()
     g.open()
     variables = len(g.lines)
     outer = g.vectors.rows
@@ -133,9 +133,7 @@ def rows(stmt: For, g: _Generator) -> bool:
     g.plain_loop(replace(stmt, extent=Const(1)))
     used = [row for row in g.vectors.rows.values() if row.begun]
     if not used:
-        g.vectors.rows = outer
-        del g.lines[place:]
-        g.declared, g.depth = declared, depth
+        g.undo(state)
         return False
     g.plain_loop(replace(stmt, lo=second, extent=Const(extent - 1)))
     g.vectors.rows = outer

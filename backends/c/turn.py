@@ -42,10 +42,9 @@ def turned(stmt: For, g: _Generator) -> bool:
         return False
     width = cast(int, constant(inner.extent))
     whole = width // lanes * lanes
-    place, declared, depth = len(g.lines), [set(d) for d in g.declared], g.depth
+    state = g.state()
     if not _squares(stmt, inner, accesses, start, whole, lanes, g):
-        del g.lines[place:]
-        g.declared, g.depth = declared, depth
+        g.undo(state)
         return False
     left = simplify(stmt.extent % lanes, g.known)
     if constant(left) != 0:

@@ -85,7 +85,7 @@ class Vectors(Values):
         if loop.step != 1 or self.axis is not None:
             return False
         g = self.g
-        place, declared, depth = len(g.lines), [set(d) for d in g.declared], g.depth
+        state = g.state()
         try:
             past = self.streamable(loop)
             self.row = self.rows.get(id(loop))
@@ -95,9 +95,7 @@ class Vectors(Values):
             else:
                 self.counted(loop, past)
         except Unfit:
-            self.past, self.row = False, None
-            del g.lines[place:]
-            g.declared, g.depth = declared, depth
+            g.undo(state)
             return False
         self.row = None
         return True
