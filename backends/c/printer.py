@@ -8,33 +8,42 @@ from typing import Any, cast
 from tedsl.backends.codegen.expressions import ATOM, CTYPES, Scalars
 from tedsl.backends.codegen.module import Argument, CModule, Fault, Size, SizeCheck, SizeVar
 from tedsl.backends.codegen.names import Names, comment, legal
-from tedsl.backends.codegen.register_variables import NotPromoted, promoted
+from tedsl.backends.codegen.register_variables import Locals
 from tedsl.lang import dtypes
 from tedsl.lang.errors import InternalError, ScheduleError
 from tedsl.lang.expr import Access, Axis, Const, Expr, Var, walk
-from tedsl.lang.integers import Affine, Known, recombined, simplify
+from tedsl.lang.integers import Affine, Known, simplify
 from tedsl.lang.tensor import Dim
 from tedsl.schedule.loops.ir import (
+    FENCED,
     STREAM,
     Allocate,
     Assert,
     Block,
     Buffer,
     Call,
+    Carried,
+    Fence,
     For,
     If,
+    Squares,
     Stmt,
     Store,
+    Strips,
+    Turned,
+    Vector,
     expressions,
     inside,
     preorder,
     strides_of,
 )
+from tedsl.schedule.loops.positions import Positions
 from tedsl.schedule.loops.program import Nest
+from tedsl.schedule.passes.vector_forms import FACTS, LINE
+from tedsl.schedule.passes.vectorize import vectorize
 
-from . import stream, workspace
+from . import stream, turn, workspace
 from .math import functions as vector_math
-from .turn import turned
 from .vector import Vectors
 
 STACK_BYTES = 32 * 1024  # a temporary of constant size up to this lives on the stack
@@ -54,10 +63,7 @@ def generate(nest: Nest, name: str, isa: str | None = None) -> CModule:
 
 class _Generator:
     def __init__(self, nest: Nest, name: str, isa: str | None) -> None:
-        from .toolchain import vector_bytes
-
         self.nest, self.isa = nest, isa
-        self.vector_bytes = vector_bytes(isa)
         self.names = Names()
         self.entry = legal(name)
         self.names.taken.add("te_failed")
@@ -70,14 +76,13 @@ class _Generator:
         self.known = Known()
         self.parallel = 0
         self.openmp = any(isinstance(s, For) and s.kind == "parallel" for s in preorder(nest.stmt))
-        self.locals: dict[Buffer, Any] = {}  # register buffers kept in named variables
+        self.locals: dict[Buffer, Locals] = {}  # register buffers kept in named variables
+        self.squares: set[Buffer] = set()  # arrays of vectors
+        self.positions = Positions()
         self.heap: list[list[str]] = [[]]  # how memory in use is given back: of the function, and of each open loop
         self.slots = 0  # places that keep memory from call to call
-        self.uses: dict[Stmt, Any] = {}  # of register buffers, by statement
         self.typedefs: set[tuple[str, int]] = set()
         self.vector_helpers: dict[str, str] = {}
-        self.strides: dict[Buffer, tuple[int | Affine, ...]] = {}
-        self.offsets: dict[tuple[Buffer, tuple[Expr, ...]], Affine] = {}
         self.places: dict[tuple[Buffer, tuple[Expr, ...]], str] = {}  # texts of elements
 
     # The module -------------------------------------------------------------------------------------------------------
@@ -88,7 +93,9 @@ class _Generator:
             self.names.of(buffer, buffer.name)
         for size in self.sizes:
             self.names.of(size, size.name)
-        self.statement(nest.stmt)
+        from .toolchain import level
+
+        self.statement(vectorize(nest.stmt, FACTS[level(self.isa)], self.positions, nest.aliasable))
         source = self.source(self.lines)
         size_index = {v.name: n for n, v in enumerate(self.sizes)}
         args = tuple(
@@ -157,35 +164,18 @@ class _Generator:
         assert isinstance(e, Axis)
         return self.names.of(e, e.name)
 
-    def offset(self, buffer: Buffer, indices: Sequence[Expr]) -> Affine:
-        """The position of an element, counted in elements from the start of its buffer."""
-        key = buffer, tuple(indices)
-        found = self.offsets.get(key)
-        if found is not None:
-            return found
-        if buffer not in self.strides:
-            self.strides[buffer] = tuple(s if isinstance(s, int) else Affine.of(s) for s in strides_of(buffer))
-        total = Affine({}, 0)
-        for index, stride in zip(indices, self.strides[buffer], strict=True):
-            form = Affine.of(index)
-            total = total.plus(form, stride) if isinstance(stride, int) else total + form.times(stride)
-        if not total.linear:  # the indices of fused loops, `z // n` and `z % n`, are together just `z`
-            total = recombined(total)
-        self.offsets[key] = total
-        return total
-
     def load(self, access: Access) -> str:
         return self.element(access.tensor, access.indices)  # type: ignore[arg-type]
 
     def element(self, buffer: Buffer, indices: Sequence[Expr]) -> str:
         if buffer in self.locals:
-            return str(self.locals[buffer].scalar(self.offset(buffer, indices)))
+            return str(self.locals[buffer].scalar(self.positions.of(buffer, indices)))
         if not buffer.shape and buffer.role == "temporary":
             return self.names.of(buffer, buffer.name)
         key = buffer, tuple(indices)
         found = self.places.get(key)
         if found is None:
-            offset = self.offset(buffer, indices)
+            offset = self.positions.of(buffer, indices)
             found = self.at(buffer, offset)
             if offset.linear:  # what divides is printed by what is known here
                 self.places[key] = found
@@ -220,7 +210,7 @@ class _Generator:
             for s in stmt.stmts:
                 self.statement(s)
         elif isinstance(stmt, For):
-            self.loop(stmt)
+            self.plain_loop(stmt)
         elif isinstance(stmt, Store):
             self.store(stmt)
         elif isinstance(stmt, Allocate):
@@ -231,6 +221,18 @@ class _Generator:
             self.check(stmt)
         elif isinstance(stmt, Call):
             self.call(stmt)
+        elif isinstance(stmt, Vector):
+            self.vectors.print(stmt)
+        elif isinstance(stmt, Strips):
+            self.strips(stmt)
+        elif isinstance(stmt, Carried):
+            stream.carried(stmt, self)
+        elif isinstance(stmt, Squares):
+            turn.squares(stmt, self)
+        elif isinstance(stmt, Turned):
+            turn.turned(stmt, self)
+        elif isinstance(stmt, Fence):
+            self.put(stream.fence(self))
         else:
             raise InternalError(f"no C for {stmt!r}")
 
@@ -269,20 +271,36 @@ class _Generator:
         text = stmt.text.format(*operands)
         self.put(text if text.rstrip().endswith((";", "}")) else f"{text};")
 
-    def loop(self, stmt: For) -> None:
-        printed = stmt.kind == "vectorized" and self.vectors.loop(stmt)
-        if not (printed or turned(stmt, self) or stream.rows(stmt, self)):
-            self.plain_loop(stmt)
-        if len(self.heap) == 1 and stmt.kind != "parallel" and stream.streams(stmt):
-            self.put(stream.fence(self))
+    def strips(self, stmt: Strips) -> None:
+        """A loop in strips of lanes: its variable is moved on by one strip after the other."""
+        loop, known = stmt.loop, self.known
+        name = self.names.given[stmt.axis] = self.leaf(loop.axis)
+        end = self.scalar(simplify(loop.lo + loop.extent, known))
+        self.open()
+        self.put(f"int64_t {name} = {self.scalar(loop.lo)};{self.note(loop)}")
+        self.known = known.with_(ranges={stmt.axis: (loop.lo, loop.extent)})
+        for strip in stmt.strips:
+            left = f"{name} < {end}" if strip.lanes == 1 else f"{name} + {strip.lanes} <= {end}"
+            step = f"{name}++" if strip.lanes == 1 else f"{name} += {strip.lanes}"
+            if strip.sort == "line":
+                first = cast(Store, strip.body)
+                at = self.element(first.buffer, first.indices)
+                left = f"{left} && ((uintptr_t)&{at} & {LINE - 1})"
+            self.open(f"if ({left})" if strip.sort == "if" else f"for (; {left}; {step})")
+            self.statement(strip.body)
+            if strip.sort == "if":
+                self.put(f"{step};")
+            self.close()
+        self.close()
+        self.known = known
 
     def plain_loop(self, stmt: For) -> None:
         name = self.leaf(stmt.axis)
         for pragma in stmt.pragmas:
-            if pragma != STREAM:
+            if pragma not in (STREAM, FENCED):
                 self.put(f"#pragma {pragma}")
         parallel = stmt.kind == "parallel" and not self.parallel
-        fenced = parallel and stream.streams(stmt)
+        fenced = FENCED in stmt.pragmas
         if fenced:
             self.put("#pragma omp parallel num_threads(threads)")
             self.open()
@@ -340,21 +358,10 @@ class _Generator:
         ctype = CTYPES[buffer.dtype]
         if not buffer.shape:
             self.put(f"{ctype} {name};")
-        elif buffer.scope == "register" and (kept := promoted(stmt, self)) is not None:
-            state = len(self.lines), [set(d) for d in self.declared], self.depth, self.known, len(self.heap)
-            self.locals[buffer] = kept
+        elif stmt.variables is not None:
+            self.locals[buffer] = kept = self.variables(buffer, stmt.variables)
             for line in kept.declarations():
                 self.put(line)
-            try:
-                self.statement(stmt.body)
-                return
-            except NotPromoted as e:
-                if e.buffer is not buffer:
-                    raise
-                place, self.declared, self.depth, self.known, levels = state
-                del self.lines[place:], self.heap[levels:]
-                del self.locals[buffer]
-                self.put(f"{ctype} {name}[{max(cast(int, self.elements(buffer)), 1)}] __attribute__((aligned(64)));")
         else:
             count = self.elements(buffer)
             if isinstance(count, int) and count * dtypes.itemsize(buffer.dtype) <= STACK_BYTES:
@@ -379,6 +386,12 @@ class _Generator:
                 return
         self.statement(stmt.body)
         self.locals.pop(buffer, None)  # another piece of the nest may have it with other lanes
+
+    def variables(self, buffer: Buffer, places: tuple[tuple[int, int], ...]) -> Locals:
+        base = self.names.of(buffer, buffer.name)
+        names = {place: self.names.of((buffer, place), f"{base}_{place[0]}") for place in places}
+        types = {n: CTYPES[buffer.dtype] if n == 1 else self.vectors.type(buffer.dtype, n) for _, n in places}
+        return Locals(names, types, {e: (start, n) for start, n in places for e in range(start, start + n)})
 
     def give_up(self, name: str) -> None:
         """Leave when there is no memory: at once, or, in a parallel loop, by skipping the iteration of the innermost

@@ -1,135 +1,45 @@
-"""Squares turned in registers: what is read along one loop and written along another.
-
-    for y:                                       for y in steps of 16:
-      for x vectorised:                 →          for x in steps of 16: 16 rows of 16 are read along y,
-        to[…, y, x] = f(from[…, x, y])               turned by shuffles, and written along x
-
-Printed as it stands, each vector would be gathered from as many lines of the cache as it has lanes.
-"""
+"""Squares transposed in registers, in C (see schedule/passes/transpose_tiles.py)."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from tedsl.backends.codegen.names import comment
 from tedsl.lang import dtypes
-from tedsl.lang.expr import Access, Const, Expr, substitute, walk
 from tedsl.lang.integers import Affine, simplify
-from tedsl.schedule.loops.ir import Buffer, For, Store, constant, inside
+from tedsl.schedule.loops.ir import Buffer, Squares, Turned, inside
 
 if TYPE_CHECKING:
     from .printer import _Generator
 
 
-def turned(stmt: For, g: _Generator) -> bool:
-    """Print a loop around a vectorised one by turning squares, if it is of that kind; otherwise print nothing."""
-    inner = stmt.body
-    if not (isinstance(inner, For) and inner.kind == "vectorized" and isinstance(inner.body, Store)):
-        return False
-    if (
-        stmt.kind != "serial"
-        or stmt.step != 1
-        or stmt.pragmas
-        or g.vectors.axis is not None
-        or not g.vectors.regular(inner)
-    ):
-        return False
-    accesses = _across(stmt, inner, g)
-    start, lanes = g.vectors.chunks(inner)[0]
-    extent = constant(stmt.extent)
-    if not accesses or lanes * dtypes.itemsize(inner.body.buffer.dtype) < 16 or (extent is not None and extent < lanes):
-        return False
-    width = cast(int, constant(inner.extent))
-    whole = width // lanes * lanes
-    place, declared, depth = len(g.lines), [set(d) for d in g.declared], g.depth
-    if not _squares(stmt, inner, accesses, start, whole, lanes, g):
-        del g.lines[place:]
-        g.declared, g.depth = declared, depth
-        return False
-    left = simplify(stmt.extent % lanes, g.known)
-    if constant(left) != 0:
-        rest = replace(
-            stmt,
-            lo=simplify(stmt.lo + stmt.extent - left, g.known),
-            extent=left,
-            body=replace(inner, extent=Const(whole)),
-        )
-        g.plain_loop(rest)
-    if whole < width:
-        g.loop(replace(stmt, body=replace(inner, lo=Const(start + whole), extent=Const(width - whole))))
-    return True
-
-
-def _across(stmt: For, inner: For, g: _Generator) -> list[Access]:
-    """What is read along the outer loop while it is written along the inner one; nothing when that is not all that
-    happens.
-    """
-    store = cast(Store, inner.body)
-    y, x = stmt.axis, inner.axis
-    size = dtypes.itemsize(store.buffer.dtype)
-    target = g.offset(store.buffer, store.indices)
-    if size not in (4, 8) or target.terms.get(x) != 1 or store.buffer in g.locals:
-        return []
-    found = []
-    for access in dict.fromkeys(n for n in walk(store.value) if isinstance(n, Access)):
-        buffer = cast(Buffer, access.tensor)
-        if buffer is store.buffer:
-            return []
-        if buffer in g.locals or dtypes.itemsize(buffer.dtype) != size:
-            continue
-        form = g.offset(buffer, access.indices)
-        if form.terms.get(y) == 1 and form.terms.get(x, 1) != 1:
-            found.append(access)
-    return found
-
-
-def _squares(stmt: For, inner: For, accesses: list[Access], start: int, whole: int, lanes: int, g: _Generator) -> bool:
-    y, x, store, vectors = stmt.axis, inner.axis, cast(Store, inner.body), g.vectors
-    name = g.leaf(y)
-    end = g.scalar(simplify(stmt.lo + stmt.extent, g.known))
-    note = f"  /* {comment(stmt.origin)}, in squares */" if stmt.origin else ""
-    known = g.known
-    g.open(f"for (int64_t {name} = {g.scalar(stmt.lo)}; {name} + {lanes} <= {end}; {name} += {lanes})")
-    g.lines[-1] += note
-    outer = inside(known, stmt)
-    for first in range(start, start + whole, lanes):
-        g.open()
-        g.known = outer
-        squares = []
-        for access in accesses:
-            buffer = cast(Buffer, access.tensor)
-            kind = vectors.type(buffer.dtype, lanes)
-            square = g.names.of((access, first, "square"), "rows")
-            form = g.offset(buffer, access.indices)
-            stride, form = form.terms[x], form.without(x)
-            rows = [
-                f"*(const {kind}_u *)&{g.at(buffer, form.plus(Affine({}, first + lane), stride))}"
-                for lane in range(lanes)
-            ]
-            g.put(f"{kind} {square}[{lanes}] = {{")
-            for row in rows:
-                g.put(f"    {row},")
-            g.put("};")
-            g.put(f"{_helper(buffer.dtype, lanes, g)}({square});")
-            squares.append((access, square))
-        for lane in range(lanes):
-            step: dict[Expr, Expr] = {y: simplify(y + lane)}
-            moved = Store(
-                store.buffer, tuple(substitute(i, step) for i in store.indices), substitute(store.value, step)
-            )
-            vectors.replaced = {
-                cast(Access, substitute(access, step)): f"{square}[{lane}]" for access, square in squares
-            }
-            fits = vectors.single(moved, x, first, lanes, outer)
-            vectors.replaced = {}
-            if not fits:
-                g.known = known
-                return False
-        g.close()
+def squares(stmt: Squares, g: _Generator) -> None:
+    loop, lanes, known = stmt.loop, stmt.lanes, g.known
+    name, end = g.leaf(loop.axis), g.scalar(simplify(loop.lo + loop.extent, g.known))
+    g.open(f"for (int64_t {name} = {g.scalar(loop.lo)}; {name} + {lanes} <= {end}; {name} += {lanes})")
+    g.lines[-1] += f"  /* {comment(loop.origin)}, in squares */" if loop.origin else ""
+    g.known = inside(known, loop)
+    g.statement(stmt.body)
     g.known = known
     g.close()
-    return True
+
+
+def turned(stmt: Turned, g: _Generator) -> None:
+    """Print the reading and turning of squares, and what is made of them."""
+    g.open()
+    for square, access in stmt.squares:
+        buffer = cast(Buffer, access.tensor)
+        kind, name = g.vectors.type(buffer.dtype, stmt.lanes), g.names.of(square, square.name)
+        form = g.positions.of(buffer, access.indices)
+        stride, form = form.terms[stmt.axis], form.without(stmt.axis)
+        g.put(f"{kind} {name}[{stmt.lanes}] = {{")
+        for row in range(stmt.first, stmt.first + stmt.lanes):
+            g.put(f"    *(const {kind}_u *)&{g.at(buffer, form.plus(Affine({}, row), stride))},")
+        g.put("};")
+        g.put(f"{_helper(buffer.dtype, stmt.lanes, g)}({name});")
+        g.squares.add(square)
+    g.statement(stmt.body)
+    g.close()
 
 
 def _helper(dtype: str, lanes: int, g: _Generator) -> str:

@@ -6,11 +6,11 @@ from typing import cast
 
 from tedsl.backends.codegen.expressions import CTYPES
 from tedsl.lang import dtypes
+from tedsl.lang.errors import InternalError
 from tedsl.lang.expr import Access, Apply, Cast, Const, Expr, walk
 from tedsl.lang.functions import FUNCTIONS
 from tedsl.lang.integers import constant_bounds
 
-from .vector_lanes import Unfit
 from .vector_memory import Memory
 
 COMPARE = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!="}
@@ -69,14 +69,14 @@ class Masks(Memory):
             return self.resized(
                 f"({self.value(e.operand)} != 0)", dtypes.itemsize(dtypes.strong(e.operand.dtype)), width
             )
-        raise Unfit
+        raise InternalError(f"no vector form of {e!r}")
 
     def compare(self, e: Apply, width: int) -> str:
         a, b = self.narrowed(e) or e.operands
         kind = dtypes.strong(dtypes.promote(a.dtype, b.dtype))
         if kind == "bool":
             text = f"({self.mask(a, width)} ^ {self.mask(b, width)})"
-            return text if e.function == "not_equal" else f"~{text}" if e.function == "equal" else self.unfit()
+            return text if e.function == "not_equal" else f"~{text}"
         left, right = self.operand(a), self.operand(b)
         return self.resized(f"({left} {COMPARE[e.function]} {right})", dtypes.itemsize(kind), width)
 
@@ -102,9 +102,6 @@ class Masks(Memory):
             if low is not None and high is not None and -(2**31) < low and high < 2**31 - 1:
                 return cast(Expr, Cast("int32", e))
         return None
-
-    def unfit(self) -> str:
-        raise Unfit
 
     def resized(self, text: str, own: int, width: int) -> str:
         return text if own == width else f"__builtin_convertvector({text}, {self.of(f'int{8 * width}')})"

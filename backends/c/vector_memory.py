@@ -9,44 +9,26 @@ from typing import cast
 
 from tedsl.backends.codegen.expressions import short
 from tedsl.lang import dtypes
-from tedsl.lang.expr import Access, Expr, reads_tensors, substitute
+from tedsl.lang.expr import Access, Expr, substitute
 from tedsl.lang.integers import Affine, simplify
-from tedsl.schedule.loops.ir import Buffer, loads
+from tedsl.schedule.loops.ir import Buffer, constant
 
-from .vector_lanes import Lanes, Unfit, mentions
+from .vector_lanes import Base
 
 STRIDED = 4  # the largest distance between lanes for which whole vectors are read and shuffled
 
 
-class Memory(Lanes):
+class Memory(Base):
     """Reads lanes from memory and from variables, and says where those lie that are written."""
-
-    def address(self, buffer: Buffer, indices: Sequence[Expr]) -> tuple[int, Affine]:
-        """Distance between lanes, and position of the first."""
-        for i in indices:
-            if reads_tensors(i) and self.varies(i):
-                raise Unfit
-        form = self.g.offset(buffer, indices)
-        assert self.axis is not None
-        stride = form.terms.get(self.axis, 0)
-        if stride:
-            form = form.without(self.axis).plus(Affine.of(self.base), stride)
-        if not form.linear and any(mentions(atom, self.axis) for atom in form.terms):
-            raise Unfit
-        return stride, form
 
     def elements(self, buffer: Buffer, indices: Sequence[Expr]) -> list[str]:
         """The elements that the lanes read or write where these lie at no fixed distance: rows of a length that is a
         size, places told by data.
         """
         g = self.g
-        if buffer in g.locals or any(cast(Buffer, a.tensor) in self.locals for i in indices for a in loads(i)):
-            raise Unfit
-        axis = self.axis
-        assert axis is not None
         found = []
         for lane in range(self.lanes):
-            here: dict[Expr, Expr] = {axis: self.base + lane}
+            here: dict[Expr, Expr] = {self.at.axis: self.at.base + lane}
             found.append(
                 g.element(
                     buffer,
@@ -57,9 +39,6 @@ class Memory(Lanes):
                 )
             )
         return found
-
-    def at(self, buffer: Buffer, offset: Affine) -> str:
-        return self.g.at(buffer, offset)
 
     def in_memory(self, buffer: Buffer, offset: Affine) -> str:
         """The type of a vector in memory: aligned where that is proved (temporaries begin at multiples of 64 bytes),
@@ -77,15 +56,11 @@ class Memory(Lanes):
         """The local variable in which these lanes of a register buffer are kept."""
         if stride == 0 and not offset.terms:
             return self.splat(self.g.locals[buffer].scalar(offset), buffer.dtype)
-        if stride != 1 or offset.terms:
-            raise Unfit
         name, lanes, part = self.g.locals[buffer].vector(offset.constant, self.lanes)
         return name if lanes == self.lanes else f"{self.part_helper('part', buffer.dtype, lanes, part)}({name})"
 
-    def assign(self, buffer: Buffer, stride: int, offset: Affine, value: str) -> None:
+    def assign(self, buffer: Buffer, offset: Affine, value: str) -> None:
         """Store lanes in the local variable in which they are kept."""
-        if stride != 1 or offset.terms:
-            raise Unfit
         name, lanes, part = self.g.locals[buffer].vector(offset.constant, self.lanes)
         if lanes != self.lanes:
             value = f"{self.part_helper('put', buffer.dtype, lanes, part)}({name}, {value})"
@@ -104,31 +79,30 @@ class Memory(Lanes):
         return name
 
     def read(self, e: Access) -> str:
-        if e in self.replaced:
-            return self.replaced[e]
         buffer = cast(Buffer, e.tensor)
         g = self.g
-        if buffer in self.locals:
+        if buffer in self.at.own:
             return g.names.of((buffer, self.lanes), buffer.name)
-        assert self.axis is not None
-        key = e, self.axis, self.base, self.lanes
+        if buffer in g.squares:
+            return f"{g.names.of(buffer, buffer.name)}[{constant(e.indices[0])}]"
+        key = e, self.at.axis, self.at.base, self.lanes
         if key in self.reads and buffer not in g.locals:
             return self.reads[key]
         kind = self.of(buffer.dtype)
-        try:
-            stride, offset = self.address(buffer, e.indices)
-        except Unfit:
+        place = self.at.place(g.positions, buffer, e.indices)
+        if place is None:
             return f"({kind}){{{', '.join(self.elements(buffer, e.indices))}}}"
+        stride, offset = place
         if buffer in g.locals:
             return self.variable(buffer, stride, offset)
         if stride == 1:
-            text = f"*(const {self.in_memory(buffer, offset)} *)&{self.at(buffer, offset)}"
+            text = f"*(const {self.in_memory(buffer, offset)} *)&{self.g.at(buffer, offset)}"
             if offset.linear:  # what divides is printed by what is known here
                 self.reads[key] = text
             return text
         if 2 <= abs(stride) <= STRIDED or stride == -1:
             return self.strided(buffer, stride, offset)
-        items = ", ".join(self.at(buffer, offset + lane * stride) for lane in range(self.lanes))
+        items = ", ".join(self.g.at(buffer, offset + lane * stride) for lane in range(self.lanes))
         return f"({kind}){{{items}}}"
 
     def strided(self, buffer: Buffer, stride: int, offset: Affine) -> str:
@@ -139,7 +113,7 @@ class Memory(Lanes):
         first = offset if stride > 0 else offset + (lanes - 1) * stride
         starts = [min(n * lanes, (lanes - 1) * step + 1 - lanes) for n in range(step)]
         kind = self.of(buffer.dtype)
-        texts = [f"*(const {kind}_u *)&{self.at(buffer, first + s)}" for s in starts]
+        texts = [f"*(const {kind}_u *)&{self.g.at(buffer, first + s)}" for s in starts]
         wanted = [(lane if stride > 0 else lanes - 1 - lane) * step for lane in range(lanes)]
         holder = [next(n for n in reversed(range(step)) if starts[n] <= w) for w in wanted]
         if step == 1:

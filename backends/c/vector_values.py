@@ -6,13 +6,11 @@ from typing import cast
 
 from tedsl.backends.codegen.expressions import CTYPES, VECTOR_NAMES, Scalars, short
 from tedsl.lang import dtypes
-from tedsl.lang.expr import Access, Apply, Cast, Const, Expr, Var, walk
-from tedsl.lang.functions import FUNCTIONS
-from tedsl.lang.integers import Affine, Known, constant_bounds, prove
-from tedsl.schedule.loops.ir import Buffer
+from tedsl.lang.errors import InternalError
+from tedsl.lang.expr import Access, Apply, Cast, Const, Expr, Var
+from tedsl.lang.integers import Affine
 
 from .math import functions as vector_math
-from .vector_lanes import Unfit
 from .vector_masks import BITS
 from .vector_select import Selects
 
@@ -35,28 +33,24 @@ class Values(Selects):
         """`e` in C: a vector where it varies, a scalar where not."""
         if not self.varies(e):
             return self.g.scalars.wrap(self.fixed(e), 12)
-        if e is self.axis:
+        if e is self.at.axis:
             steps = ", ".join(map(str, range(self.lanes)))
-            return f"(({self.type('int64', self.lanes)}){{{steps}}} + {self.g.scalar(self.base)})"
+            return f"(({self.type('int64', self.lanes)}){{{steps}}} + {self.g.scalar(self.at.base)})"
         if isinstance(e, Access):
             return self.read(e)
         if isinstance(e, Cast):
             return self.cast(e)
         if isinstance(e, Apply):
             return self.apply(e)
-        raise Unfit
+        raise InternalError(f"no vector form of {e!r}")
 
     def cast(self, e: Cast) -> str:
-        if e.dtype == "bool":
-            raise Unfit
         if e.operand.dtype == "int" and e.dtype in ("int32", "int64") and (steps := self.steps(e)) is not None:
             return steps
         if e.operand.dtype == "bool":
             size = dtypes.itemsize(e.dtype)
             ones = f"({self.mask(e.operand, size)} & 1)"
             return f"__builtin_convertvector({ones}, {self.of(e.dtype)})"
-        if dtypes.is_integer(e.dtype) and dtypes.is_float(e.operand.dtype) and e.dtype in dtypes.UNSIGNED:
-            raise Unfit
         text = self.value(e.operand)
         kinds = [dtypes.strong(e.operand.dtype), *between(dtypes.strong(e.operand.dtype), e.dtype), e.dtype]
         if self.lanes == 16 and kinds[0] in ("int8", "uint8") and dtypes.itemsize(kinds[min(2, len(kinds) - 1)]) == 4:
@@ -85,10 +79,9 @@ static inline {w} {name}({x} x)
 
     def steps(self, e: Cast) -> str | None:
         """An index that moves by the same number from lane to lane, in lanes of its own type; None for others."""
-        assert self.axis is not None
         form = Affine.of(e.operand)
-        stride = form.terms.get(self.axis, 0)
-        rest = form.without(self.axis).plus(Affine.of(self.base), stride)
+        stride = form.terms.get(self.at.axis, 0)
+        rest = form.without(self.at.axis).plus(Affine.of(self.at.base), stride)
         if any(self.varies(atom) for atom in rest.terms):
             return None
         kind, ctype = self.of(e.dtype), CTYPES[e.dtype]
@@ -160,10 +153,6 @@ static inline {w} {name}({x} x)
             # one
             kind = "" if e.dtype == "bool" else f"({self.of(e.dtype)})"
             return f"({self.g.scalar(self.fixed(c))} ? {kind}{self.whole(a)} : {kind}{self.whole(b)})"
-        for branch in (a, b):
-            for node in walk(branch):
-                if isinstance(node, Access) and not self.in_bounds(node):
-                    raise Unfit
         dtype = dtypes.strong(e.dtype)
         selected = self.select(c, self.whole(a), self.whole(b), dtype)
         if selected is not None:
@@ -175,20 +164,6 @@ static inline {w} {name}({x} x)
             f"static inline {t} {name}({i} mask, {t} a, {t} b) {{ return ({t})(((({i})a ^ ({i})b) & mask) ^ ({i})b); }}"
         )
         return f"{name}({self.mask(c, size)}, {self.whole(a)}, {self.whole(b)})"
-
-    def in_bounds(self, access: Access) -> bool:
-        """Whether an access may be made whatever the condition around it."""
-        buffer = cast(Buffer, access.tensor)
-        known: Known = self.g.known
-        for index, dim in zip(access.indices, buffer.shape, strict=True):
-            low, high = constant_bounds(index, known)
-            if (
-                low is None
-                or low < 0
-                or (not (isinstance(dim, int) and high is not None and high < dim) and not prove(index < dim, known))
-            ):
-                return False
-        return True
 
     def helper(self, stem: str, dtype: str, e: Apply) -> str:
         """The machine's own minimum and maximum."""
@@ -213,8 +188,6 @@ static inline {w} {name}({x} x)
     def lanewise(self, e: Apply) -> str:
         """A function without a vector form: the scalar one for each lane."""
         dtype = dtypes.strong(e.dtype)
-        if FUNCTIONS[e.function].kind in ("compare", "test"):
-            raise Unfit
         kinds = [dtypes.strong(x.dtype) for x in e.operands]
         lanes = Scalars(self.g.load, lambda v: f"{cast(Var, v).name}[lane]")
         lanes.helpers, lanes.functions = self.g.scalars.helpers, self.g.scalars.functions

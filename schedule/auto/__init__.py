@@ -79,7 +79,7 @@ def untouched(schedule: Schedule, name: str) -> bool:
     if name not in schedule:
         return False
     stage = schedule.state.stage(name)
-    return not stage.relations and not stage.kinds
+    return stage.untouched
 
 
 def attempt(schedule: Schedule, rule: Callable[[], bool]) -> bool:

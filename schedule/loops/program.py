@@ -12,17 +12,18 @@ from tedsl.lang.functions import apply
 from tedsl.lang.integers import limited_effort
 from tedsl.lang.program import inputs_of
 from tedsl.lang.tensor import Tensor
-from tedsl.schedule.lowering.context import lower_state
 from tedsl.schedule.lowering.index_checks import find_checks
 from tedsl.schedule.lowering.inline import inlined
-from tedsl.schedule.passes import PROOFS
+from tedsl.schedule.lowering.lower import lower_state
 from tedsl.schedule.passes.check_registers import check_registers
+from tedsl.schedule.passes.simplify import PROOFS
 from tedsl.schedule.passes.trace import run_passes
 from tedsl.schedule.sizes import FixedTensor
 from tedsl.schedule.state import State
-from tedsl.schedule.text import nest_text
 
-from .ir import Allocate, Buffer, For, If, Stmt, expressions, preorder
+from .ir import Allocate, Buffer, For, If, Stmt, constant, expressions, preorder
+from .text import nest_text
+from .verify import verify_stmt
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,6 @@ class Nest:
     @property
     def loops(self) -> tuple[Loop, ...]:
         """Every loop, outer ones first, in program order."""
-        from .ir import constant
-
         found = []
         for s in preorder(self.stmt):
             if isinstance(s, For):
@@ -100,13 +99,11 @@ class Nest:
         """Check the IR's own rules; raises LoweringError (an internal failure) naming the one that is broken. Returns
         itself.
         """
-        from .verify import verify
-
-        verify(self)
+        verify_stmt(self.stmt, frozenset((*self.inputs, *self.outputs)), frozenset())
         return self
 
     def __str__(self) -> str:
-        return nest_text(self)
+        return nest_text(self.stmt)
 
     __repr__ = __str__
 

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tedsl.lang.errors import InternalError
 from tedsl.lang.expr import Access, Axis, Expr, Reduce, walk
 
 from .ir import KINDS, Allocate, Buffer, For, Stmt, Store, expressions
 
-if TYPE_CHECKING:
-    from .program import Nest
-
-
-def verify(nest: Nest) -> None:
-    """Raise InternalError when a loop nest breaks a rule of the IR: every axis used inside its loop, every buffer
-    inside its allocation, indices as many as dimensions, values of their buffer's type, no reduction left, no axis
-    bound twice.
-    """
-    verify_stmt(nest.stmt, frozenset((*nest.inputs, *nest.outputs)), frozenset())
-
 
 def verify_stmt(stmt: Stmt, buffers: frozenset[Buffer], axes: frozenset[Axis]) -> None:
+    """Raise InternalError when loops inside of the loops of `axes`, where `buffers` are allocated, break a rule of the
+    IR: every axis used inside its loop, every buffer inside its allocation, indices as many as dimensions, values of
+    their buffer's type, no reduction left, no axis bound twice.
+    """
     for e in expressions(stmt):
         _verify_expr(e, buffers, axes)
     if isinstance(stmt, Store):

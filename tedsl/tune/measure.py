@@ -355,7 +355,7 @@ def _number(extent: Any, sizes: dict[str, int]) -> int:
     if isinstance(extent, int):
         return extent
     from tedsl.lang.expr import Const, Var, rewrite
-    from tedsl.schedule.state import dim
+    from tedsl.schedule.loop_tree import dim
 
     found = dim(rewrite(extent, lambda e: Const(sizes[e.name]) if isinstance(e, Var) and e.name in sizes else None))
     return found if isinstance(found, int) else 1
@@ -430,9 +430,9 @@ def _reference(
 
 
 def _needed(outputs: Sequence[Tensor], sizes: dict[str, int]) -> dict[str, int]:
-    from tedsl.schedule.sizes import _program_sizes
+    from tedsl.schedule.sizes import program_sizes
 
-    known = _program_sizes(tuple(outputs))
+    known = program_sizes(tuple(outputs))
     return {k: v for k, v in sizes.items() if k in known}
 
 

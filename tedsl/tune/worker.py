@@ -183,9 +183,9 @@ def make(schedule: Any, args: Any, nest: Any, sizes: dict[str, int]) -> Made:
 
 
 def _unfixed(schedule: Any) -> set[str]:
-    from tedsl.schedule.sizes import _sizes
+    from tedsl.schedule.sizes import all_sizes
 
-    return set(_sizes(schedule))
+    return set(all_sizes(schedule.outputs, schedule.history))
 
 
 def compile_module(module: Any) -> None:

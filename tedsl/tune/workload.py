@@ -16,8 +16,9 @@ from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var,
 from tedsl.lang.program import Program, program
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Part, Tensor
+from tedsl.schedule.loop_tree import Fuse, Split
 from tedsl.schedule.schedule import Schedule
-from tedsl.schedule.state import Fuse, Split, StageState, State
+from tedsl.schedule.state import StageState, State
 
 FORMAT = 1
 
@@ -191,7 +192,7 @@ def schedule_from(outputs: Sequence[Tensor], several: bool, places: Sequence[Map
             raise ScheduleError(
                 f"the stored step {step!r} does not fit this program ({type(e).__name__}: {e})"
             ) from None
-        schedule._apply(named["stage"], named["primitive"], tuple(named["args"]), named.get("kwargs", {}))
+        schedule.take(named["stage"], named["primitive"], tuple(named["args"]), named.get("kwargs", {}))
     return schedule
 
 

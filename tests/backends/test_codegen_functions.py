@@ -222,7 +222,7 @@ def test_every_pair_of_functions_and_types_is_there() -> None:
 def kept_scalar(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The vectorised loops that code generation could not make vectors of, as text."""
     from tedsl.backends.c.vector import Vectors
-    from tedsl.schedule.text import lines_of
+    from tedsl.schedule.loops.text import lines_of
 
     found: list[str] = []
     print_loop = Vectors.loop
