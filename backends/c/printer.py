@@ -54,7 +54,7 @@ def generate(nest: Nest, name: str, isa: str | None = None) -> CModule:
 
 class _Generator:
     def __init__(self, nest: Nest, name: str, isa: str | None) -> None:
-        from .toolchain import vector_bytes
+        from tedsl.hardware import vector_bytes
 
         self.nest, self.isa = nest, isa
         self.vector_bytes = vector_bytes(isa)
