@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tedsl.cli.output import InputError, console, duration, say, table
+from tedsl.terminal import InputError, Progress, duration, say, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tedsl.casestudy import Row
 
 
@@ -50,10 +46,10 @@ def run(options: argparse.Namespace) -> int:
 
     peak = machine.peak_gflops["float32"]
     rows = []
-    with progress(len(LADDER)) as advance:
+    with Progress("measuring", len(LADDER)) as progress:
         for row in study(options.n, options.threads):
             rows.append(row)
-            advance(row.step)
+            progress.update(len(rows), row.step)
     if options.json != "-":
         threads = f"{options.threads} thread{'s' * (options.threads != 1)}"
         show(rows, f"C = A·Bᵀ, {options.n} x {options.n} float32, {threads}; FMA peak {peak:.0f} GFLOP/s a core")
@@ -98,20 +94,6 @@ def loads(row: Row, tensor: str) -> str:
         name.rpartition(" ")[2]: load["formula"] for name, load in row.loads.items() if name.startswith(f"{tensor} ")
     }
     return ", ".join(f"{formula} from {level}" for level, formula in found.items())
-
-
-@contextmanager
-def progress(total: int) -> Iterator[Callable[[str], None]]:
-    """A bar on a terminal; elsewhere nothing."""
-    terminal = console()
-    if terminal is None:
-        yield lambda step: None
-        return
-    from rich.progress import Progress
-
-    with Progress(console=terminal, transient=True) as bar:
-        task = bar.add_task("measuring", total=total)
-        yield lambda step: bar.update(task, advance=1, description=step)
 
 
 def check_writable(option: str, file: str) -> None:

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tedsl.cli.output import duration, say, size, table
+from tedsl.terminal import duration, say, size, table
 
 OPTIONAL = {
     "optuna": "tune",

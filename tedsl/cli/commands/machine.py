@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from tedsl.cli.output import size, table
+from tedsl.terminal import size, table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ import argparse
 import os
 from typing import Any
 
-from tedsl.cli.output import InputError, console, duration, say, table
+from tedsl.terminal import InputError, console, duration, say, table
 
 ACTIONS = ("show", "export", "merge")
 SEARCHES = ("tpe", "random", "grid", "cmaes", "evolutionary")
@@ -112,7 +112,7 @@ def _number(text: str) -> Any:
 
 
 def _tune(options: argparse.Namespace) -> int:
-    from tedsl.tune.machine import identity
+    from tedsl.tune.store import identity
     from tedsl.tune.tuner import tune
 
     template, args = _template(options.what), _arguments(options)
@@ -121,8 +121,9 @@ def _tune(options: argparse.Namespace) -> int:
     if options.png and not os.path.isdir(os.path.dirname(options.png) or "."):
         raise InputError(f"{options.png} cannot be written: there is no folder {os.path.dirname(options.png)}")
     executor = _dask(options.dask) if options.dask else None
-    result = tune(template, args, trials=options.trials, store=options.store, search=options.search, timeout=options.timeout, seed=options.seed,
-                  threads=options.threads, rank=not options.measure_all, executor=executor, progress=True)  # fmt: skip
+    result = tune(template, args, trials=options.trials, store=options.store, search=options.search,
+                  timeout=options.timeout, seed=options.seed, threads=options.threads, rank=not options.measure_all,
+                  executor=executor, progress=True)  # fmt: skip
     say(str(result))
     good = [t for t in result.trials if t.seconds is not None]
     rival = result.numpy_seconds() if good and result.best.machine == identity()[0] else None

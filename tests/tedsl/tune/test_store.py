@@ -12,9 +12,7 @@ import pytest
 
 import tedsl as te
 from tedsl.tune import merge
-from tedsl.tune.machine import identity
-from tedsl.tune.rows import Trial
-from tedsl.tune.store import Store, read
+from tedsl.tune.store import Store, Trial, identity, read
 from tedsl.tune.template import Knob
 
 
@@ -89,7 +87,7 @@ def test_whoever_is_second_to_name_options_goes_on(tmp_path):
 def test_two_processes_write_to_one_store(tmp_path):
     code = """
         import sys
-        from tedsl.tune.rows import Trial
+        from tedsl.tune.store import Trial
         from tedsl.tune.store import Store
         store = Store("t.db", "m:f", "[8]")
         for n in range(15):

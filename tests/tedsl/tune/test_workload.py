@@ -7,9 +7,7 @@ import pytest
 
 import tedsl as te
 from tedsl.tune import best_schedule
-from tedsl.tune.machine import identity
-from tedsl.tune.rows import Trial
-from tedsl.tune.store import Store
+from tedsl.tune.store import Store, Trial, identity
 from tedsl.tune.workload import key_of, places_of, schedule_from, sizes_of
 
 
