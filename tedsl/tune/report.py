@@ -34,17 +34,10 @@ class Result:
     """
 
     def __init__(
-        self,
-        trials: Sequence[Trial],
-        measured: int = 0,
-        counts: Mapping[str, int] | None = None,
-        seconds: float = 0.0,
-        interrupted: bool = False,
-        rejected: Mapping[str, int] | None = None,
-        left_out: Sequence[Trial] = (),
-        where: Any = None,
-        any_machine: bool = False,
-    ) -> None:
+        self, trials: Sequence[Trial], measured: int = 0, counts: Mapping[str, int] | None = None,
+        seconds: float = 0.0, interrupted: bool = False, rejected: Mapping[str, int] | None = None,
+        left_out: Sequence[Trial] = (), where: Any = None, any_machine: bool = False,
+    ) -> None:  # fmt: skip
         self.all_trials = tuple(trials)
         # One for each configuration: the last one, since the template's text may have changed.
         self.trials = tuple({(*t.place, t.key, t.machine): t for t in trials}.values())
@@ -137,8 +130,8 @@ def load_results(
 
 @dataclass(frozen=True)
 class StoredSchedule:
-    """The best stored schedule of a program, or None, and where it comes from: ``tuning.db, trial 14`` (counted from 1,
-    in the order of the store), or why there is none.
+    """The best stored schedule of a program, or None, and where it comes from: ``tuning.db, trial 14``; or why there is
+    none.
     """
 
     schedule: Schedule | None
@@ -170,16 +163,16 @@ def find_schedule(
     rows = store.all_trials if loaded else read(store)
     any_machine |= loaded and store.any_machine
     where = (store.where if loaded else store) or "the results"
-    good = [(n, row) for n, row in enumerate(rows, 1) if row.seconds is not None]
+    good = [row for row in rows if row.seconds is not None]
     if not good:
         return StoredSchedule(None, f"automatic: {where} has no successful trial")
     key, here = key_of(outputs, several), identity()[0]
-    same = [(n, row) for n, row in good if row.workload == key]
-    found = [(n, row) for n, row in same if any_machine or row.machine == here]
+    same = [row for row in good if row.workload == key]
+    found = [row for row in same if any_machine or row.machine == here]
     names = sizes_of(outputs)
-    for n, row in sorted(found, key=lambda pair: (_distance(pair[1], names, sizes or {}), pair[1].seconds)):
+    for row in sorted(found, key=lambda row: (_distance(row, names, sizes or {}), row.seconds)):
         try:
-            return StoredSchedule(schedule_from(outputs, several, row.steps), f"{where}, trial {n}")
+            return StoredSchedule(schedule_from(outputs, several, row.steps), f"{where}, trial {row.number}")
         except ScheduleError as e:
             last = e  # written by a version whose primitives were others
     if found:

@@ -29,6 +29,7 @@ WAIT = 60  # seconds to wait while another process writes
 MANY = 1000  # options of a knob: Optuna writes all of them beside every row; of more it is told the place in the list
 TRIES = 20  # at a row, while other processes give Optuna other options for the same knob
 _QUERY = "SELECT trial_id, value_json FROM trial_user_attributes WHERE key = ? AND trial_id > ? ORDER BY trial_id"
+NOT_STORED = ("made_by", "number")  # fields of a trial
 _HELD: dict[str, Any] = {  # what JSON gives for a field, by its annotation
     "Config": dict, "str": str, "str | None": (str, type(None)), "int": int, "float": (int, float),
     "float | None": (int, float, type(None)), "dict[str, int]": dict, "dict[str, Any]": dict,
@@ -79,6 +80,9 @@ class Trial:
     why: dict[str, Any] = field(default_factory=dict)
     kind: str = "measured"
     made_by: Any = field(default=None, repr=False, compare=False)  # the template itself, while it is at hand
+    number: int = field(
+        default=0, repr=False, compare=False
+    )  # in its store, from 1 on; 0 where it was not read from one
 
     @property
     def key(self) -> str:
@@ -104,23 +108,23 @@ class Trial:
         )
 
     def to_json(self) -> dict[str, Any]:
-        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "made_by"}
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_STORED}
         found["format"] = FORMAT
         return found
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Trial:
+    def from_json(cls, value: Mapping[str, Any], number: int = 0) -> Trial:
         """A row from what `to_json` gave; what a later version added is left out. Raises ValueError for anything
         else.
         """
         if not isinstance(value, Mapping) or not isinstance(value.get("config"), Mapping):
             raise ValueError("no row of tuning results")
-        given = {f.name: value[f.name] for f in fields(cls) if f.name in value and f.name != "made_by"}
-        for f in fields(cls):
-            if f.name in given and not isinstance(given[f.name], _HELD[str(f.type)]):
-                raise ValueError(f"no row of tuning results: its {f.name} is {given[f.name]!r:.80}")
-        given["config"] = {str(k): frozen(v) for k, v in value["config"].items()}
-        return cls(**given)
+        stored = [f for f in fields(cls) if f.name in value and f.name not in NOT_STORED]
+        for f in stored:
+            if not isinstance(value[f.name], _HELD[str(f.type)]):
+                raise ValueError(f"no row of tuning results: its {f.name} is {value[f.name]!r:.80}")
+        config = {str(k): frozen(v) for k, v in value["config"].items()}
+        return cls(**{**{f.name: value[f.name] for f in stored}, "config": config, "number": number})
 
     def apply(self) -> tuple[Any, list[Any] | None]:
         """The schedule and the kernel's arguments: ``te.build(*trial.apply())``. Needs the template, which is imported
@@ -214,8 +218,8 @@ class Store:
         if not self._memory:
             file = _is_file(self.where)
             new = _read_sqlite(self.where, self._last) if file else _read_optuna(self._storage, self._last)
-            for self._last, row in new:
-                self._rows.append(row)
+            self._last = new[-1].number if new else self._last
+            self._rows += new
         return self._rows
 
     def mine(self) -> list[Trial]:
@@ -281,14 +285,12 @@ def read(where: Any) -> list[Trial]:
                 f"there are no tuning results {str(where)!r}: the file does not exist; te.tune(…, "
                 f"store={str(where)!r}) makes it",
             )
-        return [row for _, row in _read_sqlite(where, -1)]
-    return [row for _, row in _read_optuna(_open(where), -1)]
+        return _read_sqlite(where, -1)
+    return _read_optuna(_open(where), -1)
 
 
 def merge(sources: Iterable[Any], into: Any) -> tuple[int, int]:
-    """Write the rows of some stores into another one, those that it does not have. Returns how many were written, and
-    how many were there.
-    """
+    """Write the rows of some stores into another one. Returns how many were written, and how many were there."""
     gathered = [row for source in sources for row in read(source)]
     there = read(into) if not _is_file(into) or Path(into).exists() else []
     have = {row.identity for row in there}
@@ -417,7 +419,7 @@ class _Using:
             raise _unusable(self.where, error) from None
 
 
-def _read_sqlite(where: Any, after: int) -> list[tuple[int, Trial]]:
+def _read_sqlite(where: Any, after: int) -> list[Trial]:
     path = Path(where)
     with _Using(where), contextlib.closing(_read_only(path)) as connection:
         try:
@@ -429,7 +431,7 @@ def _read_sqlite(where: Any, after: int) -> list[tuple[int, Trial]]:
     rows = []
     for number, text in found:
         with contextlib.suppress(ValueError, TypeError):
-            rows.append((number, Trial.from_json(json.loads(text))))
+            rows.append(Trial.from_json(json.loads(text), number))
     return rows
 
 
@@ -441,11 +443,11 @@ def _tables(connection: sqlite3.Connection) -> set[str]:
     return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
-def _read_optuna(storage: Any, after: int) -> list[tuple[int, Trial]]:
+def _read_optuna(storage: Any, after: int) -> list[Trial]:
     rows = []
     for study in storage.get_all_studies():
         for trial in storage.get_all_trials(study._study_id, deepcopy=False):
             if trial._trial_id > after and ROW in trial.user_attrs:
                 with contextlib.suppress(ValueError, TypeError):
-                    rows.append((trial._trial_id, Trial.from_json(trial.user_attrs[ROW])))
-    return sorted(rows, key=lambda pair: pair[0])
+                    rows.append(Trial.from_json(trial.user_attrs[ROW], trial._trial_id))
+    return sorted(rows, key=lambda row: row.number)
