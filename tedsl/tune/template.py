@@ -234,14 +234,14 @@ class Template:
 
     def check_arguments(self, args: Sequence[Any]) -> None:
         """Raise TuneError unless the function can be called with a configuration and these arguments."""
+        signature = inspect.signature(self.function)
         try:
-            signature = inspect.signature(self.function)
             signature.bind(None, *args)
-        except ValueError:  # a function of C's has no signature
-            return
         except TypeError as e:
+            names = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+            shown = signature.replace(parameters=names, return_annotation=signature.empty)
             raise TuneError(
-                f"the template {self.name}{signature} cannot be called with a configuration and the arguments "
+                f"the template {self.name}{shown} cannot be called with a configuration and the arguments "
                 f"{tuple(args)!r:.200}: {e}"
             ) from None
 

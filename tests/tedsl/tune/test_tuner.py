@@ -254,6 +254,10 @@ def test_what_cannot_be_tuned(templates):
         te.tune(templates.same, (object(),))
     with pytest.raises(te.TuneError, match="none of 1 trials was successful: "):
         te.tune(templates.same, (0.5,), trials=1, store=None).best  # noqa: B018
+    for args, problem in (((8, 9), "too many positional arguments"), ((), "missing a required argument: 'n'")):
+        message = f"the template same(cfg, n) cannot be called with a configuration and the arguments {args}: {problem}"
+        with pytest.raises(te.TuneError, match=re.escape(message)):
+            te.tune(templates.same, args)
     assert not Path("tuning.db").exists()
 
 
