@@ -29,6 +29,11 @@ SECONDS, FEWEST, MOST = 0.3, 3, 200
 THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "OMP_NUM_THREADS")
 
 
+def thread_limits(threads: int | None) -> dict[str, str]:
+    """The environment of a process whose NumPy may use so many threads; None for as many as it takes."""
+    return {} if threads is None else dict.fromkeys(THREADS, str(threads))
+
+
 def numpy_seconds(outputs: Sequence[Tensor], threads: int | None = None) -> float | None:
     """NumPy's time on random data, the median of the faster half of the runs, as for kernels; None for what is no sum
     of products over fixed sizes.
@@ -40,10 +45,9 @@ def numpy_seconds(outputs: Sequence[Tensor], threads: int | None = None) -> floa
         return None
     text, tensors = found
     question = json.dumps([text, [t.shape for t in tensors], [t.dtype for t in tensors]])
-    limits = {} if threads is None else dict.fromkeys(THREADS, str(threads))
     code = f"import sys; sys.path[:] = {import_path()!r}; from tedsl.tune.rival import answer; answer()"
     command = [sys.executable, "-c", code]
-    environment = {**os.environ, "PYTHONSAFEPATH": "1", **limits}
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", **thread_limits(threads)}
     try:
         said = subprocess.run(command, input=question, env=environment, capture_output=True, text=True, check=True)
         return float(json.loads(said.stdout))

@@ -25,23 +25,8 @@ from typing import Any
 from tedsl.lang.errors import TuneError
 from tedsl.terminal import Progress, duration
 
+from . import messages
 from .judge import Built, Judge
-from .messages import (
-    Answer,
-    Ask,
-    Compiled,
-    Failure,
-    Generated,
-    Job,
-    LoadTemplate,
-    Measurement,
-    Phase,
-    Prediction,
-    Ready,
-    Rejection,
-    Stop,
-    Stopped,
-)
 from .pool import LIMITED, Builder, Measurers, machine_and_compiler, measure_job, timeout_error
 from .process import START_SECONDS, Deadline, Died, available
 from .report import Result
@@ -54,22 +39,11 @@ QUEUE = 4  # candidates that are built and wait to be measured
 
 
 def tune(
-    template: Any,
-    args: Any = (),
-    *,
-    trials: int = 100,
-    store: Any = "tuning.db",
-    search: str = "tpe",
-    timeout: float = 20.0,
-    seed: int | None = None,
-    executor: Executor | None = None,
-    threads: int | None = None,
-    rank: bool = True,
-    data: Sequence[Any] | None = None,
-    sizes: Mapping[str, int] | None = None,
-    memory: int | None = None,
-    progress: bool | None = None,
-) -> Result:
+    template: Any, args: Any = (), *, trials: int = 100, store: Any = "tuning.db", search: str = "tpe",
+    timeout: float = 20.0, seed: int | None = None, executor: Executor | None = None, threads: int | None = None,
+    rank: bool = True, data: Sequence[Any] | None = None, sizes: Mapping[str, int] | None = None,
+    memory: int | None = None, progress: bool | None = None,
+) -> Result:  # fmt: skip
     """Search the knobs of a template for the fastest kernel on this machine.
 
     template: made by `te.template`; args: what it is called with after the knobs. trials: how many configurations to
@@ -196,7 +170,9 @@ class _Tuner:
                 self._receive(busy[ready])  # type: ignore[index]
         for builder in busy.values():
             if not builder.idle and builder.deadline.left <= 0:
-                self._time_out(builder)
+                limit = builder.deadline.seconds
+                imported = f"importing it in another process took longer than {limit:g} s"
+                self._restart(builder, timeout_error(builder.phase, limit), imported)
         for future in [f for f in self.measuring if f.done()]:
             self._measured(future)
         return True
@@ -225,7 +201,7 @@ class _Tuner:
             built = self.queue.pop(0)
             assert built.code is not None
             scratch = self.scratch if self.local else None
-            job = Job(built.code, o.timeout, o.threads, o.memory, scratch, self.judge.knowledge.best, o.data)
+            job = messages.Job(built.code, o.timeout, o.threads, o.memory, scratch, self.judge.knowledge.best, o.data)
             mine = (self.measurers,) if self.local else ()
             future = self.executor.submit(measure_job, job, *mine)
             self.measuring[future] = built
@@ -244,17 +220,18 @@ class _Tuner:
         except TimeoutError:
             return
         except Died as e:
-            self._crashed(builder, str(e))
+            started = f"the process that runs the template died when it was started: {e}"
+            self._restart(builder, f"crash: the process of the {builder.phase} died: {e}", started)
             return
         match message:
-            case Ready() if builder.phase == "start":
+            case messages.Ready() if builder.phase == "start":
                 builder.phase = "import"
-                builder.child.send(LoadTemplate(self.pickled, self.args, dict(self.options.sizes)))
-            case Ready():
+                builder.child.send(messages.LoadTemplate(self.pickled, self.args, dict(self.options.sizes)))
+            case messages.Ready():
                 builder.phase = "idle"
-            case Failure() if builder.candidate is None:
+            case messages.Failure() if builder.candidate is None:
                 raise TuneError(f"{self.template.name} cannot be tuned: {message.error}")
-            case Phase():
+            case messages.Phase():
                 builder.phase = message.name
                 if message.name in LIMITED:
                     builder.deadline.restart(self.options.timeout)
@@ -266,48 +243,34 @@ class _Tuner:
         candidate, search = builder.candidate, builder.search
         assert candidate is not None and search is not None
         match message:
-            case Ask():
+            case messages.Ask():
                 value = search.answer(candidate, message.knob)
-                builder.child.send(Stop() if self.judge.known(candidate) else Answer(value))
+                builder.child.send(messages.Stop() if self.judge.known(candidate) else messages.Answer(value))
                 return
-            case Prediction():
+            case messages.Prediction():
                 candidate.prediction = message
                 builder.reply(self.judge.worth_generating(candidate, search))
                 return
-            case Generated():
+            case messages.Generated():
                 builder.code = message
                 builder.reply(self.judge.worth_compiling(builder.built))
                 return
-            case Compiled():
+            case messages.Compiled():
                 self.queue.append(builder.built)
-            case Stopped() if not builder.decided:  # while it was asking: the configuration is known
+            case messages.Stopped() if not builder.decided:  # while it was asking: the configuration is known
                 self.judge.repeat(candidate, search)
-            case Rejection():
+            case messages.Rejection():
                 self.judge.reject(candidate, search, message.reason)
-            case Failure():
-                self._record(builder.built, Measurement(error=message.error))
+            case messages.Failure():
+                self._record(builder.built, messages.Measurement(error=message.error))
         builder.free()
 
-    def _crashed(self, builder: Builder, how: str) -> None:
-        if builder.candidate is None:
-            raise TuneError(
-                f"{self.template.name} cannot be tuned: the process that runs the template died when it was started: "
-                f"{how}",
-            )
-        error = f"crash: the process of the {builder.phase} died: {how}"
-        self._record(builder.built, Measurement(error=error))
-        builder.child.kill()
-        builder.start()
-
-    def _time_out(self, builder: Builder) -> None:
+    def _restart(self, builder: Builder, error: str, without_candidate: str) -> None:
+        """Record the error of a builder's candidate, and start its process anew; fail where it has no candidate yet."""
         builder.child.kill()
         if builder.candidate is None:
-            raise TuneError(
-                f"{self.template.name} cannot be tuned: importing it in another process took longer than "
-                f"{builder.deadline.seconds:g} s",
-            )
-        error = timeout_error(builder.phase, builder.deadline.seconds)
-        self._record(builder.built, Measurement(error=error))
+            raise TuneError(f"{self.template.name} cannot be tuned: {without_candidate}")
+        self._record(builder.built, messages.Measurement(error=error))
         builder.start()
 
     def _measured(self, future: Future[Any]) -> None:
@@ -315,10 +278,11 @@ class _Tuner:
         try:
             found = future.result()
         except Exception as e:  # the worker died, or the executor broke down
-            found = Measurement(error=f"crash: the worker that measured it failed: {type(e).__name__}: {e}"[:500])
+            error = f"crash: the worker that measured it failed: {type(e).__name__}: {e}"
+            found = messages.Measurement(error=error[:500])
         self._record(built, found)
 
-    def _record(self, built: Built, found: Measurement) -> None:
+    def _record(self, built: Built, found: messages.Measurement) -> None:
         judge = self.judge
         judge.record(built, found)
         best = judge.knowledge.best
@@ -327,17 +291,10 @@ class _Tuner:
         self.progress.update(judge.done, ", ".join(facts))
 
     def _result(self) -> Result:
-        judge = self.judge
-        return Result(
-            judge.rows(),
-            measured=judge.measured,
-            counts=judge.counts(),
-            rejected=Counter(judge.rejected.values()),
-            seconds=time.monotonic() - self.started,
-            interrupted=self.interrupted,
-            left_out=judge.left_out(),
-            where=self.where,
-        )
+        judge, seconds = self.judge, time.monotonic() - self.started
+        rejected = Counter(judge.rejected.values())
+        return Result(judge.rows(), judge.measured, judge.counts(), seconds, self.interrupted, rejected,
+                      judge.left_out(), self.where)  # fmt: skip
 
 
 def _workers_of(executor: Any) -> int:

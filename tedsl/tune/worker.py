@@ -14,22 +14,7 @@ from typing import Any
 
 from tedsl.lang.errors import Error, InternalError
 
-from .messages import (
-    Answer,
-    Ask,
-    Build,
-    Compiled,
-    Failure,
-    Generated,
-    Job,
-    LoadTemplate,
-    Phase,
-    Prediction,
-    Ready,
-    Rejection,
-    Stop,
-    Stopped,
-)
+from . import messages
 from .process import building, die_with_parent, pin
 from .template import Knob, Knobs, Rejected, Template, Value, result_of
 
@@ -48,9 +33,9 @@ class _Asking(Knobs):
         self.connection = connection
 
     def _answer(self, knob: Knob) -> Value:
-        self.connection.send(Ask(knob))
+        self.connection.send(messages.Ask(knob))
         reply = self.connection.recv()
-        if isinstance(reply, Answer):
+        if isinstance(reply, messages.Answer):
             return reply.value
         raise _Stopped
 
@@ -66,31 +51,31 @@ def main(talk: int, life: int, scratch: str) -> None:
     connection: Any = Connection(talk)
     builder: _Builder | None = None
     measurer: Any = None
-    connection.send(Ready())
+    connection.send(messages.Ready())
     while True:
         try:
             request = connection.recv()
         except EOFError:
             return
         match request:
-            case LoadTemplate():
+            case messages.LoadTemplate():
                 builder = _load(connection, request)
-            case Build() if builder is not None:
+            case messages.Build() if builder is not None:
                 builder.build(request)
-            case Job():
+            case messages.Job():
                 from .measure import Measurer
 
                 measurer = measurer or Measurer()
                 measurer.serve(connection, request)
 
 
-def _load(connection: Any, request: LoadTemplate) -> _Builder | None:
+def _load(connection: Any, request: messages.LoadTemplate) -> _Builder | None:
     try:
         template = pickle.loads(request.template)
     except Exception as e:
-        connection.send(Failure(f"the template cannot be imported in another process: {_text(e)}"))
+        connection.send(messages.Failure(f"the template cannot be imported in another process: {_text(e)}"))
         return None
-    connection.send(Ready())
+    connection.send(messages.Ready())
     return _Builder(connection, template, request.args, request.sizes)
 
 
@@ -98,7 +83,7 @@ class _Builder:
     def __init__(self, connection: Any, template: Template, args: tuple[Any, ...], sizes: dict[str, int]) -> None:
         self.connection, self.template, self.args, self.sizes = connection, template, args, sizes
 
-    def build(self, request: Build) -> None:
+    def build(self, request: messages.Build) -> None:
         """One candidate: knobs, schedule, source; then, if the tuner wants it, the compiler."""
         pin([request.core])
         gc.disable()  # what lowering makes is in use until the source is printed
@@ -106,23 +91,23 @@ class _Builder:
             with building(request.core):
                 last: Any = self._build(request.compiling)
         except _Stopped:
-            last = Stopped()
+            last = messages.Stopped()
         except Rejected as e:
-            last = Rejection(e.reason)
+            last = messages.Rejection(e.reason)
         except MemoryError as e:
-            last = Failure(f"out of memory while it was built: {e}")
+            last = messages.Failure(f"out of memory while it was built: {e}")
         except Error as e:
-            last = Failure(_text(e))
+            last = messages.Failure(_text(e))
         except Exception as e:
             frame = traceback.extract_tb(e.__traceback__)[-1]
-            last = Failure(f"{_text(e)} ({frame.filename.rpartition('/')[2]}:{frame.lineno})")
+            last = messages.Failure(f"{_text(e)} ({frame.filename.rpartition('/')[2]}:{frame.lineno})")
         gc.enable()
         self.connection.send(last)
 
-    def _build(self, compiling: bool) -> Compiled:
-        self.connection.send(Phase("template"))
+    def _build(self, compiling: bool) -> messages.Compiled:
+        self.connection.send(messages.Phase("template"))
         s, args = result_of(self.template.name, self.template.function(_Asking(self.connection), *self.args))
-        self.connection.send(Phase("lowering"))
+        self.connection.send(messages.Phase("lowering"))
         nest, prediction = lower_and_predict(s, args, self.sizes)
         self._send_and_wait(prediction)
         code = generate_code(s, args, nest, self.sizes)
@@ -130,18 +115,18 @@ class _Builder:
         if compiling:
             from tedsl.backends.c.kernel import compiled
 
-            self.connection.send(Phase("compiler"))
+            self.connection.send(messages.Phase("compiler"))
             compiled(code.module)
-        return Compiled()
+        return messages.Compiled()
 
     def _send_and_wait(self, message: Any) -> None:
         """Tell the tuner how far it has come; raise _Stopped unless it is to go on."""
         self.connection.send(message)
-        if isinstance(self.connection.recv(), Stop):
+        if isinstance(self.connection.recv(), messages.Stop):
             raise _Stopped
 
 
-def lower_and_predict(schedule: Any, args: Any, sizes: Mapping[str, int]) -> tuple[Any, Prediction]:
+def lower_and_predict(schedule: Any, args: Any, sizes: Mapping[str, int]) -> tuple[Any, messages.Prediction]:
     """The loops of a schedule, and the cost model's prediction for these sizes."""
     from tedsl.schedule.loops.program import make_nest
 
@@ -150,13 +135,13 @@ def lower_and_predict(schedule: Any, args: Any, sizes: Mapping[str, int]) -> tup
 
     nest = make_nest(schedule.state, args, schedule.several)
     if not sizes:
-        return nest, Prediction(*predict(schedule, nest))
+        return nest, messages.Prediction(*predict(schedule, nest))
     own = {*sizes_of(schedule.outputs), *schedule.factors}
     fixed = schedule.fixed(**{name: n for name, n in sizes.items() if name in own})
-    return nest, Prediction(*predict(fixed, make_nest(fixed.state, None, fixed.several)))
+    return nest, messages.Prediction(*predict(fixed, make_nest(fixed.state, None, fixed.several)))
 
 
-def generate_code(schedule: Any, args: Any, nest: Any, sizes: Mapping[str, int]) -> Generated:
+def generate_code(schedule: Any, args: Any, nest: Any, sizes: Mapping[str, int]) -> messages.Generated:
     """The C module of a schedule, and what tells it from others."""
     from tedsl.backends.c.printer import generate
 
@@ -165,7 +150,7 @@ def generate_code(schedule: Any, args: Any, nest: Any, sizes: Mapping[str, int])
     outputs = schedule.outputs
     module = generate(nest, outputs[0].name)
     names = (*sizes_of(outputs), *sizes)
-    return Generated(
+    return messages.Generated(
         module,
         source=hashlib.sha256(f"{module.name}\n{module.source}\n{module.isa}".encode()).hexdigest()[:32],
         workload=key_of(outputs, schedule.several),

@@ -68,18 +68,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def show(rows: list[Row], title: str) -> None:
-    lines = [
-        (
-            row.step,
-            duration(row.seconds),
-            f"{row.gflops:.1f}",
-            f"{row.of_peak:.1%}",
-            f"{row.of_numpy:.2f}x",
-            loads(row, "A"),
-            loads(row, "B"),
-        )
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        numbers = (duration(row.seconds), f"{row.gflops:.1f}", f"{row.of_peak:.1%}", f"{row.of_numpy:.2f}x")
+        lines.append((row.step, *numbers, loads(row, "A"), loads(row, "B")))
     fastest = max(rows, key=lambda row: row.gflops)
     header = ("step", "time", "GFLOP/s", "of peak", "NumPy", "loads of A", "loads of B")
     styles = ["bold green" if row is fastest else "" for row in rows]
