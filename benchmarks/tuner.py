@@ -67,7 +67,7 @@ def main() -> int:
             print(".", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     best = min(run["curve"][-1] for each in runs.values() for run in each)
-    from tedsl.cli.output import duration, table
+    from tedsl.terminal import duration, table
 
     rows = []
     for name, each in runs.items():

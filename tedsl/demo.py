@@ -17,7 +17,7 @@ from importlib import resources
 import numpy as np
 
 import tedsl as te
-from tedsl.cli.output import duration, say, table
+from tedsl.terminal import duration, say, table
 
 SHADES = " .:+#@"
 DISTANCES = "D[i,j] = sum((X[i,k] - Y[j,k])**2)"

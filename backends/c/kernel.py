@@ -151,6 +151,7 @@ def _key(module: CModule) -> str:
 
 
 def compiled(module: CModule) -> tuple[cache.Entry, bytes]:
+    """The compiled module's place in the cache, and its library."""
     key = _key(module)
     found = cache.lookup(key, module.source)
     if found is not None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tedsl.casestudy.ladder import LADDER, Rung, Tiles, choose
 from tedsl.lang.errors import InternalError
+from tedsl.tune.rival import thread_limits
 
 SMALL = 61  # no tile divides it
 SECONDS = 1.0  # of measuring, for each rung
@@ -48,7 +49,7 @@ def study(n: int = 1024, threads: int = 1) -> Iterator[Row]:
     import subprocess
 
     # PYTHONSAFEPATH: a folder named tedsl in the current one is not the package.
-    environment = {**os.environ, "PYTHONSAFEPATH": "1", **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", **thread_limits(threads)}
     command = [sys.executable, "-m", "tedsl.casestudy", str(n), str(threads)]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -60,15 +61,6 @@ def study(n: int = 1024, threads: int = 1) -> Iterator[Row]:
         process.wait()
     if process.returncode:
         raise InternalError(f"the case study of n = {n} ended with status {process.returncode}: {said.strip()[-2000:]}")
-
-
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 
 
 def measure(n: int, threads: int) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tedsl.cli.output import InputError
+from tedsl.terminal import InputError
 
 if TYPE_CHECKING:
     from tedsl.lang.tensor import Tensor

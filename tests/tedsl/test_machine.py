@@ -36,7 +36,10 @@ def note(**changes: object) -> dict[str, object]:
 def test_what_it_measures() -> None:
     m = te.machine()
     assert set(m.peak_gflops) == {"float32", "float64"} and set(m.bandwidth) == set(LEVELS)
-    # far apart, since other processes may run: a float64 is twice as wide, and a core does at least a multiply-add in 8 ns
+    for _ in range(4):  # other processes may run: then it is measured again
+        if m.peak_gflops["float32"] <= 1.2 * m.peak_gflops["float64"]:
+            m = te.machine(measure=True)
+    # a float64 is twice as wide, and a core does at least a multiply-add in 8 ns
     assert m.peak_gflops["float32"] > 1.2 * m.peak_gflops["float64"] > 0.5
     assert m.bandwidth["l1"] > m.bandwidth["dram"] > 1e8
     assert m.vector_bytes == hardware.vector_bytes() and m.cores >= 1

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tedsl.cli.output import InputError
+from tedsl.terminal import InputError
 
 if TYPE_CHECKING:
     from tedsl.lang.grammar import Equation, Node
