@@ -21,7 +21,7 @@ from typing import Any, cast
 
 from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, substitute, walk
 from tedsl.lang.functions import apply
-from tedsl.lang.integers import Known, lower, prove, simplify, upper
+from tedsl.lang.integers import Known, affine_of, lower, prove, simplify, upper
 from tedsl.lang.integers.affine import Affine, factors, product, within
 
 
@@ -127,7 +127,7 @@ class _Linear:
         wanted = set(unknowns)
         coefficients: dict[Axis, Affine] = {}
         rest = Affine({})
-        sums = Affine.of(e)
+        sums = affine_of(e)
         rest = rest + sums.constant
         for atom, c in sums.terms.items():
             parts = factors(atom)
@@ -253,7 +253,7 @@ def within_range(axis: Axis, scale: Affine, value: Expr) -> list[Expr]:
 
 
 def _affine(v: Any) -> Affine:
-    return Affine({}, v) if isinstance(v, int) else Affine.of(v)
+    return Affine({}, v) if isinstance(v, int) else affine_of(v)
 
 
 def _digits(system: System, n: int, l: _Linear, axis: Axis) -> Any:
@@ -273,7 +273,7 @@ def _digits(system: System, n: int, l: _Linear, axis: Axis) -> Any:
         least, most = lower(others.expr(), over, system.known), upper(others.expr(), over, system.known)
         if least is None or most is None:
             return None
-        low = Affine.of(least)
+        low = affine_of(least)
         if not prove(apply("less", apply("subtract", most, least), c.expr()), system.known):
             return None
     shifted = (value - low).expr()

@@ -12,7 +12,7 @@ from tedsl.backends.codegen.register_variables import NotPromoted, promoted
 from tedsl.lang import dtypes
 from tedsl.lang.errors import InternalError, ScheduleError
 from tedsl.lang.expr import Access, Axis, Const, Expr, Var, walk
-from tedsl.lang.integers import Affine, Known, recombined, simplify
+from tedsl.lang.integers import Affine, Known, affine_of, recombined, simplify
 from tedsl.lang.tensor import Dim
 from tedsl.schedule.loops.ir import (
     STREAM,
@@ -164,10 +164,10 @@ class _Generator:
         if found is not None:
             return found
         if buffer not in self.strides:
-            self.strides[buffer] = tuple(s if isinstance(s, int) else Affine.of(s) for s in strides_of(buffer))
+            self.strides[buffer] = tuple(s if isinstance(s, int) else affine_of(s) for s in strides_of(buffer))
         total = Affine({}, 0)
         for index, stride in zip(indices, self.strides[buffer], strict=True):
-            form = Affine.of(index)
+            form = affine_of(index)
             total = total.plus(form, stride) if isinstance(stride, int) else total + form.times(stride)
         if not total.linear:  # the indices of fused loops, `z // n` and `z % n`, are together just `z`
             total = recombined(total)

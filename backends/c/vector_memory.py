@@ -10,7 +10,7 @@ from typing import cast
 from tedsl.backends.codegen.expressions import short
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Expr, reads_tensors, substitute
-from tedsl.lang.integers import Affine, simplify
+from tedsl.lang.integers import Affine, affine_of, simplify
 from tedsl.schedule.loops.ir import Buffer, loads
 
 from .vector_lanes import Lanes, Unfit, mentions
@@ -30,7 +30,7 @@ class Memory(Lanes):
         assert self.axis is not None
         stride = form.terms.get(self.axis, 0)
         if stride:
-            form = form.without(self.axis).plus(Affine.of(self.base), stride)
+            form = form.without(self.axis).plus(affine_of(self.base), stride)
         if not form.linear and any(mentions(atom, self.axis) for atom in form.terms):
             raise Unfit
         return stride, form

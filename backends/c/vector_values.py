@@ -8,7 +8,7 @@ from tedsl.backends.codegen.expressions import CTYPES, VECTOR_NAMES, Scalars, sh
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Cast, Const, Expr, Var, walk
 from tedsl.lang.functions import FUNCTIONS
-from tedsl.lang.integers import Affine, Known, constant_bounds, prove
+from tedsl.lang.integers import Known, affine_of, constant_bounds, prove
 from tedsl.schedule.loops.ir import Buffer
 
 from .math import functions as vector_math
@@ -86,9 +86,9 @@ static inline {w} {name}({x} x)
     def steps(self, e: Cast) -> str | None:
         """An index that moves by the same number from lane to lane, in lanes of its own type; None for others."""
         assert self.axis is not None
-        form = Affine.of(e.operand)
+        form = affine_of(e.operand)
         stride = form.terms.get(self.axis, 0)
-        rest = form.without(self.axis).plus(Affine.of(self.base), stride)
+        rest = form.without(self.axis).plus(affine_of(self.base), stride)
         if any(self.varies(atom) for atom in rest.terms):
             return None
         kind, ctype = self.of(e.dtype), CTYPES[e.dtype]

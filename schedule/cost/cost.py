@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tedsl.lang.dtypes import itemsize
 from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Access, Apply, Expr, Var, walk
-from tedsl.lang.integers.conditions import conjuncts, negated
+from tedsl.lang.integers import conjuncts, negated
 from tedsl.lang.program import inputs_of
 from tedsl.lang.tensor import Tensor
 from tedsl.schedule.history import decoded

@@ -16,8 +16,8 @@ import numpy as np
 
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, free_axes, substitute, walk
 from tedsl.lang.functions import FUNCTIONS, apply
-from tedsl.lang.integers import Known, simplify, solve
-from tedsl.lang.integers.conditions import conjuncts, negated
+from tedsl.lang.integers import Known, negated, simplify, solve
+from tedsl.lang.integers.conditions import conjuncts
 from tedsl.lang.program import program
 from tedsl.lang.reductions import Reducer
 from tedsl.lang.scatter import ScatterPart

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import TYPE_CHECKING
 
 from tedsl.lang.expr import Apply, Axis, Const, Expr, Var, free_axes
 
 from .affine import Affine
-
-if TYPE_CHECKING:
-    from .known import Known
+from .assumptions import Assumptions
 
 _FIRST, _LAST, _MIXED = range(3)
 _LARGE = 1009  # a size that no tile divides
@@ -35,7 +32,7 @@ class Sample:
 
     __slots__ = ("fixed", "known", "large", "memo", "pattern", "turn")
 
-    def __init__(self, known: Known, large: bool, pattern: int) -> None:
+    def __init__(self, known: Assumptions, large: bool, pattern: int) -> None:
         self.known = known
         self.large = large
         self.pattern = pattern
@@ -86,7 +83,7 @@ class Sample:
         raise Unknown
 
 
-def samples(known: Known) -> Iterator[Sample]:
+def samples(known: Assumptions) -> Iterator[Sample]:
     """Points at which the conditions of `known` hold, as far as it was easy to find some; each is made when it is first
     asked for.
     """
@@ -99,7 +96,7 @@ def samples(known: Known) -> Iterator[Sample]:
         yield sample
 
 
-def _make(known: Known) -> Iterator[Sample]:
+def _make(known: Assumptions) -> Iterator[Sample]:
     for large in (True, False):
         for pattern in (_LAST, _FIRST, _MIXED) if large else (_LAST, _FIRST):
             sample = Sample(known, large, pattern)
@@ -110,7 +107,7 @@ def _make(known: Known) -> Iterator[Sample]:
                 continue
 
 
-def falsified(x: Affine, known: Known) -> bool:
+def falsified(x: Affine, known: Assumptions) -> bool:
     """Whether ``x < 0`` at some point that `known` allows."""
     for sample in samples(known):
         try:
@@ -121,7 +118,7 @@ def falsified(x: Affine, known: Known) -> bool:
     return False
 
 
-def disproved(condition: Expr, known: Known) -> bool:
+def disproved(condition: Expr, known: Assumptions) -> bool:
     """Whether `condition` fails at some point that `known` allows."""
     for sample in samples(known):
         try:
@@ -132,7 +129,7 @@ def disproved(condition: Expr, known: Known) -> bool:
     return False
 
 
-def vanishes(x: Affine, known: Known) -> bool:
+def vanishes(x: Affine, known: Assumptions) -> bool:
     """Whether ``x == 0`` at some point that `known` allows."""
     for sample in samples(known):
         try:
@@ -143,7 +140,7 @@ def vanishes(x: Affine, known: Known) -> bool:
     return False
 
 
-def exhausted(condition: Expr, known: Known, most: int) -> bool | None:
+def exhausted(condition: Expr, known: Assumptions, most: int) -> bool | None:
     """The truth of `condition` at all points, by trying them: None when there are more than `most`, or it depends on
     sizes or data.
     """
