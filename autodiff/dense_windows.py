@@ -17,9 +17,8 @@ from itertools import product
 from typing import Any, cast
 
 from tedsl.lang.errors import DefinitionError, Location
-from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, free_axes, substitute, walk
+from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, apply, free_axes, substitute, walk
 from tedsl.lang.extents import Read, check_bounds
-from tedsl.lang.functions import apply
 from tedsl.lang.integers import Known, affine_of, lower, simplify, upper
 from tedsl.lang.tensor import Tensor
 

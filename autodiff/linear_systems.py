@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 from math import gcd
 from typing import Any, cast
 
-from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, substitute, walk
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, apply, substitute, walk
 from tedsl.lang.integers import Known, affine_of, lower, prove, simplify, upper
 from tedsl.lang.integers.affine import Affine, factors, product, within
 

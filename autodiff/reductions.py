@@ -16,8 +16,7 @@ from typing import Any, cast
 
 from tedsl.lang import dtypes
 from tedsl.lang.errors import GradientError, Location
-from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, free_axes, substitute, walk
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, apply, free_axes, substitute, walk
 from tedsl.lang.integers import simplify
 from tedsl.lang.reductions import REDUCERS
 from tedsl.lang.tensor import Definition, Part, Tensor
@@ -219,7 +218,7 @@ def _pulled(
 
 
 def _placeholders(letter: str, kinds: Sequence[str]) -> tuple[Expr, ...]:
-    return tuple(Access(Tensor._internal(f"{letter}{n}", (), kind), ()) for n, kind in enumerate(kinds))
+    return tuple(Access(Tensor(f"{letter}{n}", (), kind), ()) for n, kind in enumerate(kinds))
 
 
 def _fold(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tedsl.lang.arrays import elementwise
 from tedsl.lang.errors import DefinitionError, GradientError
 from tedsl.lang.expr import Access, Axis, Expr, Reduce, Var, as_expr, walk
-from tedsl.lang.functions import FUNCTIONS, Function, apply, typed
+from tedsl.lang.functions import FUNCTIONS, Function
 from tedsl.lang.text import text
+from tedsl.lang.typed import typed
 
 from .derivatives import TABLE
 
@@ -74,7 +76,7 @@ def register_function(
 
 def _public(name: str) -> Callable[..., Any]:
     def call(*operands: Any) -> Any:
-        return apply(name, *operands)
+        return elementwise(name, *operands)
 
     call.__name__ = call.__qualname__ = name
     return call

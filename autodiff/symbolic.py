@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tedsl.lang.errors import GradientError
-from tedsl.lang.expr import Apply, Cast, Const, Expr
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import Apply, Cast, Const, Expr, apply
 
 _FROM_SYMPY = {
     "exp": "exp", "log": "log", "sin": "sin", "cos": "cos", "tan": "tan", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "sinh": "sinh",

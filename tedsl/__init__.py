@@ -33,8 +33,10 @@ from .lang.errors import (
     TuneError,
 )
 from .lang.expr import Expr
-from .lang.functions import (
+from .lang.operators import (
     absolute,
+    all,
+    any,
     arccos,
     arccosh,
     arcsin,
@@ -42,6 +44,8 @@ from .lang.functions import (
     arctan,
     arctan2,
     arctanh,
+    argmax,
+    argmin,
     cast,
     ceil,
     copysign,
@@ -60,9 +64,12 @@ from .lang.functions import (
     log1p,
     log2,
     log10,
+    max,
     maximum,
+    min,
     minimum,
     power,
+    prod,
     rint,
     rsqrt,
     sigmoid,
@@ -70,12 +77,13 @@ from .lang.functions import (
     sin,
     sinh,
     sqrt,
+    sum,
     tan,
     tanh,
     trunc,
     where,
 )
-from .lang.reductions import all, any, argmax, argmin, max, min, prod, reducer, sum
+from .lang.reductions import reducer
 from .lang.tensor import Tensor, axes, placeholder, reduce_axis, tensor, var
 from .version import __version__
 

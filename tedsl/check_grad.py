@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .autodiff.api import adjoints, elements_of, flatten, vjp
+from .autodiff.api import adjoints, elements_of, vjp
 from .autodiff.custom import Rule
 from .autodiff.forward import Forward
 from .autodiff.stored import rewritten
@@ -15,6 +15,7 @@ from .lang import dtypes
 from .lang.errors import GradientError
 from .lang.expr import Access, Cast, Const, Expr, Reduce, Var, walk
 from .lang.program import inputs_of, program
+from .lang.structures import flatten
 from .lang.tensor import Definition, Tensor
 
 Values = dict[Tensor | str, Any]

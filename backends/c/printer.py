@@ -175,7 +175,7 @@ class _Generator:
         return total
 
     def load(self, access: Access) -> str:
-        return self.element(access.tensor, access.indices)  # type: ignore[arg-type]
+        return self.element(access.tensor, access.indices)
 
     def element(self, buffer: Buffer, indices: Sequence[Expr]) -> str:
         if buffer in self.locals:

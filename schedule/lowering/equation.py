@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, Var, substitute, walk
-from tedsl.lang.functions import apply, typed
+from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, Var, apply, substitute, walk
 from tedsl.lang.integers import Known, joined, prove, simplify, solve
 from tedsl.lang.integers import conjuncts as conjuncts_of
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Dim, Part, Tensor
+from tedsl.lang.typed import typed
 from tedsl.schedule.loops.ir import Allocate, Buffer, For, If, Stmt, Store, block
 from tedsl.schedule.state import Split, StageState, unique, whole_blocks
 

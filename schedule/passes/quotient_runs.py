@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tedsl.lang.expr import Apply, Axis, Expr, free_axes, substitute, walk
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import Apply, Axis, Expr, apply, free_axes, substitute, walk
 from tedsl.lang.integers import Known, affine_of, conjuncts, joined, prove, simplify, solve
 from tedsl.schedule.loops.ir import (
     GPU_AXES,

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any, cast
 
 from tedsl.lang.errors import DefinitionError, ScheduleError, here
-from tedsl.lang.expr import Access, Axis, Cast, Expr, Reduce, substitute, walk
-from tedsl.lang.functions import apply, typed
+from tedsl.lang.expr import Access, Axis, Cast, Expr, Reduce, apply, substitute, walk
 from tedsl.lang.integers import Known, constant_bounds, joined, prove, simplify
 from tedsl.lang.program import replace_reads
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Definition, Dim, Part, Tensor
+from tedsl.lang.typed import typed
 from tedsl.schedule.loops.ir import SCOPES
 from tedsl.schedule.lowering.regions import local_value
 from tedsl.schedule.state import Attach, Split, StageState, State, reads, regrouped, stage_state, unique

@@ -14,13 +14,13 @@ from typing import Any, cast
 
 from . import dtypes
 from .errors import DefinitionError, Location
-from .expr import Access, Apply, Axis, Const, Expr, Reduce, as_expr, free_axes, rewrite, substitute, walk
+from .expr import Access, Apply, Axis, Const, Expr, Reduce, apply, as_expr, free_axes, rewrite, substitute, walk
 from .extents import Read, check_bounds, infer_extents
-from .functions import apply, typed
 from .integers import Known, prove, simplify
 from .scoping import bind
 from .tensor import Definition, Dim, Part, Tensor, as_shape
 from .text import display, text
+from .typed import typed
 
 
 def define(

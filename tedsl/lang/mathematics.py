@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tedsl.autodiff.gather import unused
-
-from .expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, walk
-from .functions import FUNCTIONS, apply
+from .expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, apply, walk
+from .functions import FUNCTIONS
 from .integers.conditions import conjuncts
 from .program import Stage
 from .scatter import ScatterPart
+from .structures import flatten
 from .tensor import Definition, Part, Tensor
-from .text import display
+from .text import display, unused
 
 ATOM, POWER, UNARY, PRODUCT, SUMMATION, SUM = 100, 80, 70, 60, 55, 50
 
@@ -29,8 +28,6 @@ def show(outputs: Any, latex: bool = False) -> str:
     >>> print(te.show(te.define("C[i,j] = sum(A[i,k] * B[j,k])", A=(2, 3), B=(4, 3))))
     C[i,j] = sum_k A[i,k] * B[j,k]
     """
-    from tedsl.autodiff.api import flatten
-
     tensors = _defined(flatten(outputs, "te.show"))
     printer = (_Latex if latex else _Text)(_unique(tensors))
     lines = []

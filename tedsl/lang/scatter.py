@@ -10,7 +10,8 @@ gather.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from .expr import Axis, Expr
 from .tensor import Part
@@ -24,6 +25,14 @@ class ScatterPart(Part):
 
     domain: tuple[Axis, ...]
     where: Expr | None = None
+
+    @property
+    def accumulates(self) -> bool:
+        return True
+
+    def mapped(self, rule: Callable[[Expr], Expr]) -> Part:
+        lhs, values = tuple(map(rule, self.lhs)), tuple(map(rule, self.values))
+        return replace(self, lhs=lhs, values=values, where=None if self.where is None else rule(self.where))
 
     @property
     def axes(self) -> tuple[Axis, ...]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import Any
 
 from .expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var
 from .functions import FUNCTIONS
-
-if TYPE_CHECKING:
-    from .tensor import Part, Tensor
 
 ATOM = 100
 
@@ -80,14 +78,22 @@ def _axes(axes: tuple[Axis, ...]) -> str:
     return names[0] if len(names) == 1 else f"({', '.join(names)})"
 
 
-def definition(part: Part, tensors: tuple[Tensor, ...]) -> str:
-    """One part of a definition on one line: ``C[i, j] = sum(A[i, k] * B[j, k], axis=k)``."""
-    from .scatter import ScatterPart
-
+def definition(part: Any, tensors: Iterable[Any]) -> str:
+    """One part of a definition of `tensors` on one line: ``C[i, j] = sum(A[i, k] * B[j, k], axis=k)``."""
     index = ", ".join(text(e) for e in part.lhs)
     left = ", ".join(f"{t.name}[{index}]" for t in tensors)
     values = ", ".join(text(v) for v in part.values)
-    if isinstance(part, ScatterPart):
+    if part.accumulates:
         where = "" if part.where is None else f" where {text(part.where)}"
         return f"{left} += {values}  over {', '.join(display(a.name) for a in part.domain)}{where}"
     return f"{left} = {values}"
+
+
+def unused(name: str, taken: Iterable[str]) -> str:
+    """`name`, with a number behind it where it is taken."""
+    names = set(taken)
+    result, serial = name, 0
+    while result in names:
+        serial += 1
+        result = f"{name}_{serial}"
+    return result

@@ -12,8 +12,8 @@ from points import ap, values
 from tedsl.lang.errors import DefinitionError
 from tedsl.lang.expr import Access, Axis, Expr, Var, as_expr, free_axes
 from tedsl.lang.extents import Read, check_bounds, data_dependent, display, infer_extents
-from tedsl.lang.functions import minimum
 from tedsl.lang.integers import Known, affine_of
+from tedsl.lang.operators import minimum
 from tedsl.lang.tensor import Tensor
 
 # Placeholders as a definition makes them: the user's name, and something that makes it unique.

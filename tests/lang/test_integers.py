@@ -8,7 +8,6 @@ import pytest
 from points import ap
 
 from tedsl.lang.expr import Axis, Const, Expr, Var, substitute
-from tedsl.lang.functions import cast, maximum, minimum, where
 from tedsl.lang.integers import (
     Known,
     affine_of,
@@ -22,6 +21,7 @@ from tedsl.lang.integers import (
     solve,
     upper,
 )
+from tedsl.lang.operators import cast, maximum, minimum, where
 from tedsl.lang.tensor import Tensor
 
 i, j, k, f, io, ii, yo, yi, r, y = (Axis(name) for name in "i j k f io ii yo yi r y".split())
