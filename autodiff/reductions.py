@@ -19,7 +19,7 @@ from tedsl.lang.errors import GradientError, Location
 from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, apply, free_axes, substitute, walk
 from tedsl.lang.integers import simplify
 from tedsl.lang.reductions import REDUCERS
-from tedsl.lang.tensor import Definition, Part, Tensor
+from tedsl.lang.tensor import Definition, Part, Tensor, scalars
 from tedsl.lang.text import text
 
 from .arithmetic import add, compare, const, convert, divide, guarded, is_const, is_zero, mul, select, without_units
@@ -217,10 +217,6 @@ def _pulled(
     return found
 
 
-def _placeholders(letter: str, kinds: Sequence[str]) -> tuple[Expr, ...]:
-    return tuple(Access(Tensor(f"{letter}{n}", (), kind), ()) for n, kind in enumerate(kinds))
-
-
 def _fold(
     name: str, node: Reduce, outer: Sequence[Axis], axis: Axis, values: tuple[Expr, ...], location: Location | None
 ) -> _Fold:
@@ -239,7 +235,7 @@ def _fold(
         """The values at a place along the axis."""
         return tuple(substitute(v, cast(Any, {axis: simplify(place + lo)})) for v in moved)
 
-    p, q = _placeholders("p", kinds), _placeholders("x", kinds)
+    p, q = scalars("p", kinds), scalars("x", kinds)
     if isinstance(n, int) and n <= 1:  # the reduction of one value is that value
         return _Fold(q, q, {a: {a: const(1, kind)} for a, kind in enumerate(kinds) if dtypes.is_float(kind)}, values)
     combined = node.reducer.combine(p, q)

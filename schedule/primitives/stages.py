@@ -59,13 +59,7 @@ def _base(state: State, name: str) -> str:
 
 def with_reads(part: Part, mapping: dict[Tensor, Tensor]) -> Part:
     """An equation that reads the values of `mapping` in place of its keys."""
-    values = tuple(replace_reads(v, mapping) for v in part.values)
-    if isinstance(part, ScatterPart):
-        lhs = tuple(replace_reads(e, mapping) for e in part.lhs)
-        return replace(
-            part, values=values, lhs=lhs, where=None if part.where is None else replace_reads(part.where, mapping)
-        )
-    return Part(part.lhs, values, part.location)
+    return part.mapped(lambda e: replace_reads(e, mapping))
 
 
 def cache_read(state: State, tensor: str, scope: str, readers: list[str]) -> Result:

@@ -35,7 +35,7 @@ class Function:
     doc: str = ""
     symbol: str | None = None  # of an operator
     precedence: int = 100
-    latex: str | None = None  # the symbol, or the name, in LaTeX
+    latex: str | None = None  # in LaTeX: the symbol, the name, or the form with %s for the operands
     exact: Callable[..., Any] | None = None  # its value of Python's integers
     libm: str | None = None  # its name in C's math.h, where that is another
     # of a function of the user's (te.register_function): its value in C in terms of x, y, z, and in NumPy
@@ -68,8 +68,9 @@ FUNCTIONS: dict[str, Function] = {
         _operator("add", "arithmetic", "+", 50, "+", operator.add),
         _operator("subtract", "additive", "-", 50, "-", operator.sub),
         _operator("multiply", "arithmetic", "*", 60, None, operator.mul),
-        _operator("divide", "divide", "/", 60, None, None),
-        _operator("floor_divide", "additive", "//", 60, None, lambda a, b: a // b if b else 0),
+        _operator("divide", "divide", "/", 60, r"\frac{%s}{%s}", None),
+        _operator("floor_divide", "additive", "//", 60, r"\left\lfloor \frac{%s}{%s} \right\rfloor",
+                  lambda a, b: a // b if b else 0),
         _operator("remainder", "additive", "%", 60, r"\bmod", lambda a, b: a % b if b else 0),
         _operator("power", "additive", "**", 80, None, None),
         _operator("left_shift", "bits", "<<", 45, r"\ll", None),
@@ -93,11 +94,12 @@ FUNCTIONS: dict[str, Function] = {
         _named("arctan2", "floating", "The angle of the point (y, x), in radians: arctan2(y, x).", 2, libm="atan2"),
         _named("hypot", "floating", "sqrt(x**2 + y**2) without overflow.", 2),
         _named("copysign", "floating", "The magnitude of x with the sign of y.", 2),
-        _named("where", "select", "x where the condition holds, else y. An access that the condition keeps in bounds is accepted.", 3,
+        _named("where", "select",
+               "x where the condition holds, else y. An access that the condition keeps in bounds is accepted.", 3,
                exact=lambda c, a, b: a if c else b),
-        _named("absolute", "same", "|x|.", exact=abs, libm="fabs"),
+        _named("absolute", "same", "|x|.", latex=r"\left|%s\right|", exact=abs, libm="fabs"),
         _named("sign", "signed", "-1, 0 or 1 (NaN where x is NaN).", latex=r"\operatorname{sgn}"),
-        _named("floor", "same", "The largest whole number not above x."),
+        _named("floor", "same", "The largest whole number not above x.", latex=r"\left\lfloor %s \right\rfloor"),
         _named("ceil", "same", "The smallest whole number not below x."),
         _named("trunc", "same", "x without its fraction."),
         _named("rint", "same", "The nearest whole number, ties to even."),
@@ -108,8 +110,8 @@ FUNCTIONS: dict[str, Function] = {
         _named("log2", "floating", "Logarithm to base 2."),
         _named("log10", "floating", "Logarithm to base 10."),
         _named("log1p", "floating", "log(1 + x), exact for small x."),
-        _named("sqrt", "floating", "Square root."),
-        _named("rsqrt", "floating", "1 / sqrt(x)."),
+        _named("sqrt", "floating", "Square root.", latex=r"\sqrt{%s}"),
+        _named("rsqrt", "floating", "1 / sqrt(x).", latex=r"\frac{1}{\sqrt{%s}}"),
         _named("sin", "floating", "Sine (radians).", latex=r"\sin"),
         _named("cos", "floating", "Cosine (radians).", latex=r"\cos"),
         _named("tan", "floating", "Tangent (radians).", latex=r"\tan"),
@@ -123,7 +125,8 @@ FUNCTIONS: dict[str, Function] = {
         _named("arccosh", "floating", "Inverse hyperbolic cosine.", libm="acosh"),
         _named("arctanh", "floating", "Inverse hyperbolic tangent.", libm="atanh"),
         _named("sigmoid", "floating", "1 / (1 + exp(-x)).", latex=r"\sigma"),
-        _named("erf", "floating", "The error function, 2/sqrt(pi) times the integral of exp(-t**2) from 0 to x.", latex=r"\operatorname{erf}"),
+        _named("erf", "floating", "The error function, 2/sqrt(pi) times the integral of exp(-t**2) from 0 to x.",
+               latex=r"\operatorname{erf}"),
         _named("isnan", "test", "Whether x is NaN."),
         _named("isinf", "test", "Whether x is infinite."),
         _named("isfinite", "test", "Whether x is neither infinite nor NaN."),

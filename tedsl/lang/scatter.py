@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import cast
 
 from .expr import Axis, Expr
 from .tensor import Part
@@ -32,7 +33,11 @@ class ScatterPart(Part):
 
     def mapped(self, rule: Callable[[Expr], Expr]) -> Part:
         lhs, values = tuple(map(rule, self.lhs)), tuple(map(rule, self.values))
-        return replace(self, lhs=lhs, values=values, where=None if self.where is None else rule(self.where))
+        domain, where = (
+            cast("tuple[Axis, ...]", tuple(map(rule, self.domain))),
+            None if self.where is None else rule(self.where),
+        )
+        return replace(self, lhs=lhs, values=values, domain=domain, where=where)
 
     @property
     def axes(self) -> tuple[Axis, ...]:

@@ -6,21 +6,13 @@ from collections.abc import Iterator
 from itertools import product
 
 from tedsl.lang.expr import Apply, Axis, Const, Expr, Var, free_axes
+from tedsl.lang.functions import FUNCTIONS
 
 from .affine import Affine
 from .assumptions import Assumptions
 
 _FIRST, _LAST, _MIXED = range(3)
 _LARGE = 1009  # a size that no tile divides
-
-_EVALUATE = {
-    "add": lambda a, b: a + b, "subtract": lambda a, b: a - b, "multiply": lambda a, b: a * b, "negative": lambda a: -a,
-    "floor_divide": lambda a, b: a // b if b else 0, "remainder": lambda a, b: a % b if b else 0,
-    "minimum": min, "maximum": max, "absolute": abs, "where": lambda c, a, b: a if c else b,
-    "less": lambda a, b: a < b, "less_equal": lambda a, b: a <= b, "greater": lambda a, b: a > b, "greater_equal": lambda a, b: a >= b,
-    "equal": lambda a, b: a == b, "not_equal": lambda a, b: a != b,
-    "bitwise_and": lambda a, b: a & b, "bitwise_or": lambda a, b: a | b, "invert": lambda a: not a,
-}  # fmt: skip
 
 
 class Unknown(Exception):
@@ -77,9 +69,9 @@ class Sample:
                 value += k * (_LARGE + 2 * self.turn)
             return value
         if isinstance(e, Apply):
-            rule = _EVALUATE.get(e.args[0])
+            rule = FUNCTIONS[e.args[0]].exact
             if rule is not None and e.dtype in ("int", "int64", "bool"):
-                return int(rule(*(self.value(x) for x in e.args[1])))  # type: ignore[operator]
+                return int(rule(*(self.value(x) for x in e.args[1])))
         raise Unknown
 
 
