@@ -2,8 +2,10 @@
 
 Rules, in the order in which they are tried on an equation ``c1*x1 + c2*x2 + … == N`` (x: axes of the domain, N: known):
 
-1. modular     x2 is a quotient that nothing else uses: ``c1*x1 == N (mod c2)`` has one solution in x1's range: an inverse modulo c2
-2. digits      the terms other than c1*x1 span less than c1: ``x1 = N // c1`` and the others make ``N % c1`` (so also: a single axis)
+1. modular     x2 is a quotient that nothing else uses: ``c1*x1 == N (mod c2)`` has one solution in x1's range, by an
+               inverse modulo c2
+2. digits      the terms other than c1*x1 span less than c1: ``x1 = N // c1`` and the others make ``N % c1`` (so also: a
+               single axis)
 3. factor      the coefficients have a common divisor, which has to divide N
 4. unit        c1 is 1 or -1: ``x1 = N - c2*x2 - …``
    divide      ``x1 = (N - c2*x2 - …) // c1`` where c1 divides it

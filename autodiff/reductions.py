@@ -1,11 +1,12 @@
 """Reductions: what an adjoint or a tangent does where a stage's value is one.
 
 sum              the adjoint goes to every point
-max, min         it is shared equally by the points that attain the extreme (NaN attains nothing); their number is a stage of its own, `M.ties`
-prod, reducers   the reduction is the fold from its first point to its last, and every step of it is differentiated: combine(before, x) with what
-of the user      comes before a point, times the derivatives of all steps after it. Both are recurrences of their own, `P.before` and `P.after`.
-                 No division, so zeros are no matter, at any order; and as one order is taken for all points, what ties
-                 shares the adjoint.
+max, min         it is shared equally by the points that attain the extreme (NaN attains nothing); their number is a
+                 stage of its own, `M.ties`
+prod, reducers   the reduction is the fold from its first point to its last, and every step of it is differentiated:
+of the user      combine(before, x) with what comes before a point, times the derivatives of all steps after it. Both
+                 are recurrences of their own, `P.before` and `P.after`. No division, so zeros are no matter, at any
+                 order; and as one order is taken for all points, what ties shares the adjoint.
 """
 
 from __future__ import annotations
@@ -307,7 +308,8 @@ def _levels(name: str, part: Part, node: Reduce, axes: tuple[Axis, ...]) -> list
 
 
 def _pull_folded(
-    name: str, part: Part, node: Reduce, axes: tuple[Axis, ...], given: Sequence[Expr], interesting: Interesting, stepwise: bool
+    name: str, part: Part, node: Reduce, axes: tuple[Axis, ...], given: Sequence[Expr], interesting: Interesting,
+    stepwise: bool,
 ) -> Iterator[Reduced]:  # fmt: skip
     outer = part.axes
     folds = _levels(name, part, node, axes)

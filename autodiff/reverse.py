@@ -308,10 +308,8 @@ class Reverse:
         inside = {t for stage in group.stages for t in stage.tensors}
         return any(t in inside for stage in group.stages for t in stage.reads)
 
-    def _recurrence(self, group: Group) -> None:
-        """Backwards in time: adjoints over reversed steps, which are recurrences again, stepped through in the usual
-        order.
-        """
+    def _reached(self, group: Group) -> set[Tensor]:
+        """The tensors of a recurrence that have an adjoint: from outside, or from a later step of one that has."""
         inside = {t for stage in group.stages for t in stage.tensors}
         reached = {t for t in inside if t in self.interesting and self.summands.get(t)}
         changed = bool(reached)
@@ -325,6 +323,13 @@ class Reverse:
                             read = {n.tensor for n in active if isinstance(n, Access)} & inside
                             changed |= not read <= reached
                             reached |= read
+        return reached
+
+    def _recurrence(self, group: Group) -> None:
+        """Backwards in time: adjoints over reversed steps, which are recurrences again, stepped through in the usual
+        order.
+        """
+        reached = self._reached(group)
         if not reached:
             return
         for stage in group.stages:

@@ -188,7 +188,8 @@ class _Scope:
             raise DefinitionError(
                 f"the axis {names} is on the right side of {self.tensor.name}[{', '.join(map(text, self.lhs))}] but "
                 "neither on the left nor in a reduction: "
-                f"put it on the left, or say what happens to it, e.g. te.sum({text(expr)}){number}", self.location)  # fmt: skip
+                f"put it on the left, or say what happens to it, e.g. te.sum({text(expr)}){number}",
+                self.location)  # fmt: skip
         return bound
 
     def ranges(self, exprs: tuple[Expr, ...], shape: tuple[Dim, ...] | None) -> dict[Axis, tuple[Dim, Dim]]:

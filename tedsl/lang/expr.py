@@ -1,10 +1,10 @@
 """Expressions: what a definition's right side, a shape and an index are made of.
 
-    expr ::= Const(value, dtype)                          a number; dtype "int" / "float" when it is a Python scalar (weak)
-           | Axis(name, lo, extent)                       an index that runs over lo … lo + extent - 1; extent None: not resolved yet
-           | Var(name, minimum, multiple_of)              a symbolic size
-           | Access(tensor, indices)                      one element of a tensor
-           | Apply(function, operands)                    an elementwise function of `tedsl.lang.functions`, by name
+    expr ::= Const(value, dtype)                a number; dtype "int" / "float" when it is a Python scalar (weak)
+           | Axis(name, lo, extent)             an index over lo … lo + extent - 1; extent None: not resolved yet
+           | Var(name, minimum, multiple_of)    a symbolic size
+           | Access(tensor, indices)            one element of a tensor
+           | Apply(function, operands)          an elementwise function of `tedsl.lang.functions`, by name
            | Cast(dtype, operand)
            | Reduce(reducer, values, axes, where, dtype, component)
 

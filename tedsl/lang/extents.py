@@ -324,7 +324,10 @@ class _Inference:
 
     def open_text(self, axis: Axis) -> str:
         name = display(axis)
-        fix = f"Say it: give the tensor on the left a shape, use te.reduce_axis(extent, '{name}'), or (te.define) write {name}=extent"
+        fix = (
+            f"Say it: give the tensor on the left a shape, use te.reduce_axis(extent, '{name}'), or (te.define) write "
+            f"{name}=extent"
+        )
         together = [i for i in self.indices if within(axis, i.expr)]
         for index in together:
             missing = [a for a in free_axes(index.expr) if a is not axis and a in self.pending]
@@ -344,7 +347,8 @@ class _Inference:
             shown = ", ".join(dict.fromkeys(f"`{text(i.access)}` ({_shape_text(i.access)})" for i in together))
             return f"the extent of {name} is open: {shown} is in bounds whatever it is. {fix}"
         if data:
-            return f"the extent of {name} is open: it only stands in an index that depends on data, `{text(data[0])}`. {fix}"
+            only = f"it only stands in an index that depends on data, `{text(data[0])}`"
+            return f"the extent of {name} is open: {only}. {fix}"
         return f"the extent of {name} is open: no access has {name} in an index. {fix}"
 
 

@@ -1,7 +1,7 @@
 """The elementwise functions: one row for each, with all that is known of it beside its name.
 
-Names are those of NumPy's ufuncs where NumPy has one. What a function computes on arrays is said in `backends/reference`,
-its derivative in `autodiff`.
+Names are those of NumPy's ufuncs where NumPy has one. What a function computes on arrays stands in
+`backends/reference`, its derivative in `autodiff`.
 """
 
 from __future__ import annotations

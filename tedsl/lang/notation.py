@@ -6,6 +6,7 @@ The string is parsed (`tedsl.lang.grammar`), never evaluated; here its names get
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -175,7 +176,7 @@ class _Names:
             )
             if name in bare and name not in self.tensors and (whole or size):
                 self.used.add(name)
-                found[name] = self.at(bare[name], lambda name=name, value=value: as_dim(value, f"the extent of {name}"))  # type: ignore[misc]
+                found[name] = self.at(bare[name], partial(as_dim, value, f"the extent of {name}"))
         return found
 
     def refuse(self, start: int, message: str) -> NoReturn:

@@ -1,7 +1,7 @@
 """What users call on expressions and tensors: Python's operators, NumPy's functions and methods, `te.exp`, `te.sum` ….
 
-This file stands above the language and gives its classes their operators when `tedsl` is imported. Each builds the function
-of NumPy's name; over tensors of one or more dimensions it broadcasts and gives a tensor.
+This file stands above the language and gives its classes their operators when `tedsl` is imported. Each builds the
+function of NumPy's name; over tensors of one or more dimensions it broadcasts and gives a tensor.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def _function(name: str) -> Callable[..., Any]:
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = (
-        f"{row.doc}\n\nElementwise, over expressions and numbers; over tensors it broadcasts and gives a tensor. Types and "
-        "special values as in NumPy."
+        f"{row.doc}\n\nElementwise, over expressions and numbers; over tensors it broadcasts and gives a tensor. Types "
+        "and special values as in NumPy."
     )
     return call
 
@@ -110,9 +110,9 @@ def _reduction(name: str, what: str, choose: bool = False) -> Callable[..., Any]
     call.__doc__ = f"""{what}
 
     x: an expression (or a tensor: then `axis` is a number or a tuple of numbers, as in NumPy). axis: the axes to run
-    over; without it, the axes of x that are not on the left side, not bound by a reduction inside, and not used elsewhere
-    in an enclosing reduction. where: a condition, only elements at which it holds count. dtype: the accumulator's
-    type.{nan}
+    over; without it, the axes of x that are not on the left side, not bound by a reduction inside, and not used
+    elsewhere in an enclosing reduction. where: a condition, only elements at which it holds count. dtype: the
+    accumulator's type.{nan}
     """
     return call
 
@@ -168,8 +168,9 @@ def _array_ufunc(self: Any, ufunc: Any, method: str, *operands: Any, **options: 
 
 
 _OPERATORS = {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide", "mod": "remainder",
-    "pow": "power", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "left_shift", "rshift": "right_shift",
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide",
+    "mod": "remainder", "pow": "power", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
+    "lshift": "left_shift", "rshift": "right_shift",
 }  # fmt: skip
 _COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}
 
@@ -258,8 +259,10 @@ _install(
 _install(Tensor, {
     "__getitem__": _item, "__setitem__": _define_item, "inputs": property(_inputs),
     "T": property(lambda self: self.transpose(), doc="The transposed tensor: all dimensions in reverse."),
-    "__matmul__": lambda self, other: arrays.matmul(self, other), "__rmatmul__": lambda self, other: arrays.matmul(other, self),
-    "transpose": _transpose, "swapaxes": lambda self, a, b: views.swapaxes(self, a, b), "squeeze": lambda self, axis=None: views.squeeze(self, axis),
-    "reshape": _reshape, "ravel": _ravel, "flatten": _ravel, "mean": _mean, "clip": _clip, "astype": lambda self, dtype: cast(self, dtype),
+    "__matmul__": lambda self, other: arrays.matmul(self, other),
+    "__rmatmul__": lambda self, other: arrays.matmul(other, self),
+    "transpose": _transpose, "swapaxes": lambda self, a, b: views.swapaxes(self, a, b),
+    "squeeze": lambda self, axis=None: views.squeeze(self, axis), "reshape": _reshape, "ravel": _ravel,
+    "flatten": _ravel, "mean": _mean, "clip": _clip, "astype": lambda self, dtype: cast(self, dtype),
 })  # fmt: skip
 _install(Definition, {"__repr__": lambda self: "; ".join(definition(part, self.tensors) for part in self.parts)})

@@ -1,6 +1,6 @@
 """Programs: the stages that several results need, in an order in which they can be computed.
 
-    Stage      one tensor (or several defined together) and its equations, in which every value is free of reductions or is one
+    Stage      one tensor (or several defined together) and its equations, whose values are reductions or free of them
     Group      stages that depend on each other: a recurrence, run step by step; or a single stage
     Program    inputs, outputs and groups in dependency order
 

@@ -23,8 +23,10 @@ class Reducer:
     reorders it when a schedule says so.
     """
 
-    def __init__(self, name: str, arity: int, identity: Callable[[str], Any] | tuple[Any, ...], combine: Combine, *, indexed: bool = False,
-                 checked: bool = False, widen: bool = False, no_better: str = "") -> None:  # fmt: skip
+    def __init__(
+        self, name: str, arity: int, identity: Callable[[str], Any] | tuple[Any, ...], combine: Combine, *,
+        indexed: bool = False, checked: bool = False, widen: bool = False, no_better: str = "",
+    ) -> None:  # fmt: skip
         self.name, self.arity, self.indexed, self.checked, self.widen = name, arity, indexed, checked, widen
         self._identity, self._combine = identity, combine
         self.no_better = (

@@ -236,7 +236,8 @@ class Tensor(Operators):
                 raise DefinitionError(
                     f"{self.name} is indexed with {what}: an index is an axis, a whole number or an expression of "
                     "them. To gather, index with the elements "
-                    f"of a tensor, {self.name}[I[i]]; to choose by a condition, te.where(condition, {self.name}[i], other)")  # fmt: skip
+                    f"of a tensor, {self.name}[I[i]]; to choose by a condition, "
+                    f"te.where(condition, {self.name}[i], other)")  # fmt: skip
         if len(items) != len(shape):
             shown = ", ".join(map(str, items))
             raise DefinitionError(

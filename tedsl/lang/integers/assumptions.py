@@ -1,7 +1,7 @@
 """What is assumed of axes: their ranges and the conditions that hold, with what has been found out under them.
 
-Normal forms need bounds, bounds need normal forms, and proofs need both. So that the files which find them do not have to
-know one another, each asks the assumptions that it is handed: `Known` (known.py), which stands above all of them, answers.
+Normal forms need bounds, bounds need normal forms, and proofs need both. So that the files which find them do not have
+to know one another, each asks the assumptions that it is handed: `Known` (known.py), above all of them, answers.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ Ranges = Mapping[Axis, tuple["int | Expr", "int | Expr"]]
 
 
 class Assumptions:
-    """`ranges` gives axes their (lo, extent), in integers or expressions; `conditions` hold. Immutable, but for what has
-    been found out. `free`: the assumptions of nothing but what holds of every size.
+    """`ranges` gives axes their (lo, extent), in integers or expressions; `conditions` hold. Immutable, but for what
+    has been found out. `free`: the assumptions of nothing but what holds of every size.
     """
 
     __slots__ = (
-        "affines", "bounds", "conditions", "extended", "facts", "intervals", "least", "proofs", "ranges", "samples", "simplified", "spans",
-        "values",
+        "affines", "bounds", "conditions", "extended", "facts", "intervals", "least", "proofs", "ranges", "samples",
+        "simplified", "spans", "values",
     )  # fmt: skip
     free: Assumptions
 

@@ -1,8 +1,8 @@
 """Normal forms of integers: sums of terms, with ``//``, ``%``, min, max and where folded as far as is provable.
 
 The rules that take a term apart are identities of floor division over all integers; a range is used only where the text
-says so. Under `known.free` nothing is assumed of the axes, only what holds of every size: that form is what proofs are made
-of.
+says so. Under `known.free` nothing is assumed of the axes, only what holds of every size: that form is what proofs are
+made of.
 """
 
 from __future__ import annotations
@@ -467,6 +467,6 @@ def _absolute(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
 
 
 _RULES: dict[str, Callable[[Expr, list[Affine], Assumptions], Affine]] = {
-    "add": _add, "subtract": _subtract, "multiply": _multiply, "negative": _negative, "floor_divide": _floor_divide, "remainder": _remainder,
-    "minimum": _extreme, "maximum": _extreme, "where": _where, "absolute": _absolute,
+    "add": _add, "subtract": _subtract, "multiply": _multiply, "negative": _negative, "floor_divide": _floor_divide,
+    "remainder": _remainder, "minimum": _extreme, "maximum": _extreme, "where": _where, "absolute": _absolute,
 }  # fmt: skip

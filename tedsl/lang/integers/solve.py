@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gcd
+from typing import cast
 
 from tedsl.lang.expr import Apply, Axis, Const, Expr
 
@@ -95,10 +96,7 @@ def _gather(part: Expr, axis: Axis, found: _Set) -> bool:
     if linear is not None:
         a, rest = linear
         if kind == "ge":
-            if a > 0:  # axis >= ceil(-rest / a)
-                found.lows.append(-floor(rest, a, FREE))
-            else:
-                found.highs.append(floor(rest, -a, FREE))
+            _end(a, rest, found)
             return True
         value = floor(-rest if a > 0 else rest, abs(a), FREE)
         found.lows.append(value)
@@ -134,27 +132,32 @@ def _gather(part: Expr, axis: Axis, found: _Set) -> bool:
         for p in parts:
             linear = _slope(p, axis)
             assert linear is not None
-            a, other = linear
-            (found.lows if a > 0 else found.highs).append(-floor(other, a, FREE) if a > 0 else floor(other, -a, FREE))
+            _end(*linear, found)
         return True
     if kind == "ge" and name in ("minimum", "maximum") and (name == "minimum") == (c > 0):
-        # every operand has to hold
-        values = [rest.plus(v, c) for v in extremes(atom, FREE)]
-        trial = _Set([], [], None, [])
-        for v in values:
-            if not any(within(axis, a) for a in v.terms):
-                trial.side.append(relation("ge", v))
-                continue
-            linear = _slope(v, axis)
-            if linear is None:
-                return False
-            a, other = linear
-            (trial.lows if a > 0 else trial.highs).append(-floor(other, a, FREE) if a > 0 else floor(other, -a, FREE))
-        found.lows += trial.lows
-        found.highs += trial.highs
-        found.side += trial.side
-        return True
+        return _gather_all([rest.plus(v, c) for v in extremes(atom, FREE)], axis, found)
     return False
+
+
+def _gather_all(values: list[Affine], axis: Axis, found: _Set) -> bool:
+    """Put ``v >= 0`` for all of `values` into `found`; False (and nothing changed) when one is not linear in the axis."""
+    slopes = [_slope(v, axis) if any(within(axis, a) for a in v.terms) else (0, v) for v in values]
+    if None in slopes:
+        return False
+    for a, other in cast("list[tuple[int, Affine]]", slopes):
+        if a:
+            _end(a, other, found)
+        else:
+            found.side.append(relation("ge", other))
+    return True
+
+
+def _end(a: int, rest: Affine, found: _Set) -> None:
+    """Put ``a*axis + rest >= 0`` into `found`."""
+    if a > 0:  # axis >= ceil(-rest / a)
+        found.lows.append(-floor(rest, a, FREE))
+    else:
+        found.highs.append(floor(rest, -a, FREE))
 
 
 def _scaled(part: Expr, axis: Axis, found: _Set, outside: Known) -> bool:
