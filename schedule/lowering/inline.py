@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 from tedsl.lang.expr import Access, Axis, Expr, Reduce, rewrite, substitute
@@ -51,7 +52,7 @@ def with_common_axes(stage: StageState) -> StageState:
             used = set(names)
             mapping |= {a: Axis(unique(a.name, used), a.lo, a.extent) for a in part.values[0].axes or ()}
         if any(a is not b for a, b in mapping.items()):
-            part = part.mapped(lambda e, mapping=mapping: renamed(e, mapping))
+            part = part.mapped(partial(renamed, mapping=mapping))
         parts.append(part)
     return replace(stage, parts=tuple(parts))
 

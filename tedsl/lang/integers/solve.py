@@ -140,7 +140,7 @@ def _gather(part: Expr, axis: Axis, found: _Set) -> bool:
 
 
 def _gather_all(values: list[Affine], axis: Axis, found: _Set) -> bool:
-    """Put ``v >= 0`` for all of `values` into `found`; False (and nothing changed) when one is not linear in the axis."""
+    """Put ``v >= 0`` for all of `values` into `found`; False (and nothing changed) when one is not linear in it."""
     slopes = [_slope(v, axis) if any(within(axis, a) for a in v.terms) else (0, v) for v in values]
     if None in slopes:
         return False
