@@ -61,7 +61,7 @@ def scheduled(what: Any, tuned: Any, sizes: dict[str, int], vector_bytes: int) -
     """The schedule to build: the user's, the best stored one, or an automatic one; with numbers for `sizes`."""
     s = what if isinstance(what, Schedule) else None
     if s is None and tuned is not None:
-        from .tune.best import best_schedule  # Optuna takes a second to import
+        from .tune.report import best_schedule  # Optuna takes a second to import
 
         s = best_schedule(what, tuned, sizes=sizes)
     if s is None:

@@ -93,7 +93,7 @@ class _Generator:
             self.names.of(buffer, buffer.name)
         for size in self.sizes:
             self.names.of(size, size.name)
-        from .toolchain import level
+        from tedsl.hardware import level
 
         self.statement(vectorize(nest.stmt, FACTS[level(self.isa)], self.positions, nest.aliasable))
         source = self.source(self.lines)
@@ -165,7 +165,7 @@ class _Generator:
         return self.names.of(e, e.name)
 
     def load(self, access: Access) -> str:
-        return self.element(access.tensor, access.indices)  # type: ignore[arg-type]
+        return self.element(access.tensor, access.indices)
 
     def element(self, buffer: Buffer, indices: Sequence[Expr]) -> str:
         if buffer in self.locals:

@@ -8,7 +8,7 @@ from tedsl.backends.codegen.expressions import CTYPES, VECTOR_NAMES, Scalars, sh
 from tedsl.lang import dtypes
 from tedsl.lang.errors import InternalError
 from tedsl.lang.expr import Access, Apply, Cast, Const, Expr, Var
-from tedsl.lang.integers import Affine
+from tedsl.lang.integers import affine_of
 
 from .math import functions as vector_math
 from .vector_masks import BITS
@@ -79,9 +79,9 @@ static inline {w} {name}({x} x)
 
     def steps(self, e: Cast) -> str | None:
         """An index that moves by the same number from lane to lane, in lanes of its own type; None for others."""
-        form = Affine.of(e.operand)
+        form = affine_of(e.operand)
         stride = form.terms.get(self.at.axis, 0)
-        rest = form.without(self.at.axis).plus(Affine.of(self.at.base), stride)
+        rest = form.without(self.at.axis).plus(affine_of(self.at.base), stride)
         if any(self.varies(atom) for atom in rest.terms):
             return None
         kind, ctype = self.of(e.dtype), CTYPES[e.dtype]

@@ -47,8 +47,6 @@ VECTOR_NAMES = {
     "arccos": "acos",
     "arctan": "atan",
 }
-_LIBM = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "arctan2": "atan2",
-         "absolute": "fabs", "power": "pow"}  # fmt: skip
 
 
 def short(dtype: str) -> str:
@@ -279,7 +277,7 @@ class Scalars:
             return f"1 / sqrt{'f' if dtype == 'float32' else ''}({args})", 10
         if f == "sigmoid":
             return self.call("sigmoid", dtype, e.operands)
-        return f"{_LIBM.get(f, f)}{'f' if dtype == 'float32' else ''}({args})", ATOM
+        return f"{FUNCTIONS[f].libm or f}{'f' if dtype == 'float32' else ''}({args})", ATOM
 
     def power(self, e: Apply) -> tuple[str, int]:
         base, exponent = e.operands

@@ -8,7 +8,7 @@ from functools import cached_property
 from tedsl import hardware
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Expr, Reduce, free_axes, walk
-from tedsl.lang.integers import Affine
+from tedsl.lang.integers import affine_of
 from tedsl.lang.tensor import Dim, Tensor
 from tedsl.schedule.lowering.inline import inlined
 from tedsl.schedule.primitives.recurrences import stepped
@@ -169,7 +169,7 @@ def _stride(access: Access, axis: Axis) -> int | None:
     step: int | None = 1
     for d in reversed(range(tensor.rank)):
         own: object = step if steps is None else steps[d]
-        form = Affine.of(access.indices[d]) if access.indices[d].dtype == "int" else None
+        form = affine_of(access.indices[d]) if access.indices[d].dtype == "int" else None
         touched = any(a is axis for a in free_axes(access.indices[d]))
         if touched:
             if (

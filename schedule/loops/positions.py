@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from tedsl.lang.expr import Access, Axis, Expr, free_axes, reads_tensors, substitute, walk
-from tedsl.lang.integers import Affine, Known, recombined
+from tedsl.lang.integers import Affine, Known, affine_of, recombined
 
 from .ir import Buffer, strides_of
 
@@ -25,10 +25,10 @@ class Positions:
         if found is not None:
             return found
         if buffer not in self.strides:
-            self.strides[buffer] = tuple(s if isinstance(s, int) else Affine.of(s) for s in strides_of(buffer))
+            self.strides[buffer] = tuple(s if isinstance(s, int) else affine_of(s) for s in strides_of(buffer))
         total = Affine({}, 0)
         for index, stride in zip(indices, self.strides[buffer], strict=True):
-            form = Affine.of(index)
+            form = affine_of(index)
             total = total.plus(form, stride) if isinstance(stride, int) else total + form.times(stride)
         if not total.linear:  # the indices of fused loops, `z // n` and `z % n`, are together just `z`
             total = recombined(total)
@@ -87,7 +87,7 @@ class Lanes:
         form = positions.of(buffer, indices)
         stride = form.terms.get(self.axis, 0)
         if stride:
-            form = form.without(self.axis).plus(Affine.of(self.base), stride)
+            form = form.without(self.axis).plus(affine_of(self.base), stride)
         if not form.linear and any(mentions(atom, self.axis) for atom in form.terms):
             return None
         return stride, form

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tedsl.lang.errors import DefinitionError, ScheduleError
-from tedsl.lang.expr import SIZES, Access, Expr, Reduce, Var, walk
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import SIZES, Access, Expr, Reduce, Var, apply, walk
 from tedsl.lang.integers import limited_effort
 from tedsl.lang.program import inputs_of
 from tedsl.lang.tensor import Tensor

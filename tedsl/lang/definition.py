@@ -14,13 +14,13 @@ from typing import Any, cast
 
 from . import dtypes
 from .errors import DefinitionError, Location
-from .expr import Access, Apply, Axis, Const, Expr, Reduce, as_expr, free_axes, rewrite, substitute, walk
+from .expr import Access, Apply, Axis, Const, Expr, Reduce, apply, as_expr, free_axes, rewrite, substitute, walk
 from .extents import Read, check_bounds, infer_extents
-from .functions import apply, typed
 from .integers import Known, prove, simplify
 from .scoping import bind
 from .tensor import Definition, Dim, Part, Tensor, as_shape
 from .text import display, text
+from .typed import typed
 
 
 def define(
@@ -188,7 +188,8 @@ class _Scope:
             raise DefinitionError(
                 f"the axis {names} is on the right side of {self.tensor.name}[{', '.join(map(text, self.lhs))}] but "
                 "neither on the left nor in a reduction: "
-                f"put it on the left, or say what happens to it, e.g. te.sum({text(expr)}){number}", self.location)  # fmt: skip
+                f"put it on the left, or say what happens to it, e.g. te.sum({text(expr)}){number}",
+                self.location)  # fmt: skip
         return bound
 
     def ranges(self, exprs: tuple[Expr, ...], shape: tuple[Dim, ...] | None) -> dict[Axis, tuple[Dim, Dim]]:

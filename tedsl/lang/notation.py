@@ -6,17 +6,20 @@ The string is parsed (`tedsl.lang.grammar`), never evaluated; here its names get
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
 
-from . import dtypes, functions
+from . import dtypes
+from .definition import define as define_tensors
 from .errors import DefinitionError, here
-from .expr import Axis, Const, Expr, Var, as_expr, walk
-from .functions import FUNCTIONS, apply
+from .expr import Axis, Const, Expr, Var, apply, as_expr, walk
+from .functions import FUNCTIONS
 from .grammar import Equation, Node, parse, refuse
-from .reductions import REDUCERS, Reducer, reduction
+from .reductions import REDUCERS, Reducer, reduce_expr
 from .tensor import Dim, Tensor, as_dim, tensor
+from .typed import cast
 
 ALIASES = {
     "abs": "absolute",
@@ -87,8 +90,6 @@ class _Names:
                 self.later.setdefault(node.text, node.start)
 
     def define(self) -> tuple[Tensor, ...]:
-        from .definition import define
-
         self.declare()
         extents = self.extents()
         location = here()
@@ -99,7 +100,7 @@ class _Names:
             values = self.right_side(equation)
             for target in targets:
                 target.extents |= extents
-            define(targets, index, values, location)
+            define_tensors(targets, index, values, location)
             for node, target in zip(equation.left, targets, strict=True):
                 self.tensors[node.text] = defined[node.text] = target
         unused = [name for name in self.given if name not in self.used]
@@ -175,7 +176,7 @@ class _Names:
             )
             if name in bare and name not in self.tensors and (whole or size):
                 self.used.add(name)
-                found[name] = self.at(bare[name], lambda name=name, value=value: as_dim(value, f"the extent of {name}"))  # type: ignore[misc]
+                found[name] = self.at(bare[name], partial(as_dim, value, f"the extent of {name}"))
         return found
 
     def refuse(self, start: int, message: str) -> NoReturn:
@@ -252,7 +253,7 @@ class _Names:
         if kind == "index":
             found = self.tensor(node)
             indices = tuple(self.build(child) for child in node.children)
-            return self.at(node.start, lambda: found._access(indices))
+            return self.at(node.start, lambda: found.element(indices))
         if kind == "call":
             value = self.call(node)
         elif kind == "component":
@@ -351,7 +352,7 @@ class _Names:
             if len(node.children) != 2:
                 self.refuse(node.start, "cast takes an expression and a dtype: cast(x, float64)")
             x, dtype = self.build(node.children[0]), self.word(node.children[1], "a dtype such as float64")
-            return self.at(node.children[1].start, lambda: functions.cast(x, dtype))
+            return self.at(node.children[1].start, lambda: cast(x, dtype))
         if name in FUNCTIONS:
             operands = tuple(self.build(child) for child in node.children)
             return self.at(node.start, lambda: apply(name, *operands))
@@ -388,7 +389,7 @@ class _Names:
             if nan != "unspecified":
                 self.refuse(node.start, f"nan={nan} of {name}: propagate or unspecified")
             name = f"machine_{name}"
-        return self.at(node.start, lambda: reduction(name, value, **options))
+        return self.at(node.start, lambda: reduce_expr(REDUCERS[name], (value,), **options))
 
     def options(self, node: Node, allowed: tuple[str, ...]) -> dict[str, Any]:
         """The keyword arguments of a reduction."""

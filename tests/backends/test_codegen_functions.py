@@ -12,7 +12,8 @@ import tedsl as te
 from tedsl import hardware
 from tedsl.backends.c import toolchain
 from tedsl.lang import dtypes
-from tedsl.lang.functions import FUNCTIONS, apply
+from tedsl.lang.expr import apply
+from tedsl.lang.functions import FUNCTIONS
 
 i = te.axes("i")
 INF, NAN = float("inf"), float("nan")
