@@ -11,6 +11,7 @@ from tedsl.lang.integers import Known, constant_bounds, joined, prove, simplify
 from tedsl.lang.program import replace_reads
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Definition, Dim, Part, Tensor
+from tedsl.lang.typed import typed
 from tedsl.schedule.loop_tree import Split
 from tedsl.schedule.loops.ir import SCOPES
 from tedsl.schedule.state import PLAIN, Attach, Result, StageState, State, reads, regrouped, stage_state, unique
