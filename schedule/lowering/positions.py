@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tedsl.lang.expr import Apply, Axis, Cast, Expr, Reduce, free_axes
-from tedsl.lang.integers import affine_of, conjuncts
+from tedsl.lang.integers import Affine, affine_of, conjuncts
 from tedsl.schedule.loop_tree import as_expr
 from tedsl.schedule.state import StageState
 
