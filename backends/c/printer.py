@@ -39,8 +39,7 @@ from tedsl.schedule.loops.ir import (
 )
 from tedsl.schedule.loops.positions import Positions
 from tedsl.schedule.loops.program import Nest
-from tedsl.schedule.passes.vector_forms import FACTS, LINE
-from tedsl.schedule.passes.vectorize import vectorize
+from tedsl.schedule.passes.vector_forms import LINE
 
 from . import stream, turn, workspace
 from .math import functions as vector_math
@@ -95,7 +94,7 @@ class _Generator:
             self.names.of(size, size.name)
         from .toolchain import level
 
-        self.statement(vectorize(nest.stmt, FACTS[level(self.isa)], self.positions, nest.aliasable))
+        self.statement(nest.vectorized(level(self.isa), self.positions).stmt)
         source = self.source(self.lines)
         size_index = {v.name: n for n, v in enumerate(self.sizes)}
         args = tuple(

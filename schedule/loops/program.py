@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tedsl.lang.errors import DefinitionError, ScheduleError
@@ -18,10 +18,13 @@ from tedsl.schedule.lowering.lower import lower_state
 from tedsl.schedule.passes.check_registers import check_registers
 from tedsl.schedule.passes.simplify import PROOFS
 from tedsl.schedule.passes.trace import run_passes
+from tedsl.schedule.passes.vector_forms import FACTS
+from tedsl.schedule.passes.vectorize import vectorize
 from tedsl.schedule.sizes import FixedTensor
 from tedsl.schedule.state import State
 
 from .ir import Allocate, Buffer, For, If, Stmt, constant, expressions, preorder
+from .positions import Positions
 from .text import nest_text
 from .verify import verify_stmt
 
@@ -94,6 +97,12 @@ class Nest:
 
         visit(self.stmt, False)
         return tuple(found)
+
+    def vectorized(self, isa: str, positions: Positions | None = None) -> Nest:
+        """The same with vectors in place of vectorised loops, as `isa` has them ("sse2", "avx2", "avx512")."""
+        if isa not in FACTS:
+            raise ScheduleError(f"isa={isa!r}: expected one of {', '.join(map(repr, FACTS))}")
+        return replace(self, stmt=vectorize(self.stmt, FACTS[isa], positions, self.aliasable))
 
     def verify(self) -> Nest:
         """Check the IR's own rules; raises LoweringError (an internal failure) naming the one that is broken. Returns

@@ -149,7 +149,7 @@ class _Vectorizer:
         """A loop whose extent is known at the call: as many whole vectors as fit, then narrower ones, then single
         elements. `past`: single elements up to a whole line first, so that the vectors may be written past the caches.
         """
-        first = Axis(f"{loop.axis.name}\0first")  # the first lane's value, which has the loop's name in C
+        first = Axis(f"first {loop.axis.name}")  # the first lane's value, which has the loop's name in C
         inner = replace(at, known=at.known.with_(ranges={first: (loop.lo, loop.extent)}))
         strips: list[Strip] = []
         single = cast(Stmt, self.vector(loop, first, 1, inner))
