@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from tedsl.hardware import INSTRUCTION_SETS
 from tedsl.lang.errors import ScheduleError, here
 from tedsl.lang.tensor import Tensor
 
@@ -267,5 +268,7 @@ def lower(target: Any, args: Sequence[Tensor] | None = None, *, isa: str | None 
     s = target if isinstance(target, Schedule) else create_schedule(target)
     if sizes:
         s = s.fixed(**sizes)
+    if isa is not None and isa not in INSTRUCTION_SETS:
+        raise ScheduleError(f"isa={isa!r}: expected one of {', '.join(map(repr, INSTRUCTION_SETS))}")
     nest = make_nest(s.state, args, s.several)
-    return nest if isa is None else nest.vectorized(isa)
+    return nest if isa is None else nest.vectorized(INSTRUCTION_SETS[isa])

@@ -9,6 +9,7 @@ from tedsl.backends.codegen.expressions import ATOM, CTYPES, Scalars
 from tedsl.backends.codegen.module import Argument, CModule, Fault, Size, SizeCheck, SizeVar
 from tedsl.backends.codegen.names import Names, comment, legal
 from tedsl.backends.codegen.register_variables import Locals
+from tedsl.hardware import instruction_set
 from tedsl.lang import dtypes
 from tedsl.lang.errors import InternalError, ScheduleError
 from tedsl.lang.expr import Access, Axis, Const, Expr, Var, walk
@@ -92,9 +93,7 @@ class _Generator:
             self.names.of(buffer, buffer.name)
         for size in self.sizes:
             self.names.of(size, size.name)
-        from .toolchain import level
-
-        self.statement(nest.vectorized(level(self.isa), self.positions).stmt)
+        self.statement(nest.vectorized(instruction_set(self.isa), self.positions).stmt)
         source = self.source(self.lines)
         size_index = {v.name: n for n, v in enumerate(self.sizes)}
         args = tuple(

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from tedsl import hardware
 from tedsl.lang.dtypes import itemsize
 from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Access, Apply, Expr, Var, walk
@@ -127,7 +128,7 @@ class Cost:
         """
         cost = self.at(**sizes) if sizes else self
         found = []
-        registers = machine.vector_bytes * (32 if machine.vector_bytes == 64 else 16)
+        registers = machine.vector_bytes * hardware.registers(machine.vector_bytes)
         tile, how = cost._smallest("register")
         if tile > registers:
             found.append(

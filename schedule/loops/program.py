@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tedsl.hardware import InstructionSet
 from tedsl.lang.errors import DefinitionError, ScheduleError
 from tedsl.lang.expr import SIZES, Access, Expr, Reduce, Var, walk
 from tedsl.lang.functions import apply
@@ -18,7 +19,6 @@ from tedsl.schedule.lowering.lower import lower_state
 from tedsl.schedule.passes.check_registers import check_registers
 from tedsl.schedule.passes.simplify import PROOFS
 from tedsl.schedule.passes.trace import run_passes
-from tedsl.schedule.passes.vector_forms import FACTS
 from tedsl.schedule.passes.vectorize import vectorize
 from tedsl.schedule.sizes import FixedTensor
 from tedsl.schedule.state import State
@@ -98,11 +98,9 @@ class Nest:
         visit(self.stmt, False)
         return tuple(found)
 
-    def vectorized(self, isa: str, positions: Positions | None = None) -> Nest:
-        """The same with vectors in place of vectorised loops, as `isa` has them ("sse2", "avx2", "avx512")."""
-        if isa not in FACTS:
-            raise ScheduleError(f"isa={isa!r}: expected one of {', '.join(map(repr, FACTS))}")
-        return replace(self, stmt=vectorize(self.stmt, FACTS[isa], positions, self.aliasable))
+    def vectorized(self, facts: InstructionSet, positions: Positions | None = None) -> Nest:
+        """The same with vectors in place of vectorised loops."""
+        return replace(self, stmt=vectorize(self.stmt, facts, positions, self.aliasable))
 
     def verify(self) -> Nest:
         """Check the IR's own rules; raises LoweringError (an internal failure) naming the one that is broken. Returns

@@ -113,7 +113,7 @@ class _Builder:
 
     def build(self, core: int, compile_here: bool) -> None:
         """One candidate: knobs, schedule, source; then, if the parent wants it, the compiler."""
-        from tedsl.build import uncollected
+        from tedsl.backends.targets import uncollected
 
         from .cores import building, pin
 
@@ -190,9 +190,9 @@ def _unfixed(schedule: Any) -> set[str]:
 
 def compile_module(module: Any) -> None:
     """Compile into the kernel cache, without loading."""
-    from tedsl.backends.c.kernel import _compiled
+    from tedsl.backends.targets import TARGETS
 
-    _compiled(module)
+    TARGETS["c"].compile(module)
 
 
 def _text(error: BaseException) -> str:

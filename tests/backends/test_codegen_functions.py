@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tedsl as te
+from tedsl import hardware
 from tedsl.backends.c import toolchain
 from tedsl.lang import dtypes
 from tedsl.lang.functions import FUNCTIONS, apply
@@ -17,7 +18,7 @@ from tedsl.schedule.loops.text import nest_text
 
 i = te.axes("i")
 INF, NAN = float("inf"), float("nan")
-ISAS = [isa for isa in toolchain.LEVELS if toolchain.level(isa) in (isa, "generic")]
+ISAS = [isa for isa in hardware.INSTRUCTION_SETS if hardware.level(isa) in (isa, "generic")]
 OWN = [name for name, f in FUNCTIONS.items() if f.c is None]
 # the correctly rounded: C and NumPy cannot differ
 EXACT = {

@@ -95,13 +95,11 @@ def compiler() -> list[Finding]:
 
 
 def cpu() -> list[Finding]:
-    import os
+    from tedsl.hardware import cores, instruction_set
 
-    from tedsl.backends.c import toolchain
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    level, width = toolchain.level(), toolchain.vector_bytes()
-    return [Finding("CPU", "ok", f"{level}, vectors of {width} bytes, {cores} core{'s' * (cores != 1)} to use")]
+    found, count = instruction_set(), cores()
+    text = f"{found.name}, vectors of {found.vector_bytes} bytes, {count} core{'s' * (count != 1)} to use"
+    return [Finding("CPU", "ok", text)]
 
 
 def cache() -> list[Finding]:
