@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tedsl.hardware import InstructionSet
 from tedsl.lang.errors import DefinitionError, ScheduleError
 from tedsl.lang.expr import SIZES, Access, Expr, Reduce, Var, apply, walk
 from tedsl.lang.integers import limited_effort
@@ -17,10 +18,12 @@ from tedsl.schedule.lowering.lower import lower_state
 from tedsl.schedule.passes.check_registers import check_registers
 from tedsl.schedule.passes.simplify import PROOFS
 from tedsl.schedule.passes.trace import run_passes
+from tedsl.schedule.passes.vectorize import vectorize
 from tedsl.schedule.sizes import FixedTensor
 from tedsl.schedule.state import State
 
 from .ir import Allocate, Buffer, For, If, Stmt, constant, expressions, preorder
+from .positions import Positions
 from .text import nest_text
 from .verify import verify_stmt
 
@@ -93,6 +96,10 @@ class Nest:
 
         visit(self.stmt, False)
         return tuple(found)
+
+    def vectorized(self, facts: InstructionSet, positions: Positions | None = None) -> Nest:
+        """The same with vectors in place of vectorised loops."""
+        return replace(self, stmt=vectorize(self.stmt, facts, positions, self.aliasable))
 
     def verify(self) -> Nest:
         """Check the IR's own rules; raises LoweringError (an internal failure) naming the one that is broken. Returns

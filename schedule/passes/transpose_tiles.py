@@ -104,7 +104,7 @@ class Tiles:
             indices, value = tuple(substitute(i, step) for i in store.indices), substitute(store.value, step)
             if why_none(Store(store.buffer, indices, value), at, self.positions, registers):
                 return None
-            rows = {substitute(a, step): Access(square, (Const(lane), x - first)) for square, a in squares}
+            rows = {substitute(a, step): Access(square, (Const(lane), simplify(x - first))) for square, a in squares}
             vectors.append(Vector(x, Const(first), lanes, Store(store.buffer, indices, _read(value, rows))))
         return Turned(tuple(squares), x, first, lanes, block(*vectors))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import cast
 
+from tedsl.hardware import InstructionSet
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Expr, walk
 from tedsl.lang.functions import FUNCTIONS
@@ -20,24 +21,10 @@ MASKS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class VectorFacts:
-    """What is known of a target's vectors: their width in bytes."""
-
-    name: str
-    vector_bytes: int
-
-
-FACTS = {
-    f.name: f
-    for f in (VectorFacts("generic", 16), VectorFacts("sse2", 16), VectorFacts("avx2", 32), VectorFacts("avx512", 64))
-}
-
-
 class Cuts:
     """Into which vectors loops are cut; each loop is cut once."""
 
-    def __init__(self, facts: VectorFacts) -> None:
+    def __init__(self, facts: InstructionSet) -> None:
         self.facts = facts
         self.made: dict[For, list[tuple[int, int]]] = {}
 

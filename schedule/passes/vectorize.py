@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import cast
 
+from tedsl.hardware import InstructionSet
 from tedsl.lang.expr import Axis, Const, Expr
 from tedsl.lang.integers import Known, constant_bounds, simplify
 from tedsl.schedule.loops.ir import (
@@ -40,13 +41,13 @@ from tedsl.schedule.loops.positions import Lanes, Positions
 from . import stream_lines
 from .register_variables import RegisterVariables
 from .transpose_tiles import Tiles
-from .vector_forms import Cuts, VectorFacts, regular, why_none
+from .vector_forms import Cuts, regular, why_none
 
 NARROW_LIMIT = 48  # statements up to which a loop of unknown extent is also printed for narrower vectors
 
 
 def vectorize(
-    root: Stmt, facts: VectorFacts, positions: Positions | None = None, shared: set[Buffer] | None = None
+    root: Stmt, facts: InstructionSet, positions: Positions | None = None, shared: set[Buffer] | None = None
 ) -> Stmt:
     """`root` with vectors in place of vectorised loops. `shared`: buffers that may be others' memory."""
     return _Vectorizer(facts, positions or Positions(), shared or set()).statement(root, _Place())
@@ -67,7 +68,7 @@ class _Place:
 
 
 class _Vectorizer:
-    def __init__(self, facts: VectorFacts, positions: Positions, shared: set[Buffer]) -> None:
+    def __init__(self, facts: InstructionSet, positions: Positions, shared: set[Buffer]) -> None:
         self.positions, self.shared = positions, shared
         self.cuts = Cuts(facts)
         self.variables = RegisterVariables(positions, self.cuts)
@@ -149,7 +150,7 @@ class _Vectorizer:
         """A loop whose extent is known at the call: as many whole vectors as fit, then narrower ones, then single
         elements. `past`: single elements up to a whole line first, so that the vectors may be written past the caches.
         """
-        first = Axis(f"{loop.axis.name}\0first")  # the first lane's value, which has the loop's name in C
+        first = Axis(f"first {loop.axis.name}")  # the first lane's value, which has the loop's name in C
         inner = replace(at, known=at.known.with_(ranges={first: (loop.lo, loop.extent)}))
         strips: list[Strip] = []
         single = cast(Stmt, self.vector(loop, first, 1, inner))

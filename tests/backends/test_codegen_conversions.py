@@ -7,7 +7,7 @@ import pytest
 
 import tedsl as te
 from tedsl import hardware
-from tedsl.backends.c.vector_values import between
+from tedsl.backends.c.vector_expressions import between
 
 i = te.axes("i")
 TYPES = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64".split()
