@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -116,4 +117,8 @@ def _save(file: Any, results: Mapping[str, Any]) -> None:
     if len(results) == 1:
         np.save(file, next(iter(results.values())), allow_pickle=False)
     else:
-        np.savez(file, allow_pickle=False, **results)
+        # as np.savez writes it, but for any names, and never pickled
+        with zipfile.ZipFile(file, "w") as whole:
+            for name, array in results.items():
+                with whole.open(f"{name}.npy", "w", force_zip64=True) as part:
+                    np.lib.format.write_array(part, np.asanyarray(array), allow_pickle=False)
