@@ -1,6 +1,7 @@
 """The steps of a schedule: as Python that replays them, as JSON, and back.
 
-step ::= Step(stage, primitive, args, kwargs, location)      what was asked for, in names and numbers; stage "" for a step of the schedule itself
+step ::= Step(stage, primitive, args, kwargs, location)      what was asked for, in names and numbers
+                                                             (stage "": a step of the schedule itself)
 arg  ::= number | text | {"stage": name} | {"var": name, "min": n, "multiple_of": n} | {"intrinsic": …} | [arg …]
 """
 

@@ -14,7 +14,7 @@ from tedsl.lang import dtypes
 from tedsl.lang.errors import InternalError
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Var, substitute, walk
 from tedsl.lang.functions import FUNCTIONS
-from tedsl.lang.integers import affine_of, constant_bounds, simplify
+from tedsl.lang.integers import Affine, affine_of, constant_bounds, simplify
 from tedsl.schedule.loops.ir import Buffer, constant
 from tedsl.schedule.loops.positions import Lanes
 

@@ -70,6 +70,13 @@ def intrinsic(name: str, pattern: Tensor, code: str, header: str = "") -> Intrin
     <intrinsic twice: c[i] = a[i] * 2.0>
     """
     what = f"the intrinsic {name}"
+    _check_pattern(pattern, what)
+    _check_code(code, pattern, what)
+    return Intrinsic(name, pattern, code, header)
+
+
+def _check_pattern(pattern: Any, what: str) -> None:
+    """Raise ScheduleError unless a pattern is one equation over inputs of fixed shapes, each index an axis."""
     if not isinstance(pattern, Tensor) or pattern.is_input or pattern.definition is None:
         raise ScheduleError(
             f"{what}: its pattern is {pattern!r}; it is a tensor with a definition, such as te.define('c[i] = a[i] + "
@@ -101,6 +108,11 @@ def intrinsic(name: str, pattern: Tensor, code: str, header: str = "") -> Intrin
                 raise ScheduleError(f"{what}: its pattern reads `{node!r}`; each index is an axis of its own")
     if not all(isinstance(d, int) for t in (*pattern.inputs, pattern) for d in t.shape):
         raise ScheduleError(f"{what}: its pattern, {pattern}, has symbolic sizes; an intrinsic is for fixed extents")
+
+
+def _check_code(code: str, pattern: Tensor, what: str) -> None:
+    """Raise ScheduleError unless the places in the code are the operands, and all of them."""
+    names = [t.name for t in (*pattern.inputs, pattern)]
     ranks = {t.name: t.rank for t in (*pattern.inputs, pattern)}
     for place in PLACE.finditer(code):
         operand, dim = place.group(1), place.group(2)
@@ -114,7 +126,6 @@ def intrinsic(name: str, pattern: Tensor, code: str, header: str = "") -> Intrin
             f"{what}: its code never uses {', '.join(f'{{{n}}}' for n in unused)}; the places in it are the operands "
             f"{', '.join(names)}",
         )
-    return Intrinsic(name, pattern, code, header)
 
 
 def places(how: Intrinsic) -> Iterator[tuple[str, str | None, int | None]]:

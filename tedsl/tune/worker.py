@@ -126,17 +126,18 @@ class _Builder:
 
 def lower_and_predict(schedule: Any, args: Any, sizes: Mapping[str, int]) -> tuple[Any, messages.Prediction]:
     """The loops of a schedule, and the cost model's prediction for these sizes."""
+    from tedsl.machine import machine
+    from tedsl.schedule.cost.predict import predict
     from tedsl.schedule.loops.program import make_nest
 
-    from .predict import predict
     from .workload import sizes_of
 
     nest = make_nest(schedule.state, args, schedule.several)
     if not sizes:
-        return nest, messages.Prediction(*predict(schedule, nest))
+        return nest, messages.Prediction(*predict(schedule, nest, machine))
     own = {*sizes_of(schedule.outputs), *schedule.factors}
     fixed = schedule.fixed(**{name: n for name, n in sizes.items() if name in own})
-    return nest, messages.Prediction(*predict(fixed, make_nest(fixed.state, None, fixed.several)))
+    return nest, messages.Prediction(*predict(fixed, make_nest(fixed.state, None, fixed.several), machine))
 
 
 def generate_code(schedule: Any, args: Any, nest: Any, sizes: Mapping[str, int]) -> messages.Generated:

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 import tedsl as te
+from tedsl.schedule.cost.predict import Model, predict
 from tedsl.tune.judge import PAIRS, SKIPS, Ranking, margin, trusted
 from tedsl.tune.messages import Prediction
-from tedsl.tune.predict import _Model, predict
 from tedsl.tune.templates import matmul
 
 MACHINE = SimpleNamespace(
@@ -22,7 +22,7 @@ GOOD = {"v1": 12, "v2": 32, "b1": 4, "b2": 4, "packed": True, "order": "rows of 
 
 def seconds(n=512, **knobs):
     s, _ = matmul.apply({**GOOD, **knobs}, (n,))
-    return _Model(MACHINE).seconds(te.lower(s).stmt)
+    return Model(MACHINE).seconds(te.lower(s).stmt)
 
 
 def test_the_best_is_near_the_peak():
@@ -51,7 +51,7 @@ def test_registers_that_cannot_do():
         s[Cr].reorder(k, i, j)
         s[Cr].vectorize(j)
         s[Cr].unroll(i)
-        return _Model(MACHINE).seconds(te.lower(s).stmt)
+        return Model(MACHINE).seconds(te.lower(s).stmt)
 
     assert tiles(6).misfit == ""
     assert "needs 128 vector registers of 32" in tiles(32).misfit
@@ -63,7 +63,7 @@ def test_registers_that_cannot_do():
 )  # fmt: skip
 def test_every_operator_has_a_prediction(text):
     s = te.create_schedule(te.define(text, X=(64, 32)))
-    found, misfit, why = predict(s, te.lower(s))
+    found, misfit, why = predict(s, te.lower(s), lambda: MACHINE)
     assert found is not None and 0 < found < 1e-2 and misfit == "" and "not predicted" not in why
 
 
@@ -72,7 +72,7 @@ def test_memory_bound_work_costs_what_memory_costs():
     i = te.axes("i")
     Y = te.tensor("Y")
     Y[i] = X[i] + 1
-    found = _Model(MACHINE).seconds(te.lower(te.create_schedule(Y)).stmt).seconds
+    found = Model(MACHINE).seconds(te.lower(te.create_schedule(Y)).stmt).seconds
     assert 0.8 < found / (2 * 4 * (1 << 24) / 2e10) < 3
 
 
