@@ -16,7 +16,7 @@ from tedsl.lang.errors import InternalError
 from tedsl.tune.rival import thread_limits
 
 SMALL = 61  # no tile divides it
-SECONDS = 1.0  # of measuring, for each rung
+SECONDS = 0.6  # of measuring, for each rung
 REPEATS = 15
 
 
