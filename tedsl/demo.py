@@ -65,8 +65,8 @@ def in_turn(calls: dict[str, Callable[[], object]], turns: int = 8, seconds: flo
 
 
 def how_sure(times: dict[str, list[float]], load: float, cores: int) -> str:
-    """What the times are, how far they are spread, and whether the machine had other things to do (`load`: processes
-    that wanted a core in the last minute, besides this one).
+    """A line that says how far the times are spread, and one more if the machine is busy. `load`: how many processes
+    wanted a core in the last minute, besides this one.
     """
     longer = {name: statistics.median(samples) / samples[0] - 1 for name, samples in times.items()}
     text = (
