@@ -73,9 +73,11 @@ $(VENV)/.python:
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 $(VENV)/.ready: $(VENV)/.python $(SOURCES)
-	$(INSTALL) --editable .
+	@echo 'Installing tedsl and NumPy into $(VENV), and compiling its extension: a minute or two, once ...'
+	@$(INSTALL) --editable .
 	@touch $@
 
 $(VENV)/.ready-%: $(VENV)/.python $(SOURCES)
-	$(INSTALL) --editable '.[$*]'
+	@echo 'Installing tedsl and what "make $*" needs into $(VENV), and compiling its extension: some minutes, once ...'
+	@$(INSTALL) --editable '.[$*]'
 	@touch $(VENV)/.ready $@

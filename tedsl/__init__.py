@@ -234,10 +234,9 @@ class _Package(ModuleType):
 
     def __setattr__(self, name: str, value: object) -> None:
         # The import system binds a submodule in its package, even when it is imported by another module long before
-        # anyone asks for the function; `te.build` has to stay the function.
-        if isinstance(value, ModuleType) and _LAZY.get(name) == value.__name__:
-            value = getattr(value, name)
-        super().__setattr__(name, value)
+        # anyone asks for the function; `te.build` has to stay the function, which `__getattr__` finds.
+        if not (isinstance(value, ModuleType) and _LAZY.get(name) == value.__name__):
+            super().__setattr__(name, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Functions that are sent to other processes by value bring their `te` along.

@@ -21,7 +21,7 @@ _DTYPES = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 floa
 
 
 def read_assignments(words: Sequence[str]) -> dict[str, int | float | np.ndarray]:
-    """What ``NAME=VALUE`` words say: a number, or the array in a file."""
+    """The values of ``NAME=VALUE`` words: numbers, or the arrays in files."""
     values: dict[str, int | float | np.ndarray] = {}
     for word in words:
         name, equals, text = word.partition("=")

@@ -34,7 +34,7 @@ SKIPS = 300  # candidates in a row that are left out, before one is measured all
 
 
 class Ranking:
-    """Which candidates are worth measuring, by their predictions and by how good those were so far. `pairs`:
+    """Decides which candidates are worth measuring, by their predictions and by how good those were so far. `pairs`:
     (predicted, measured) seconds.
     """
 
@@ -60,13 +60,13 @@ class Ranking:
         return found
 
     def accept(self, prediction: Prediction) -> None:
-        """A candidate is going to be measured."""
+        """Note that a candidate is going to be measured."""
         self.skipped = 0
         if prediction.seconds is not None:
             self.best = min(self.best, prediction.seconds)
 
     def compare(self, row: Trial) -> None:
-        """Take in the measured time of what was predicted."""
+        """Compare a measured time with its prediction."""
         if row.predicted and row.seconds and row.kind == "measured":
             self.pairs.append((row.predicted, row.seconds))
 
@@ -128,7 +128,7 @@ class Knowledge:
         self._knobs: dict[str, Knob] = {}
 
     def refresh(self) -> None:
-        """Take in what is new in the store."""
+        """Read what is new in the store."""
         rows = self.store.rows()
         for row in rows[self._seen :]:
             if (row.machine, row.compiler) not in self.machines or row.sizes != self.store.subject.sizes:
@@ -148,7 +148,7 @@ class Knowledge:
         self._seen = len(rows)
 
     def add(self, row: Trial) -> None:
-        """This is the trial of its configuration."""
+        """Count this as the trial of its configuration."""
         self.known.setdefault(row.key, row)
         if row.kind != "duplicate":
             self.counted.add(row.key)
@@ -186,7 +186,7 @@ class Built:
 
 
 class Judge:
-    """What is decided of the configurations of a template.
+    """Decides which configurations of a template are measured, and writes their trials.
 
     skipped     what the cost model left out, by configuration
     followers   kernel source → candidates with that source, waiting for the first of them
@@ -211,7 +211,7 @@ class Judge:
         self.rejected: dict[str, str] = {}
 
     def begin(self, machines: set[tuple[str, str]]) -> None:
-        """Take in what the store has of the machines that measure."""
+        """Read what the store has of the machines that measure."""
         self.knowledge.machines = machines
         self.knowledge.refresh()
         ranked = self.options.rank and self.options.trials >= FIRST and isinstance(self.search, OptunaSearch)
@@ -320,7 +320,7 @@ class Judge:
         search.tell(candidate, self.knowledge.known[candidate.key].seconds)
 
     def reject(self, candidate: Candidate, search: Search, reason: str) -> None:
-        """The template does not want the configuration."""
+        """Note that the template rejects the configuration."""
         self.rejected[candidate.key] = reason
         self._nothing_new(candidate)
         self.knowledge.teach(self.search, candidate)

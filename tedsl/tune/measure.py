@@ -33,7 +33,7 @@ from tedsl.schedule.loops.program import arguments
 
 from .messages import Failure, Job, Measurement, Phase
 from .process import available, pin, timing
-from .store import compiler, identity
+from .store import compiler, this_machine
 from .workload import sizes_of
 
 ENOUGH_SPREAD, UNQUIET = 0.02, 0.2
@@ -52,7 +52,7 @@ class _Wrong(Exception):
 
 
 class Measurer:
-    """What a measuring process keeps from one job to the next: all cores of the machine, and the latest data."""
+    """Measures one job after another. `cores`: those of the machine; `cases`: the latest data."""
 
     def __init__(self) -> None:
         self.cores = available()  # before this process is pinned to some of them
@@ -107,7 +107,7 @@ class Measurer:
         pin(self.cores)
         self._check_data(case)
         seconds, spread = statistics.median(_faster_half(samples)), _spread(samples)
-        return Measurement(seconds, None, len(samples), spread, first, threads, *identity(), compiler())
+        return Measurement(seconds, None, len(samples), spread, first, threads, *this_machine(), compiler())
 
     def _case(self, job: Job, kernel: Any) -> _Case:
         """The data of a job, made once for each workload, order of arguments and sizes."""

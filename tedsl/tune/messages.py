@@ -1,4 +1,4 @@
-"""What the tuner and its worker processes say to each other, as frozen dataclasses.
+"""The messages between the tuner and its worker processes.
 
 tuner → builder      LoadTemplate, Build; then Answer, Continue or Stop, as it asks
 builder → tuner      Ready, Phase, Ask, Prediction, Generated, and how it ends: Compiled, Stopped, Rejection, Failure
@@ -40,12 +40,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Continue:
-    """The candidate is worth going on with."""
+    """Go on with the candidate."""
 
 
 @dataclass(frozen=True)
 class Stop:
-    """It is not: its result is known, or not wanted."""
+    """Stop: the candidate's time is known, or not wanted."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The process has done as Stop said."""
+    """The process has stopped, as it was told to."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a row says of measuring: `seconds`, or the reason why there are none, `error`; and where that was."""
+    """A kernel's time, `seconds`, or the reason why there is none, `error`; and the machine, as in a trial."""
 
     seconds: float | None = None
     error: str | None = None

@@ -18,7 +18,7 @@ from .judge import Built
 from .messages import Build, Continue, Generated, Job, Measurement, Phase, Stop
 from .process import START_SECONDS, Child, Deadline, Died
 from .search import Candidate, Search
-from .store import compiler, identity
+from .store import compiler, this_machine
 
 WAITING_SECONDS = 600.0  # for a core where kernels are timed, which is no candidate's fault
 REFERENCE_SECONDS = 1800.0  # the reference is no candidate's fault, and may take long for large sizes
@@ -71,7 +71,7 @@ class Builder:
         self.child.send(Continue() if go_on else Stop())
 
     def free(self) -> None:
-        """The candidate is done with."""
+        """Forget the candidate: the process is idle."""
         self.candidate, self.search, self.code, self.decided = None, None, None, False
         self.phase = "idle"
 
@@ -176,10 +176,10 @@ def measure_job(job: Job, measurers: Measurers | None = None) -> Measurement:
 
 
 def _failed(error: str) -> Measurement:
-    machine, cpu = identity()
+    machine, cpu = this_machine()
     return Measurement(error=error, machine=machine, cpu=cpu, compiler=compiler())
 
 
 def machine_and_compiler(_: Any = None) -> tuple[str, str]:
     """The machine that an executor's call runs on, and its compiler."""
-    return identity()[0], compiler()
+    return this_machine()[0], compiler()

@@ -35,7 +35,7 @@ _MAIN = "import sys; sys.path[:] = {path!r}; from tedsl.tune.worker import main;
 
 
 class Died(Exception):
-    """The process ended while it was being talked to; the text says how."""
+    """The worker process ended; the text says how."""
 
 
 def import_path() -> list[str]:

@@ -18,7 +18,7 @@ from tedsl.terminal import duration
 
 from .pictures import draw, png
 from .rival import numpy_seconds
-from .store import Trial, identity, read
+from .store import Trial, read, this_machine
 from .workload import key_of, schedule_from, sizes_of
 
 
@@ -120,7 +120,7 @@ def load_results(
     if sizes is not None:
         rows = [r for r in rows if r.sizes == dict(sizes)]
     if machine != "any":
-        key = identity()[0] if machine == "this" else machine
+        key = this_machine()[0] if machine == "this" else machine
         rows = [r for r in rows if r.machine == key]
     return Result(rows, where=store, any_machine=machine == "any")
 
@@ -166,7 +166,7 @@ def find_schedule(
     good = [row for row in rows if row.seconds is not None]
     if not good:
         return StoredSchedule(None, f"automatic: {where} has no successful trial")
-    key, here = key_of(outputs, several), identity()[0]
+    key, here = key_of(outputs, several), this_machine()[0]
     same = [row for row in good if row.workload == key]
     found = [row for row in same if any_machine or row.machine == here]
     names = sizes_of(outputs)
@@ -200,7 +200,7 @@ def _distance(row: Trial, names: Sequence[str], sizes: Mapping[str, int]) -> tup
 
 
 def lines(result: Result) -> list[str]:
-    """The report as text."""
+    """The lines of a report."""
     trials = result.trials
     good = [t for t in trials if t.seconds is not None]
     counts = result.counts
@@ -224,11 +224,11 @@ def lines(result: Result) -> list[str]:
     try:
         best = result.best
     except TuneError:
-        subjects = sorted(bests(trials).items())
+        subjects = sorted(best_by_subject(trials).items())
         return found + [f"{subject}: best {duration(t.seconds or 0.0)}{_config(t)}" for subject, t in subjects]
     spread = f"(spread {best.spread:.1%} of {best.samples} runs)"
     found.append(f"best: {duration(best.seconds or 0.0)} {spread}{_config(best)}")
-    found += standing(best, good)
+    found += quality(best, good)
     if best.schedule:
         found += ["", *best.schedule.split("\n")]
     return found
@@ -245,7 +245,7 @@ def _reasons(rejected: Mapping[str, int]) -> str:
     return f" ({'; '.join(found)})" if found else ""
 
 
-def bests(trials: Sequence[Trial]) -> dict[str, Trial]:
+def best_by_subject(trials: Sequence[Trial]) -> dict[str, Trial]:
     """The fastest trial of each template, its arguments and sizes."""
     found: dict[str, Trial] = {}
     for t in trials:
@@ -254,7 +254,7 @@ def bests(trials: Sequence[Trial]) -> dict[str, Trial]:
     return found
 
 
-def source_of(trial: Trial) -> str:
+def python_source(trial: Trial) -> str:
     """The schedule of a trial as a Python module with a function that schedules a tensor."""
     name = trial.template.rpartition(":")[2]
     seconds = trial.seconds if trial.seconds is not None else float("nan")
@@ -273,7 +273,7 @@ def _config(trial: Trial) -> str:
     return "".join(f", {k}={v!r}" for k, v in trial.config.items())
 
 
-def standing(trial: Trial, others: Sequence[Trial]) -> list[str]:
+def quality(trial: Trial, others: Sequence[Trial]) -> list[str]:
     """How good a trial is: speed, share of the machine's peak, and why, in the cost model's terms, beside what half of
     the trials are below.
     """
@@ -282,7 +282,7 @@ def standing(trial: Trial, others: Sequence[Trial]) -> list[str]:
     if isinstance(operations, (int, float)) and trial.seconds:
         speed = operations / trial.seconds / 1e9
         text = f"speed: {speed:.3g} GFLOP/s"
-        if trial.machine == identity()[0]:
+        if trial.machine == this_machine()[0]:
             from tedsl.machine import machine
 
             peak = machine().peak_gflops.get(str(trial.why.get("dtype", "float32")))
@@ -295,11 +295,11 @@ def standing(trial: Trial, others: Sequence[Trial]) -> list[str]:
         for name, value in trial.why.items():
             if name not in ("operations", "dtype") and value is not None:
                 shown = duration if name.startswith("time ") else _count
-                found.append(f"  {name}: {shown(value)}{_middle(name, others, shown)}")
+                found.append(f"  {name}: {shown(value)}{_median(name, others, shown)}")
     return found
 
 
-def _middle(name: str, trials: Sequence[Trial], shown: Callable[[Any], str]) -> str:
+def _median(name: str, trials: Sequence[Trial], shown: Callable[[Any], str]) -> str:
     """The median of a term over some trials."""
     found = [t.why[name] for t in trials if isinstance(t.why.get(name), (int, float))]
     return f" ({shown(statistics.median(found))})" if len(found) > 1 else ""

@@ -92,7 +92,7 @@ class Candidate:
 
 
 class Search:
-    """The interface, and what all kinds share."""
+    """Proposes candidates, and learns from their times."""
 
     exhausted = False
 
@@ -121,7 +121,7 @@ class Search:
 
 
 class GivenSearch(Search):
-    """Configurations that are known: whoever has one makes the candidate."""
+    """Answers with the configuration that a candidate was made with."""
 
     def begin(self) -> None:
         """None: nothing is searched."""
@@ -195,7 +195,7 @@ class OptunaSearch(Search):
     def _value(self, candidate: Candidate, knob: Knob) -> Value:
         if knob.values is not None and len(knob.values) == 1:
             return knob.values[0]
-        trial, name = candidate.token, _name(knob)
+        trial, name = candidate.token, _parameter_name(knob)
         with quiet():
             if knob.values is None:
                 return int(trial.suggest_int(name, knob.lo, knob.hi, step=1 if knob.log else knob.step, log=knob.log))
@@ -229,7 +229,7 @@ class OptunaSearch(Search):
             knob = knobs.get(asked)
             if knob is None or value not in knob or (knob.values is not None and len(knob.values) == 1):
                 continue
-            name = _name(knob)
+            name = _parameter_name(knob)
             params[name] = value if knob.values is None else knob.values.index(value)
             if knob.values is None:
                 kinds[name] = IntDistribution(knob.lo, knob.hi, log=knob.log, step=1 if knob.log else knob.step)
@@ -248,7 +248,7 @@ class OptunaSearch(Search):
         return math.log(max(seconds, 1e-12))
 
 
-def _name(knob: Knob) -> str:
+def _parameter_name(knob: Knob) -> str:
     """A knob whose options depend on other knobs is another parameter for each list of options. (Samplers go through
     parameters by name, so names are the same in every process.)
     """
@@ -268,7 +268,7 @@ def _need_cmaes() -> None:
 
 
 def make_search(kind: str, seed: int | None, trials: int) -> Search:
-    """The search of a name."""
+    """The search of a kind."""
     if kind not in KINDS:
         raise TuneError(f"search={kind!r}; a search is one of {', '.join(KINDS)}")
     return GridSearch() if kind == "grid" else OptunaSearch(kind, seed, trials)

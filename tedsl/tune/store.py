@@ -80,9 +80,7 @@ class Trial:
     why: dict[str, Any] = field(default_factory=dict)
     kind: str = "measured"
     made_by: Any = field(default=None, repr=False, compare=False)  # the template itself, while it is at hand
-    number: int = field(
-        default=0, repr=False, compare=False
-    )  # in its store, from 1 on; 0 where it was not read from one
+    number: int = field(default=0, repr=False, compare=False)  # in the store that it was read from, from 1 on
 
     @property
     def key(self) -> str:
@@ -103,9 +101,8 @@ class Trial:
     @property
     def identity(self) -> str:
         """What tells this row from every other, in any store."""
-        return json.dumps(
-            [*self.place, self.key, self.machine, self.compiler, self.version, self.source, self.finished]
-        )
+        where = (self.machine, self.compiler, self.version)
+        return json.dumps([*self.place, self.key, *where, self.source, self.finished])
 
     def to_json(self) -> dict[str, Any]:
         found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_STORED}
@@ -136,14 +133,14 @@ class Trial:
 
 def config_key(config: Mapping[str, Any]) -> str:
     """A configuration as text that is the same whatever the order of the knobs."""
-    return json.dumps({k: config[k] for k in sorted(config)}, sort_keys=True)
+    return json.dumps(dict(config), sort_keys=True)
 
 
 # This machine ---------------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=1)
-def identity() -> tuple[str, str]:
+def this_machine() -> tuple[str, str]:
     """A key of this machine (processor, its features, caches, hypervisor), and the processor's name. Trials of other
     machines are not used unless asked for.
     """
@@ -168,7 +165,7 @@ def compiler() -> str:
 
 
 class Store:
-    """The rows of one template with its arguments and sizes, and of all others in the same store. `where`: a path, a
+    """The trials of one template with its arguments and sizes, and all others in the same store. `where`: a path, a
     URL of Optuna's, or None for memory.
     """
 
@@ -183,7 +180,7 @@ class Store:
         self._storage = None if self._memory else _open(where)
 
     def add(self, row: Trial, knobs: dict[str, Knob]) -> None:
-        """Write a row. When this returns it is on disk."""
+        """Write a trial. When this returns it is on disk."""
         if self._memory:
             self._rows.append(row)
             return
@@ -193,7 +190,7 @@ class Store:
         asked = [_parameter(knobs.get(name) or Knob(name, (value,)), value) for name, value in row.config.items()]
         state = TrialState.COMPLETE if row.seconds is not None else TrialState.FAIL
         attributes = {ROW: row.to_json()}
-        with _Using(self.where):
+        with _DatabaseErrors(self.where):
             for n in range(TRIES):
                 try:
                     study = self._open_study()
@@ -362,26 +359,26 @@ def _open(where: Any) -> Any:
             return where
         raise TuneError(f"store={where!r}: a store is a path, a URL of Optuna's (sqlite:///…, mysql://…) or None")
     if not _is_file(where):
-        with _Using(where):
+        with _DatabaseErrors(where):
             return optuna.storages.get_storage(where)
     path = Path(where)
     if path.is_dir() or not path.parent.is_dir():
         raise _no_file(path)
-    _not_another_ones(path)
+    _check_own_database(path)
     from sqlalchemy.engine import URL
 
     url = URL.create("sqlite", database=str(path.absolute())).render_as_string()
     url = url.replace("{", "{{").replace("}", "}}")  # Optuna takes it for a template
     # Optuna makes its tables one by one; two processes that begin together would each make some.
-    with exclusive("store-" + hashlib.sha256(url.encode()).hexdigest()[:16]), quiet(), _Using(where):
+    with exclusive("store-" + hashlib.sha256(url.encode()).hexdigest()[:16]), quiet(), _DatabaseErrors(where):
         return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": WAIT}})
 
 
-def _not_another_ones(path: Path) -> None:
+def _check_own_database(path: Path) -> None:
     """Raise TuneError for a database that is in use for something else: nothing is to be written to it."""
     if not path.exists():
         return
-    with _Using(path), contextlib.closing(_read_only(path)) as database:
+    with _DatabaseErrors(path), contextlib.closing(_read_only(path)) as database:
         tables = _tables(database)
     if tables and "studies" not in tables:
         shown = ", ".join(sorted(tables)[:3])
@@ -400,7 +397,7 @@ def _unusable(where: Any, error: BaseException) -> TuneError:
     return TuneError(f"the store {str(where)!r} cannot be used: {text}; give another path, or repair it")
 
 
-class _Using:
+class _DatabaseErrors:
     """Turns the errors of a store's database into TuneErrors. (A class, so that the error is at the user's line and
     not at contextlib's.)
     """
@@ -421,7 +418,7 @@ class _Using:
 
 def _read_sqlite(where: Any, after: int) -> list[Trial]:
     path = Path(where)
-    with _Using(where), contextlib.closing(_read_only(path)) as connection:
+    with _DatabaseErrors(where), contextlib.closing(_read_only(path)) as connection:
         try:
             found = connection.execute(_QUERY, (ROW, after)).fetchall()
         except sqlite3.OperationalError as e:

@@ -144,7 +144,7 @@ class Knobs(ABC):
 
 
 class FixedKnobs(Knobs):
-    """The answers of a configuration."""
+    """The values of a configuration."""
 
     def __init__(self, given: Mapping[str, Value]) -> None:
         super().__init__()
@@ -207,7 +207,7 @@ class Template:
             found = todo.pop()
             function = found.function if isinstance(found, Template) else found
             if isinstance(function, functools.partial):
-                digest.update(_text([function.args, function.keywords]).encode())
+                digest.update(_stable_text([function.args, function.keywords]).encode())
                 todo.append(function.func)
             if not hasattr(function, "__code__") or function in seen:
                 continue
@@ -215,13 +215,13 @@ class Template:
             cells = zip(function.__code__.co_freevars, function.__closure__ or ())
             outside = [*(function.__defaults__ or ()), *sorted((function.__kwdefaults__ or {}).items())]
             outside += [(name, cell.cell_contents) for name, cell in cells if _filled(cell)]
-            digest.update(_text(outside).encode())
+            digest.update(_stable_text(outside).encode())
             todo += [v for o in outside for v in (o if isinstance(o, tuple) else (o,)) if _of_module(v, function)]
             codes = [function.__code__]
             while codes:
                 code = codes.pop()
                 digest.update(code.co_code)
-                digest.update(_text([c for c in code.co_consts if not hasattr(c, "co_code")]).encode())
+                digest.update(_stable_text([c for c in code.co_consts if not hasattr(c, "co_code")]).encode())
                 digest.update(repr((code.co_names, code.co_varnames, code.co_freevars)).encode())
                 codes += [c for c in code.co_consts if hasattr(c, "co_code")]
                 for name in code.co_names:
@@ -229,7 +229,7 @@ class Template:
                     if _of_module(value, function):
                         todo.append(value)
                     elif name in function.__globals__:
-                        digest.update(f"{name}={_text(value)}".encode())
+                        digest.update(f"{name}={_stable_text(value)}".encode())
         return digest.hexdigest()[:16]
 
     def check_arguments(self, args: Sequence[Any]) -> None:
@@ -349,20 +349,20 @@ def _of_module(value: Any, function: Any) -> bool:
     return hasattr(of, "__code__") and getattr(of, "__module__", None) == function.__module__
 
 
-def _text(value: Any) -> str:
+def _stable_text(value: Any) -> str:
     """A constant as text that is the same in every process: sets are in order, and of what is no constant there is the
     kind alone.
     """
     if isinstance(value, dict):
-        return f"{{{','.join(f'{_text(k)}:{_text(v)}' for k, v in value.items())}}}"
+        return f"{{{','.join(f'{_stable_text(k)}:{_stable_text(v)}' for k, v in value.items())}}}"
     if isinstance(value, (list, tuple)):
-        return f"{type(value).__name__}({','.join(map(_text, value))})"
+        return f"{type(value).__name__}({','.join(map(_stable_text, value))})"
     if isinstance(value, (set, frozenset)):
-        return f"set({','.join(sorted(map(_text, value)))})"
+        return f"set({','.join(sorted(map(_stable_text, value)))})"
     if value is None or isinstance(value, (bool, int, float, complex, str, bytes, type, Enum, np.generic, Expr)):
         return repr(value)
     if is_dataclass(value):
-        return f"{type(value).__name__}{_text({f.name: getattr(value, f.name) for f in fields(value)})}"
+        return f"{type(value).__name__}{_stable_text({f.name: getattr(value, f.name) for f in fields(value)})}"
     return type(value).__name__
 
 

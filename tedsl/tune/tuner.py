@@ -149,7 +149,8 @@ class _Tuner:
         self.timing_core = cores[-1] if self.local else None
         if len(cores) > 2:
             cores = cores[:-1]
-        self.builders = [Builder(core, self.scratch) for core in cores[:MOST_BUILDERS]]
+        most = min(MOST_BUILDERS, max(self.judge.missing, self.judge.to_screen))
+        self.builders = [Builder(core, self.scratch) for core in cores[:most]]
 
     # The loop ---------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ schedule_from(outputs, places)    the same steps on another program with the sam
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tedsl.lang.errors import ScheduleError
@@ -172,8 +172,8 @@ def places_of(schedule: Schedule) -> list[dict[str, Any]]:
     steps = list(schedule.history)
     earlier, places = schedule.copy(), []
     for step in reversed(steps):
-        state = earlier.undo().state  # before the step
-        places.append(_translated(state, step.stage, step.primitive, step.args, step.kwargs, _to_place))
+        before = earlier.undo().state
+        places.append(_translated(before, step.to_json(), list.index))
     return places[::-1]
 
 
@@ -183,9 +183,8 @@ def schedule_from(outputs: Sequence[Tensor], several: bool, places: Sequence[Map
     """
     schedule = Schedule(tuple(outputs), several)
     for step in places:
-        args, kwargs = tuple(step["args"]), dict(step.get("kwargs", {}))
         try:
-            named = _translated(schedule.state, step["stage"], step["primitive"], args, kwargs, _to_name)
+            named = _translated(schedule.state, step, list.__getitem__)
         except (KeyError, IndexError, TypeError) as e:
             raise ScheduleError(
                 f"the stored step {step!r} does not fit this program ({type(e).__name__}: {e})"
@@ -194,52 +193,37 @@ def schedule_from(outputs: Sequence[Tensor], several: bool, places: Sequence[Map
     return schedule
 
 
-def _translated(
-    state: State, stage: Any, primitive: str, args: tuple[Any, ...], kwargs: dict[str, Any], change: Any
-) -> dict[str, Any]:
-    own = change(state, "stagename", stage, None) if stage != "" else ""
-    name = stage if isinstance(stage, str) else own
-    meaning = _MEANING.get(primitive, ("",))
-    made, there = [], name
-    for n, value in enumerate(args):
+def _translated(state: State, step: Mapping[str, Any], place: Callable[[list[Any], Any], Any]) -> dict[str, Any]:
+    """A step with places for names, or names for places. `place`: from a list of what there is and one of both to the
+    other.
+    """
+    stages, tensors = [s.name for s in state.stages], list(state.tensors())
+
+    def named(stage: Any) -> str:
+        return stage if isinstance(stage, str) else stages[stage]
+
+    def change(kind: str, value: Any, stage: str) -> Any:
+        match kind:
+            case "loop" | "there" | "thatloop":
+                return place(names_of(state.stage(stage)), value)
+            case "stage":
+                return {"stage": place(stages, value["stage"])}
+            case "stagename":
+                return place(stages, value)
+            case "stages":
+                return [place(stages, v) for v in value]
+            case "tensor":
+                return [place(tensors, v) for v in value] if isinstance(value, list) else place(tensors, value)
+        return value
+
+    meaning = _MEANING.get(step["primitive"], ("",))
+    own = there = named(step["stage"])
+    args = []
+    for n, value in enumerate(step["args"]):
         kind = meaning[min(n, len(meaning) - 1)]
         if kind in ("stage", "stagename"):
-            given = value["stage"] if isinstance(value, dict) else value
-            there = given if isinstance(given, str) else state.stages[given].name
-        made.append(change(state, kind, value, there if kind in ("there", "thatloop") else name))
-    found = {"stage": own, "primitive": primitive, "args": made}
-    if kwargs:
-        found["kwargs"] = kwargs
-    return found
-
-
-def _to_place(state: State, kind: str, value: Any, stage: Any) -> Any:
-    if kind in ("loop", "there", "thatloop"):
-        return names_of(state.stage(stage)).index(value)
-    stages, tensors = [s.name for s in state.stages], list(state.tensors())
-    match kind:
-        case "stage":
-            return {"stage": stages.index(value["stage"])}
-        case "stagename":
-            return stages.index(value)
-        case "stages":
-            return [stages.index(v) for v in value]
-        case "tensor":
-            return [tensors.index(v) for v in value] if isinstance(value, list) else tensors.index(value)
-    return value
-
-
-def _to_name(state: State, kind: str, value: Any, stage: Any) -> Any:
-    if kind in ("loop", "there", "thatloop"):
-        return names_of(state.stage(stage))[value]
-    stages, tensors = [s.name for s in state.stages], list(state.tensors())
-    match kind:
-        case "stage":
-            return {"stage": stages[value["stage"]]}
-        case "stagename":
-            return stages[value]
-        case "stages":
-            return [stages[v] for v in value]
-        case "tensor":
-            return [tensors[v] for v in value] if isinstance(value, list) else tensors[value]
-    return value
+            there = named(value["stage"] if isinstance(value, dict) else value)
+        args.append(change(kind, value, there if kind in ("there", "thatloop") else own))
+    stage = "" if own == "" else change("stagename", step["stage"], own)
+    made = {"stage": stage, "primitive": step["primitive"], "args": args}
+    return {**made, "kwargs": dict(step["kwargs"])} if step.get("kwargs") else made

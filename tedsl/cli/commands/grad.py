@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def read_sizes(words: list[str]) -> dict[str, tuple[int, ...]]:
-    """What ``NAME=4x3`` words say."""
+    """The shapes of ``NAME=4x3`` words."""
     found: dict[str, tuple[int, ...]] = {}
     for word in words:
         name, equals, text = word.partition("=")

@@ -98,7 +98,7 @@ def _number(text: str) -> Any:
 
 
 def _tune(options: argparse.Namespace) -> int:
-    from tedsl.tune.store import identity
+    from tedsl.tune.store import this_machine
     from tedsl.tune.tuner import tune
 
     template, args = _template(options.what), _arguments(options)
@@ -112,7 +112,7 @@ def _tune(options: argparse.Namespace) -> int:
                   executor=executor, progress=True)  # fmt: skip
     say(str(result))
     good = [t for t in result.trials if t.seconds is not None]
-    rival = result.numpy_seconds() if good and result.best.machine == identity()[0] else None
+    rival = result.numpy_seconds() if good and result.best.machine == this_machine()[0] else None
     if rival is not None:
         threads = max(result.best.threads, 1)
         times = rival / (result.best.seconds or rival)
@@ -137,7 +137,7 @@ def _dask(address: str) -> Any:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from tedsl.tune.report import bests, load_results
+    from tedsl.tune.report import best_by_subject, load_results
     from tedsl.tune.templates import TEMPLATES
 
     rows = [(name, (t.__doc__ or "").split("\n\n")[0].replace("\n    ", " ").strip()) for name, t in TEMPLATES.items()]
@@ -145,7 +145,7 @@ def _list(options: argparse.Namespace) -> int:
     if os.path.exists(options.store):
         result = load_results(options.store, machine="any")
         cells = []
-        for _, t in sorted(bests(result.trials).items()):
+        for _, t in sorted(best_by_subject(result.trials).items()):
             trials = sum(other.place == t.place for other in result.trials)
             cells.append((t.template, t.subject.removeprefix(t.template), trials, duration(t.seconds or 0.0), t.cpu))
         say("")
@@ -194,9 +194,9 @@ def _shown(value: Any) -> str:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from tedsl.tune.report import source_of
+    from tedsl.tune.report import python_source
 
-    text = source_of(_results(options).best)
+    text = python_source(_results(options).best)
     if options.output is None:
         print(text, end="")
         return 0

@@ -24,7 +24,9 @@ import tedsl as te
 from tedsl.tune.messages import Job
 from tedsl.tune.pool import Measurers, measure_job
 from tedsl.tune.process import Died, available, timing
+from tedsl.tune.report import Result
 from tedsl.tune.rival import einsum_of, numpy_seconds
+from tedsl.tune.store import Trial
 from tedsl.tune.worker import generate_code, lower_and_predict
 
 pytest.importorskip("optuna")
@@ -500,28 +502,40 @@ def test_interrupted_it_returns_what_it_has(templates, tmp_path):
     assert out.strip() == "True {'seconds': 0} 1"
 
 
-def test_pictures(templates, tmp_path):
+def test_pictures(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
-    result = te.tune(templates.matmul, (16,), trials=4, store="t.db", search="grid", rank=False)
+    monkeypatch.chdir(tmp_path)
+    trials = [
+        Trial(
+            {"v1": v1, "v2": v2},
+            (v1 + v2) * 1e-6,
+            predicted=v1 * 1e-6,
+            finished=1.0 * v1,
+            schedule='s["C"].unroll("i")',
+        )
+        for v1 in (1, 2)
+        for v2 in (4, 8)
+    ]
+    result = Result(trials)
     result.plot("t.png", knobs=("v2", "v1"))
     assert Path("t.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     shown = result._repr_html_()
     assert shown.startswith("<pre>4 trials, 4 successful") and "&quot;" in shown
     assert base64.b64decode(shown.partition("base64,")[2].partition('"')[0]).startswith(b"\x89PNG")
-    never = te.tune(templates.never, (16,), trials=1, store=None)
+    never = Result([], rejected={"n is no square": 2})
     assert never._repr_html_().startswith("<pre>0 trials") and "<img" not in never._repr_html_()
     assert result.plot().axes
     for knobs in (("a", "b"), ("v1",), "v1", ("v1", "v2", "v1")):
         with pytest.raises(te.TuneError, match="two knobs of v1, v2"):
             result.plot("x.png", knobs=knobs)
     with pytest.raises(te.TuneError, match="no trial was successful"):
-        te.tune(templates.never, (16,), trials=1, store=None).plot()
+        never.plot()
     for suffix in ("pdf", "svg"):
         assert Path(result.plot(f"t.{suffix}")).stat().st_size > 1000
     with pytest.raises(te.TuneError, match="cannot be written"):
         result.plot(tmp_path / "no" / "t.png")
     with pytest.raises(te.TuneError, match="cannot be written: it is a folder"):
         result.plot(tmp_path)
-    few = te.tune(templates.plain, (16,), trials=1, store=None).plot().axes  # one trial, no knobs
+    few = Result([Trial({}, 1e-3)]).plot().axes  # one trial, no knobs
     assert [t.get_text() for place in few[2:] for t in place.texts] == ["one knob", "three trials are needed"]
     assert pickle.loads(pickle.dumps(result.trials[0])).config == result.trials[0].config

@@ -8,7 +8,7 @@ import pytest
 import tedsl as te
 from tedsl.tune import best_schedule
 from tedsl.tune.report import StoredSchedule, find_schedule
-from tedsl.tune.store import Store, Trial, identity
+from tedsl.tune.store import Store, Trial, this_machine
 from tedsl.tune.workload import key_of, places_of, schedule_from, sizes_of
 
 
@@ -120,7 +120,7 @@ def test_the_schedule_of_the_nearest_sizes_is_taken(tmp_path):
             sizes=sizes,
             workload=key(Y),
             steps=places_of(s),
-            machine=identity()[0],
+            machine=this_machine()[0],
             finished=seconds,
         )
 
@@ -145,7 +145,7 @@ def test_a_stored_schedule_says_where_it_comes_from(tmp_path):
     s = te.create_schedule(C)
     s[C].split("j", factor=4)
     store = Store(path, "m:f", "[300]")
-    found = {"workload": key(C), "steps": places_of(s), "machine": identity()[0]}
+    found = {"workload": key(C), "steps": places_of(s), "machine": this_machine()[0]}
     store.add(Trial({"a": 1}, error="crash: …", kind="failed", **found), {})
     assert find_schedule(C, path) == StoredSchedule(None, f"automatic: {path} has no successful trial")
     store.add(Trial({"a": 2}, 1.0, **{**found, "machine": "elsewhere"}), {})
