@@ -211,8 +211,9 @@ def _batched(x: Tensor, lead: Sequence[Axis], batch: Sequence[Dim], last: Sequen
 
 
 def reduce_tensor(
-    kind: Reducer, x: Tensor, axis: Any = None, where: Any = None, dtype: Any = None, keepdims: bool = False
-) -> Tensor:
+    kind: Reducer, x: Tensor, axis: Any = None, where: Any = None, dtype: Any = None, keepdims: bool = False,
+    initial: Any = None,
+) -> Tensor:  # fmt: skip
     """The reduction of `x` over numbered dimensions, all of them without `axis`."""
     items = range(x.rank) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
     over = [dimension(kind.name, a, x.rank, x.name) for a in items]
@@ -235,7 +236,7 @@ def reduce_tensor(
         else:
             condition = as_expr(bool(where) if isinstance(where, np.bool_) else where)
     if over:
-        value = reduce_expr(kind, (value,), tuple(axes[d] for d in sorted(over)), condition, dtype)
+        value = reduce_expr(kind, (value,), tuple(axes[d] for d in sorted(over)), condition, dtype, None, initial)
     elif condition is not None or kind.indexed:
         refuse(f"{kind.name} of {x!r} runs over no dimension")
     else:

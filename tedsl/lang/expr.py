@@ -466,8 +466,7 @@ def apply(name: str, *values: Any) -> Any:
     operands = tuple([as_expr(v) for v in values])
     first = operands[0]
     if type(first) is Const:
-        kind = function.kind
-        if function.exact and kind in _FOLDED and all([isinstance(e, Const) and e.dtype == "int" for e in operands]):
+        if name in _FOLDED and function.exact and all([isinstance(e, Const) and e.dtype == "int" for e in operands]):
             return Const(function.exact(*(cast(Const, e).value for e in operands)))
         if name == "negative" and first.dtype == "float":
             return Const(-first.value)
@@ -486,4 +485,5 @@ def apply(name: str, *values: Any) -> Any:
     return Apply(name, operands)
 
 
-_FOLDED = ("arithmetic", "additive", "signed")  # kinds of functions whose value of numbers is a number
+# Functions whose value of whole numbers is a whole number.
+_FOLDED = ("add", "subtract", "multiply", "negative", "floor_divide", "remainder", "minimum", "maximum")

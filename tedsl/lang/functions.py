@@ -36,7 +36,9 @@ class Function:
     symbol: str | None = None  # of an operator
     precedence: int = 100
     latex: str | None = None  # in LaTeX: the symbol, the name, or the form with %s for the operands
-    exact: Callable[..., Any] | None = None  # its value of Python's integers
+    exact: Callable[..., Any] | None = (
+        None  # its value of Python's integers; ArithmeticError where 64 bits have another
+    )
     libm: str | None = None  # its name in C's math.h, where that is another
     # of a function of the user's (te.register_function): its value in C in terms of x, y, z, and in NumPy
     c: str | None = None
@@ -62,6 +64,19 @@ def _named(
     return Function(name, arity, kind, doc, latex=latex, libm=libm, exact=exact)
 
 
+def _count(bits: int) -> int:
+    """A number of bits to shift by."""
+    if not 0 <= bits < 64:
+        raise ArithmeticError
+    return bits
+
+
+def _exact_power(a: int, b: int) -> int:
+    if b < 0 or a.bit_length() * b > 64:
+        raise ArithmeticError
+    return int(a**b)
+
+
 FUNCTIONS: dict[str, Function] = {
     f.name: f
     for f in [
@@ -72,11 +87,11 @@ FUNCTIONS: dict[str, Function] = {
         _operator("floor_divide", "additive", "//", 60, r"\left\lfloor \frac{%s}{%s} \right\rfloor",
                   lambda a, b: a // b if b else 0),
         _operator("remainder", "additive", "%", 60, r"\bmod", lambda a, b: a % b if b else 0),
-        _operator("power", "additive", "**", 80, None, None),
-        _operator("left_shift", "bits", "<<", 45, r"\ll", None),
-        _operator("right_shift", "bits", ">>", 45, r"\gg", None),
+        _operator("power", "additive", "**", 80, None, _exact_power),
+        _operator("left_shift", "bits", "<<", 45, r"\ll", lambda a, b: a << _count(b)),
+        _operator("right_shift", "bits", ">>", 45, r"\gg", lambda a, b: a >> _count(b)),
         _operator("bitwise_and", "bits", "&", 40, r"\wedge", operator.and_),
-        _operator("bitwise_xor", "bits", "^", 38, r"\oplus", None),
+        _operator("bitwise_xor", "bits", "^", 38, r"\oplus", operator.xor),
         _operator("bitwise_or", "bits", "|", 36, r"\vee", operator.or_),
         _operator("less", "compare", "<", 30, "<", operator.lt),
         _operator("less_equal", "compare", "<=", 30, r"\le", operator.le),
@@ -85,7 +100,7 @@ FUNCTIONS: dict[str, Function] = {
         _operator("equal", "compare", "==", 30, "=", operator.eq),
         _operator("not_equal", "compare", "!=", 30, r"\ne", operator.ne),
         _operator("negative", "signed", "-", 70, None, operator.neg, 1),
-        _operator("invert", "bits", "~", 70, None, operator.not_, 1),
+        _operator("invert", "bits", "~", 70, None, operator.invert, 1),
         _named("minimum", "arithmetic", "The smaller of x and y; NaN if either is.", 2, latex=r"\min", exact=min),
         _named("maximum", "arithmetic", "The larger of x and y; NaN if either is.", 2, latex=r"\max", exact=max),
         # what the machine's own instruction gives where an operand is NaN: a < b ? a : b
@@ -98,7 +113,8 @@ FUNCTIONS: dict[str, Function] = {
                "x where the condition holds, else y. An access that the condition keeps in bounds is accepted.", 3,
                exact=lambda c, a, b: a if c else b),
         _named("absolute", "same", "|x|.", latex=r"\left|%s\right|", exact=abs, libm="fabs"),
-        _named("sign", "signed", "-1, 0 or 1 (NaN where x is NaN).", latex=r"\operatorname{sgn}"),
+        _named("sign", "signed", "-1, 0 or 1 (NaN where x is NaN).", latex=r"\operatorname{sgn}",
+               exact=lambda a: (a > 0) - (a < 0)),
         _named("floor", "same", "The largest whole number not above x.", latex=r"\left\lfloor %s \right\rfloor"),
         _named("ceil", "same", "The smallest whole number not below x."),
         _named("trunc", "same", "x without its fraction."),

@@ -35,7 +35,7 @@ ALIASES = {
     "mod": "remainder",
 }
 CONSTANTS: Mapping[str, bool | float] = {"inf": float("inf"), "nan": float("nan"), "True": True, "False": False}
-_REDUCTION_KEYWORDS = ("axis", "where", "dtype", "nan")
+_REDUCTION_KEYWORDS = ("axis", "where", "dtype")
 
 
 def define(text: str, /, **names: Any) -> Any:
@@ -333,7 +333,7 @@ class _Names:
         if isinstance(given, Reducer):
             self.used.add(name)
             values = tuple(self.build(child, whole=True) for child in node.children)
-            options = self.options(node, ("axis", "where", "dtype"))
+            options = self.options(node, _REDUCTION_KEYWORDS)
             return self.at(node.start, lambda: given(*values, **options))
         if callable(given) and not isinstance(given, (Tensor, Expr)):
             self.used.add(name)
@@ -382,7 +382,8 @@ class _Names:
                 node.children[1].start if node.children else node.start,
                 f"{name} takes one expression and runs over axes; {hint}",
             )
-        allowed = _REDUCTION_KEYWORDS if name in ("min", "max") else _REDUCTION_KEYWORDS[:3]
+        more = ("nan", "initial") if name in ("min", "max") else ("initial",) if REDUCERS[name].checked else ()
+        allowed = (*_REDUCTION_KEYWORDS, *more)
         value = self.build(node.children[0])
         options = self.options(node, allowed)
         if (nan := options.pop("nan", "propagate")) != "propagate":
@@ -399,7 +400,7 @@ class _Names:
                 self.refuse(
                     start, f"{node.text} takes {', '.join(f'{k}=' for k in allowed)}; {keyword}= is none of them"
                 )
-            if keyword == "where":
+            if keyword in ("where", "initial"):
                 found[keyword] = self.build(value)
             elif keyword == "axis":
                 items = value.children if value.kind == "tuple" else (value,)

@@ -84,43 +84,63 @@ def cast(x: Any, dtype: Any) -> Any:
 # Reductions -----------------------------------------------------------------------------------------------------------
 
 
-def reduction(name: str, x: Any, axis: Any = None, where: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+def reduction(
+    name: str,
+    x: Any,
+    axis: Any = None,
+    where: Any = None,
+    dtype: Any = None,
+    keepdims: bool = False,
+    initial: Any = None,
+) -> Any:
     """The reduction `name` of an expression, or of a tensor over its numbered axes as in NumPy."""
     if isinstance(x, Tensor) and (x.rank or (axis is None and where is None)):
-        return arrays.reduce_tensor(REDUCERS[name], x, axis, where, dtype, keepdims)
-    return reduce_expr(REDUCERS[name], (x,), axis, where, dtype)
+        return arrays.reduce_tensor(REDUCERS[name], x, axis, where, dtype, keepdims, initial)
+    return reduce_expr(REDUCERS[name], (x,), axis, where, dtype, None, initial)
 
 
-def _reduction(name: str, what: str, choose: bool = False) -> Callable[..., Any]:
-    if choose:
+def _reduction(name: str, what: str) -> Callable[..., Any]:
+    if name in ("min", "max"):
 
-        def call(x: Any, axis: Any = None, where: Any = None, dtype: Any = None, nan: str = "propagate") -> Any:
+        def call(
+            x: Any, axis: Any = None, where: Any = None, dtype: Any = None, nan: str = "propagate", initial: Any = None
+        ) -> Any:
             if nan not in ("propagate", "unspecified"):
                 raise DefinitionError(
                     f"{name}(…, nan={nan!r}): 'propagate' (as in NumPy) or 'unspecified' (the machine's own {name})",
                 )
-            return reduction(name if nan == "propagate" else f"machine_{name}", x, axis, where, dtype)
+            kind = name if nan == "propagate" else f"machine_{name}"
+            return reduction(kind, x, axis, where, dtype, initial=initial)
+    elif REDUCERS[name].checked:
+
+        def call(x: Any, axis: Any = None, where: Any = None, dtype: Any = None, initial: Any = None) -> Any:  # type: ignore[misc]
+            return reduction(name, x, axis, where, dtype, initial=initial)
     else:
 
         def call(x: Any, axis: Any = None, where: Any = None, dtype: Any = None) -> Any:  # type: ignore[misc]
             return reduction(name, x, axis, where, dtype)
 
     call.__name__ = call.__qualname__ = name
-    nan = " nan='unspecified': NaN need not propagate; compiles to the machine's own instruction." if choose else ""
+    more = ""
+    if REDUCERS[name].checked:
+        first = "the index of nothing" if REDUCERS[name].indexed else "a value to begin with"
+        more = f"\n    initial: {first}; needed where `where` may hold nowhere."
+    if name in ("min", "max"):
+        more += "\n    nan='unspecified': NaN need not propagate; compiles to the machine's own instruction."
     call.__doc__ = f"""{what}
 
     x: an expression (or a tensor: then `axis` is a number or a tuple of numbers, as in NumPy). axis: the axes to run
     over; without it, the axes of x that are not on the left side, not bound by a reduction inside, and not used
     elsewhere in an enclosing reduction. where: a condition, only elements at which it holds count. dtype: the
-    accumulator's type.{nan}
+    accumulator's type.{more}
     """
     return call
 
 
 sum = _reduction("sum", "The sum of x; the sum of nothing is 0. Integers accumulate in 64 bits, as in NumPy.")
 prod = _reduction("prod", "The product of x; the product of nothing is 1. Integers accumulate in 64 bits, as in NumPy.")
-min = _reduction("min", "The smallest x; NaN if any is.", choose=True)
-max = _reduction("max", "The largest x; NaN if any is.", choose=True)
+min = _reduction("min", "The smallest x; NaN if any is.")
+max = _reduction("max", "The largest x; NaN if any is.")
 any = _reduction("any", "Whether x holds (is not zero) anywhere.")
 all = _reduction("all", "Whether x holds (is not zero) everywhere.")
 argmax = _reduction("argmax", "The index of the largest x, the first of ties; over several axes the flat index.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from . import dtypes
 from .errors import DefinitionError
@@ -39,6 +39,11 @@ class Reducer:
     def components(self) -> int:
         """How many values are carried: those of the user, and the position for an indexed reducer."""
         return self.arity + self.indexed
+
+    @property
+    def chooses(self) -> str:
+        """The function that takes one of two values as the reducer does: of max, maximum."""
+        return self.name.replace("max", "maximum").replace("min", "minimum")
 
     @property
     def builtin(self) -> bool:
@@ -259,8 +264,11 @@ def reduce_expr(
     where: Any = None,
     dtype: Any = None,
     component: int | None = None,
+    initial: Any = None,
 ) -> Expr:
-    """A Reduce node from what a user gives; of argmax and argmin, the position."""
+    """What a user gives as a Reduce node; of argmax and argmin, the position. initial: a value to begin with; of argmax
+    and argmin, the index of nothing.
+    """
     exprs = tuple(as_expr(v) for v in values)
     if kind.name in ("any", "all"):
         exprs = tuple(e if e.dtype == "bool" else e != 0 for e in exprs)
@@ -272,4 +280,20 @@ def reduce_expr(
         accumulator = None if dtype is None else dtypes.canonical(dtype)
     except ValueError as e:
         raise DefinitionError(f"{kind.name}(…, dtype=): {e}") from None
-    return Reduce(kind, exprs, as_axes(axis), where, accumulator, int(kind.indexed) if component is None else component)
+    node = Reduce(kind, exprs, as_axes(axis), where, accumulator, int(kind.indexed) if component is None else component)
+    return node if initial is None else _beginning(kind, node, as_expr(initial))
+
+
+def _beginning(kind: Reducer, node: Reduce, first: Expr) -> Expr:
+    """A reduction with `first` before everything else; of argmax and argmin, for nothing at all."""
+    if not kind.checked:
+        raise DefinitionError(f"{kind.name} takes no initial=: the {kind.name} of nothing is its identity; add a value")
+    if kind.indexed:
+        if not dtypes.is_integer(first.dtype):
+            raise DefinitionError(f"{kind.name}(…, initial={first!r}): the index of nothing is a whole number")
+        return cast(Expr, apply("where", apply("less", node, dtypes.highest("int64")), node, first))
+    if dtypes.promote(node.dtype, first.dtype) != node.dtype:
+        raise DefinitionError(
+            f"{kind.name}(…, initial={first!r}): it is {dtypes.strong(first.dtype)}, and the values are {node.dtype}"
+        )
+    return cast(Expr, apply(kind.chooses, node, first))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import cast
+
 from tedsl.lang.expr import Apply, Axis, Expr, Var
 
 from .affine import Affine, atom_limits, factors
@@ -85,7 +89,52 @@ def _atom_interval(atom: Expr, known: Assumptions) -> Bounds:
             low = None if a is None else a // p if a < 0 else 0 if q is None else a // q
             high = None if b is None else b // p if b >= 0 else -1 if q is None else b // q
             return low, high
+        if name in _BITS:
+            spans = [interval(affine(v, known.free), known) for v in operands]
+            return _BITS[name](*spans)
+        if name == "sign":
+            return -1, 1
     return atom_limits(atom)
+
+
+def _bits(name: str, a: Bounds, b: Bounds) -> Bounds:
+    """The interval of ``&``, ``|`` or ``^``: of numbers below 2**k in size, it is below 2**k in size."""
+    if None in a or None in b:
+        positive = [s for s in (a, b) if s[0] is not None and s[0] >= 0]
+        if name == "&" and positive:  # no more than any that is not negative
+            return 0, min((s[1] for s in positive if s[1] is not None), default=None)
+        return (0 if len(positive) == 2 else None), None
+    (p, q), (r, s) = cast("tuple[tuple[int, int], tuple[int, int]]", (a, b))
+    if p >= 0 and r >= 0:
+        if name == "&":
+            return 0, min(q, s)
+        return (max(p, r) if name == "|" else 0), min((1 << max(q, s).bit_length()) - 1, q + s)
+    if name == "&" and (p >= 0 or r >= 0):
+        return 0, q if p >= 0 else s
+    k = 1 << max(abs(v + (v < 0)).bit_length() for v in (p, q, r, s))
+    return -k, k - 1
+
+
+def _shifted(left: bool, a: Bounds, b: Bounds) -> Bounds:
+    (p, q), (r, s) = a, b
+    if p is None or q is None or r is None or s is None or r < 0 or s > 62:
+        return None, None
+    ends = [v << n if left else v >> n for v in (p, q) for n in (r, s)]
+    return min(ends), max(ends)
+
+
+def _raised(a: Bounds, b: Bounds) -> Bounds:
+    (p, q), (_, s) = a, b
+    if p is None or q is None or s is None or max(abs(p), abs(q)).bit_length() * max(s, 0) > 64:
+        return (0, None) if p is not None and p >= 0 else (None, None)
+    most = max(abs(p), abs(q), 1) ** max(s, 0)
+    return (0 if p >= 0 else -most), most
+
+
+_BITS: dict[str, Callable[[Bounds, Bounds], Bounds]] = {
+    "bitwise_and": partial(_bits, "&"), "bitwise_or": partial(_bits, "|"), "bitwise_xor": partial(_bits, "^"),
+    "left_shift": partial(_shifted, True), "right_shift": partial(_shifted, False), "power": _raised,
+}  # fmt: skip
 
 
 def _all(values: list[int | None], sign: int) -> int | None:

@@ -466,7 +466,55 @@ def _absolute(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
     return Affine({Apply("absolute", ((x if first > 0 else -x).expr(),)): 1})
 
 
+# Bits -----------------------------------------------------------------------------------------------------------------
+
+
+def _invert(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
+    return -v[0] - 1
+
+
+def _whole(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
+    """Rounding of what is whole."""
+    return v[0]
+
+
+def _bitwise_and(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
+    """The lowest bits are a remainder; what is left without them, a multiple."""
+    for x, mask in (v, v[::-1]):
+        m = mask.constant
+        if not mask.terms and m >= 0 and not m & (m + 1):
+            return modulo(x, m + 1, known)
+        if not mask.terms and m < 0 and not -m & (-m - 1):
+            return plus(x, -modulo(x, -m, known), known)
+    return Affine({_opaque(e, known): 1})
+
+
+def _left_shift(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
+    x, by = v
+    return x.scaled(1 << by.constant) if not by.terms and 0 <= by.constant < 63 else Affine({_opaque(e, known): 1})
+
+
+def _right_shift(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
+    x, by = v
+    return (
+        floor(x, 1 << by.constant, known) if not by.terms and 0 <= by.constant < 63 else Affine({_opaque(e, known): 1})
+    )
+
+
+def _power(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
+    x, n = v
+    if n.terms or not 0 <= n.constant <= _MOST_FACTORS or len(x.terms) + (x.constant != 0) > 1:
+        return Affine({_opaque(e, known): 1})
+    result = Affine({}, 1)
+    for _ in range(n.constant):
+        result = result.times(x)
+    return result
+
+
+_MOST_FACTORS = 4  # of a power that is written as a product
 _RULES: dict[str, Callable[[Expr, list[Affine], Assumptions], Affine]] = {
     "add": _add, "subtract": _subtract, "multiply": _multiply, "negative": _negative, "floor_divide": _floor_divide,
-    "remainder": _remainder, "minimum": _extreme, "maximum": _extreme, "where": _where, "absolute": _absolute,
+    "remainder": _remainder, "invert": _invert, "bitwise_and": _bitwise_and, "left_shift": _left_shift,
+    "right_shift": _right_shift, "power": _power, "floor": _whole, "ceil": _whole, "trunc": _whole, "rint": _whole,
+    "minimum": _extreme, "maximum": _extreme, "where": _where, "absolute": _absolute,
 }  # fmt: skip

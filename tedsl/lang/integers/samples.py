@@ -71,7 +71,15 @@ class Sample:
         if isinstance(e, Apply):
             rule = FUNCTIONS[e.args[0]].exact
             if rule is not None and e.dtype in ("int", "int64", "bool"):
-                return int(rule(*(self.value(x) for x in e.args[1])))
+                operands = [self.value(x) for x in e.args[1]]
+                if e.args[0] == "invert" and e.dtype == "bool":
+                    return int(not operands[0])
+                try:
+                    result = int(rule(*operands))
+                except ArithmeticError:
+                    raise Unknown from None
+                if -(2**63) <= result < 2**63:
+                    return result
         raise Unknown
 
 
