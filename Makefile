@@ -13,7 +13,7 @@ SOURCES := setup.py pyproject.toml tedsl/version.py $(shell find tedsl schedule 
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types fuzz exhaustive bench clean
+.PHONY: help demo test lint types fuzz exhaustive portable bench clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -39,6 +39,9 @@ types: $(VENV)/.ready-lint ## check types, in the layout that is installed
 fuzz: $(VENV)/.ready-test ## the property tests with many more examples (EXAMPLES=1000 SEED=0)
 	TEDSL_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -p no:cacheprovider -m fuzz --hypothesis-profile=fuzz \
 	  --hypothesis-seed=$(SEED) --hypothesis-show-statistics $(PYTEST_ARGS)
+
+portable: $(VENV)/.ready-test ## kernels on AArch64, by qemu and a cross compiler (EXAMPLES=100 random programs)
+	TEDSL_PORTABLE_PROGRAMS=$(EXAMPLES) $(BIN)/pytest -p no:cacheprovider tests/backends/test_portable.py $(PYTEST_ARGS)
 
 exhaustive: $(VENV)/.ready-test ## the vector functions at every float32 there is (hours; ONLY=sin-avx2 PART=1/8 for less)
 	TEDSL_VECTOR_MATH_STRIDE=1 TEDSL_VECTOR_MATH_PART=$(PART) $(BIN)/pytest -p no:cacheprovider \
@@ -70,9 +73,11 @@ $(VENV)/.python:
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 $(VENV)/.ready: $(VENV)/.python $(SOURCES)
-	$(INSTALL) --editable .
+	@echo 'Installing tedsl and NumPy into $(VENV), and compiling its extension: a minute or two, once ...'
+	@$(INSTALL) --editable .
 	@touch $@
 
 $(VENV)/.ready-%: $(VENV)/.python $(SOURCES)
-	$(INSTALL) --editable '.[$*]'
+	@echo 'Installing tedsl and what "make $*" needs into $(VENV), and compiling its extension: some minutes, once ...'
+	@$(INSTALL) --editable '.[$*]'
 	@touch $(VENV)/.ready $@

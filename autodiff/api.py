@@ -8,17 +8,16 @@ from typing import Any, cast
 
 from tedsl.lang import dtypes
 from tedsl.lang.errors import GradientError, here
-from tedsl.lang.expr import Access, Apply, Axis, Cast, Expr, Reduce, walk
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import Access, Apply, Axis, Cast, Expr, Reduce, apply, walk
 from tedsl.lang.program import program
+from tedsl.lang.structures import flatten, rebuild
 from tedsl.lang.tensor import Tensor
 from tedsl.lang.text import definition as equation
-from tedsl.lang.text import text
+from tedsl.lang.text import text, unused
 
 from .arithmetic import const, guarded
 from .custom import Rule
 from .forward import Forward
-from .gather import unused
 from .reverse import Reverse, check_arguments, dependents, forward_program
 from .stored import check_stored, reading_stored
 
@@ -31,38 +30,6 @@ def flatten_some(value: Any, what: str) -> list[Tensor]:
     if not found:
         raise GradientError(f"{what} is {value!r}, with no tensor in it")
     return found
-
-
-def flatten(value: Any, what: str) -> list[Tensor]:
-    """The tensors of a structure of lists, tuples and dicts, in order. Raises GradientError for anything else in it."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, Mapping):
-        return [t for v in value.values() for t in flatten(v, what)]
-    if isinstance(value, (list, tuple)):
-        return [t for v in value for t in flatten(v, what)]
-    if isinstance(value, Access):
-        raise GradientError(
-            f"{what} is the element `{text(value)}`; gradients are of whole tensors: give {value.tensor.name}, or a "
-            f"rank-0 tensor L[()] = {text(value)}",
-        )
-    raise GradientError(f"{what} is {value!r}; it is a tensor, or a list, tuple or dict of tensors")
-
-
-def rebuild(like: Any, results: Sequence[Any]) -> Any:
-    """`results` in the structure of `like`."""
-    rest = iter(results)
-
-    def build(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {k: build(v) for k, v in value.items()}
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return type(value)(*(build(v) for v in value))
-        if isinstance(value, (list, tuple)):
-            return type(value)(build(v) for v in value)
-        return next(rest)
-
-    return build(like)
 
 
 # Checks ---------------------------------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from functools import reduce
 
 from tedsl.lang.expr import Access, Apply, Cast, Const, Expr, rewrite, walk
-from tedsl.lang.integers import prove
+from tedsl.lang.integers import negated, prove
 from tedsl.lang.integers.affine import FALSE, TRUE
-from tedsl.lang.integers.conditions import conjuncts, negated
+from tedsl.lang.integers.conditions import conjuncts
 
 
 def const(value: float, dtype: str) -> Expr:

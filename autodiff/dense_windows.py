@@ -17,11 +17,9 @@ from itertools import product
 from typing import Any, cast
 
 from tedsl.lang.errors import DefinitionError, Location
-from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, free_axes, substitute, walk
+from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, apply, free_axes, substitute, walk
 from tedsl.lang.extents import Read, check_bounds
-from tedsl.lang.functions import apply
-from tedsl.lang.integers import Known, lower, simplify, upper
-from tedsl.lang.integers.affine import Affine
+from tedsl.lang.integers import Known, affine_of, lower, simplify, upper
 from tedsl.lang.tensor import Tensor
 
 from .arithmetic import const, guarded, is_zero, select
@@ -133,7 +131,7 @@ def _windows(term: Term, root: Access, targets: Sequence[Axis]) -> list[_Window]
         seen |= set(axes)
         if isinstance(index, Axis):
             continue
-        sums = Affine.of(index)
+        sums = affine_of(index)
         mine = [a for a in axes if any(a is e for e in root.indices)]
         taps = [a for a in axes if not any(a is m for m in mine)]
         if len(mine) != 1 or not taps or set(sums.terms) != set(axes) or sums.terms[mine[0]] < 1:

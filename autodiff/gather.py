@@ -17,7 +17,7 @@ from tedsl.lang.integers.conditions import conjuncts
 from tedsl.lang.reductions import REDUCERS
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Definition, Part, Tensor
-from tedsl.lang.text import display
+from tedsl.lang.text import display, unused
 
 from .arithmetic import both, const, divide, guarded, is_zero, mul, select
 from .inversion import implied, preimages
@@ -197,16 +197,6 @@ def named(
         mapping[axis] = made if step == 1 else lo + step * made
         axes.append(made)
     return mapping, axes, left
-
-
-def unused(name: str, taken: Iterable[str]) -> str:
-    """`name`, with a number behind it where it is taken."""
-    names = set(taken)
-    result, serial = name, 0
-    while result in names:
-        serial += 1
-        result = f"{name}_{serial}"
-    return result
 
 
 def scatter(name: str, term: Term, shape: tuple[Any, ...], location: Location | None) -> Tensor:

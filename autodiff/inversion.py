@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from tedsl.lang.expr import Apply, Axis, Expr, substitute, walk
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import Apply, Axis, Expr, apply, substitute, walk
 from tedsl.lang.integers import Known, prove, simplify, solve
 from tedsl.lang.integers.affine import FALSE, TRUE, Affine, within
 from tedsl.lang.integers.conditions import conjuncts

@@ -2,8 +2,10 @@
 
 Rules, in the order in which they are tried on an equation ``c1*x1 + c2*x2 + … == N`` (x: axes of the domain, N: known):
 
-1. modular     x2 is a quotient that nothing else uses: ``c1*x1 == N (mod c2)`` has one solution in x1's range: an inverse modulo c2
-2. digits      the terms other than c1*x1 span less than c1: ``x1 = N // c1`` and the others make ``N % c1`` (so also: a single axis)
+1. modular     x2 is a quotient that nothing else uses: ``c1*x1 == N (mod c2)`` has one solution in x1's range, by an
+               inverse modulo c2
+2. digits      the terms other than c1*x1 span less than c1: ``x1 = N // c1`` and the others make ``N % c1`` (so also: a
+               single axis)
 3. factor      the coefficients have a common divisor, which has to divide N
 4. unit        c1 is 1 or -1: ``x1 = N - c2*x2 - …``
    divide      ``x1 = (N - c2*x2 - …) // c1`` where c1 divides it
@@ -19,9 +21,8 @@ from dataclasses import dataclass, field
 from math import gcd
 from typing import Any, cast
 
-from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, substitute, walk
-from tedsl.lang.functions import apply
-from tedsl.lang.integers import Known, lower, prove, simplify, upper
+from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, apply, substitute, walk
+from tedsl.lang.integers import Known, affine_of, lower, prove, simplify, upper
 from tedsl.lang.integers.affine import Affine, factors, product, within
 
 
@@ -127,7 +128,7 @@ class _Linear:
         wanted = set(unknowns)
         coefficients: dict[Axis, Affine] = {}
         rest = Affine({})
-        sums = Affine.of(e)
+        sums = affine_of(e)
         rest = rest + sums.constant
         for atom, c in sums.terms.items():
             parts = factors(atom)
@@ -253,7 +254,7 @@ def within_range(axis: Axis, scale: Affine, value: Expr) -> list[Expr]:
 
 
 def _affine(v: Any) -> Affine:
-    return Affine({}, v) if isinstance(v, int) else Affine.of(v)
+    return Affine({}, v) if isinstance(v, int) else affine_of(v)
 
 
 def _digits(system: System, n: int, l: _Linear, axis: Axis) -> Any:
@@ -273,7 +274,7 @@ def _digits(system: System, n: int, l: _Linear, axis: Axis) -> Any:
         least, most = lower(others.expr(), over, system.known), upper(others.expr(), over, system.known)
         if least is None or most is None:
             return None
-        low = Affine.of(least)
+        low = affine_of(least)
         if not prove(apply("less", apply("subtract", most, least), c.expr()), system.known):
             return None
     shifted = (value - low).expr()

@@ -1,11 +1,12 @@
 """Reductions: what an adjoint or a tangent does where a stage's value is one.
 
 sum              the adjoint goes to every point
-max, min         it is shared equally by the points that attain the extreme (NaN attains nothing); their number is a stage of its own, `M.ties`
-prod, reducers   the reduction is the fold from its first point to its last, and every step of it is differentiated: combine(before, x) with what
-of the user      comes before a point, times the derivatives of all steps after it. Both are recurrences of their own, `P.before` and `P.after`.
-                 No division, so zeros are no matter, at any order; and as one order is taken for all points, what ties
-                 shares the adjoint.
+max, min         it is shared equally by the points that attain the extreme (NaN attains nothing); their number is a
+                 stage of its own, `M.ties`
+prod, reducers   the reduction is the fold from its first point to its last, and every step of it is differentiated:
+of the user      combine(before, x) with what comes before a point, times the derivatives of all steps after it. Both
+                 are recurrences of their own, `P.before` and `P.after`. No division, so zeros are no matter, at any
+                 order; and as one order is taken for all points, what ties shares the adjoint.
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ from typing import Any, cast
 
 from tedsl.lang import dtypes
 from tedsl.lang.errors import GradientError, Location
-from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, free_axes, substitute, walk
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, apply, free_axes, substitute, walk
 from tedsl.lang.integers import simplify
 from tedsl.lang.reductions import REDUCERS
-from tedsl.lang.tensor import Definition, Part, Tensor
+from tedsl.lang.tensor import Definition, Part, Tensor, scalars
 from tedsl.lang.text import text
 
 from .arithmetic import add, compare, const, convert, divide, guarded, is_const, is_zero, mul, select, without_units
@@ -218,10 +218,6 @@ def _pulled(
     return found
 
 
-def _placeholders(letter: str, kinds: Sequence[str]) -> tuple[Expr, ...]:
-    return tuple(Access(Tensor._internal(f"{letter}{n}", (), kind), ()) for n, kind in enumerate(kinds))
-
-
 def _fold(
     name: str, node: Reduce, outer: Sequence[Axis], axis: Axis, values: tuple[Expr, ...], location: Location | None
 ) -> _Fold:
@@ -240,7 +236,7 @@ def _fold(
         """The values at a place along the axis."""
         return tuple(substitute(v, cast(Any, {axis: simplify(place + lo)})) for v in moved)
 
-    p, q = _placeholders("p", kinds), _placeholders("x", kinds)
+    p, q = scalars("p", kinds), scalars("x", kinds)
     if isinstance(n, int) and n <= 1:  # the reduction of one value is that value
         return _Fold(q, q, {a: {a: const(1, kind)} for a, kind in enumerate(kinds) if dtypes.is_float(kind)}, values)
     combined = node.reducer.combine(p, q)
@@ -312,7 +308,8 @@ def _levels(name: str, part: Part, node: Reduce, axes: tuple[Axis, ...]) -> list
 
 
 def _pull_folded(
-    name: str, part: Part, node: Reduce, axes: tuple[Axis, ...], given: Sequence[Expr], interesting: Interesting, stepwise: bool
+    name: str, part: Part, node: Reduce, axes: tuple[Axis, ...], given: Sequence[Expr], interesting: Interesting,
+    stepwise: bool,
 ) -> Iterator[Reduced]:  # fmt: skip
     outer = part.axes
     folds = _levels(name, part, node, axes)

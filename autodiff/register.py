@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tedsl.lang.arrays import elementwise
 from tedsl.lang.errors import DefinitionError, GradientError
 from tedsl.lang.expr import Access, Axis, Expr, Reduce, Var, as_expr, walk
-from tedsl.lang.functions import FUNCTIONS, Function, apply, typed
+from tedsl.lang.functions import FUNCTIONS, Function
 from tedsl.lang.text import text
+from tedsl.lang.typed import typed
 
 from .derivatives import TABLE
 
@@ -29,10 +31,10 @@ def register_function(
     function of NumPy arrays, for te.evaluate. arity: the number of its operands, 1 to 3. Its derivative, if it is to
     have one:
 
-    - derivative: a function of the operands that returns the partial derivative as an expression (a tuple of them for several operands, with
-      None for one that is always 0), or
-    - formula: the function itself as a SymPy expression in the symbols x (y, z); SymPy differentiates it, and where `c` or `numpy` is left out
-      prints it in C and NumPy.
+    - derivative: a function of the operands that returns the partial derivative as an expression (a tuple of them for
+      several operands, with None for one that is always 0), or
+    - formula: the function itself as a SymPy expression in the symbols x (y, z); SymPy differentiates it, and where `c`
+      or `numpy` is left out prints it in C and NumPy.
 
     For a function that is there already, `derivative` (or `formula`) alone gives it another derivative. Raises
     DefinitionError for a name that cannot be used, GradientError for a formula that cannot be translated.
@@ -74,7 +76,7 @@ def register_function(
 
 def _public(name: str) -> Callable[..., Any]:
     def call(*operands: Any) -> Any:
-        return apply(name, *operands)
+        return elementwise(name, *operands)
 
     call.__name__ = call.__qualname__ = name
     return call

@@ -13,21 +13,20 @@ from typing import Any, cast
 
 from tedsl.lang.definition import is_earlier, reads_of
 from tedsl.lang.errors import GradientError, Location
-from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, free_axes, rewrite, substitute, walk
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, apply, free_axes, rewrite, substitute, walk
 from tedsl.lang.integers import Known, prove, simplify
 from tedsl.lang.integers.affine import FALSE, TRUE
 from tedsl.lang.program import Group, Program, Stage, program
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Part, Tensor
-from tedsl.lang.text import display
+from tedsl.lang.text import display, unused
 
 from .arithmetic import both, const, convert, guarded, is_zero, opposite, total_of
 from .chain_rule import active_nodes, depends, differentiable, pull
 from .custom import Rule, Stop
 from .dense_windows import dense
 from .derivatives import REUSED
-from .gather import Term, complete, gather, make, scatter, unused
+from .gather import Term, complete, gather, make, scatter
 from .reductions import pull_reduction
 
 Lookup = Callable[[Tensor, tuple[Expr, ...]], Expr]
@@ -309,10 +308,8 @@ class Reverse:
         inside = {t for stage in group.stages for t in stage.tensors}
         return any(t in inside for stage in group.stages for t in stage.reads)
 
-    def _recurrence(self, group: Group) -> None:
-        """Backwards in time: adjoints over reversed steps, which are recurrences again, stepped through in the usual
-        order.
-        """
+    def _reached(self, group: Group) -> set[Tensor]:
+        """The tensors of a recurrence that have an adjoint: from outside, or from a later step of one that has."""
         inside = {t for stage in group.stages for t in stage.tensors}
         reached = {t for t in inside if t in self.interesting and self.summands.get(t)}
         changed = bool(reached)
@@ -326,6 +323,13 @@ class Reverse:
                             read = {n.tensor for n in active if isinstance(n, Access)} & inside
                             changed |= not read <= reached
                             reached |= read
+        return reached
+
+    def _recurrence(self, group: Group) -> None:
+        """Backwards in time: adjoints over reversed steps, which are recurrences again, stepped through in the usual
+        order.
+        """
+        reached = self._reached(group)
         if not reached:
             return
         for stage in group.stages:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from tedsl.lang.errors import GradientError
 from tedsl.lang.expr import Access, Expr, rewrite
 from tedsl.lang.program import program
-from tedsl.lang.scatter import ScatterPart
-from tedsl.lang.tensor import Definition, Part, Tensor
+from tedsl.lang.tensor import Definition, Tensor
 
 
 def check_stored(stored: Any) -> dict[Tensor, Tensor]:
@@ -59,15 +57,5 @@ def reading_stored(outputs: Sequence[Tensor], stored: Mapping[Tensor, Tensor]) -
     for stage in mine:
         made = copies[stage.tensor].definition
         assert made is not None
-        made.parts = tuple(rewritten(part, rule) for part in stage.parts)
+        made.parts = tuple(part.mapped(lambda e: rewrite(e, rule)) for part in stage.parts)
     return [copies.get(t, t) for t in outputs]
-
-
-def rewritten(part: Part, rule: Any) -> Part:
-    """An equation with `rule` applied to every expression in it."""
-    new = replace(
-        part, lhs=tuple(rewrite(e, rule) for e in part.lhs), values=tuple(rewrite(e, rule) for e in part.values)
-    )
-    if isinstance(new, ScatterPart) and new.where is not None:
-        new = replace(new, where=rewrite(new.where, rule))
-    return new

@@ -8,17 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tedsl.lang.errors import GradientError
-from tedsl.lang.expr import Apply, Cast, Const, Expr
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import Apply, Cast, Const, Expr, apply
 
-_FROM_SYMPY = {
-    "exp": "exp", "log": "log", "sin": "sin", "cos": "cos", "tan": "tan", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "sinh": "sinh",
-    "cosh": "cosh", "tanh": "tanh", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "erf": "erf", "Abs": "absolute", "sign": "sign",
-    "floor": "floor", "ceiling": "ceil", "atan2": "arctan2",
+_FROM_SYMPY = {name: name for name in "exp log sin cos tan sinh cosh tanh erf sign floor".split()} | {
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
+    "atan2": "arctan2", "Abs": "absolute", "ceiling": "ceil",
 }  # fmt: skip
 _RELATIONS = {
-    "StrictLessThan": "less", "LessThan": "less_equal", "StrictGreaterThan": "greater", "GreaterThan": "greater_equal", "Equality": "equal",
-    "Unequality": "not_equal",
+    "StrictLessThan": "less", "LessThan": "less_equal", "StrictGreaterThan": "greater", "GreaterThan": "greater_equal",
+    "Equality": "equal", "Unequality": "not_equal",
 }  # fmt: skip
 
 
@@ -111,13 +109,14 @@ def to_sympy(e: Expr, symbols: dict[Expr, Any]) -> Any:
     assert isinstance(e, Apply), e
     a = [to_sympy(o, symbols) for o in e.operands]
     operators: dict[str, Callable[..., Any]] = {
-        "add": lambda p, q: p + q, "subtract": lambda p, q: p - q, "multiply": lambda p, q: p * q, "divide": lambda p, q: p / q,
-        "negative": lambda p: -p, "power": lambda p, q: p**q, "sqrt": sympy.sqrt, "rsqrt": lambda p: 1 / sympy.sqrt(p), "exp2": lambda p: 2**p,
-        "expm1": lambda p: sympy.exp(p) - 1, "log1p": lambda p: sympy.log(1 + p), "log2": lambda p: sympy.log(p) / sympy.log(2),
-        "log10": lambda p: sympy.log(p) / sympy.log(10), "sigmoid": lambda p: 1 / (1 + sympy.exp(-p)), "hypot": lambda p, q: sympy.sqrt(p**2 + q**2),
-        "minimum": sympy.Min, "maximum": sympy.Max, "remainder": lambda p, q: p - q * sympy.floor(p / q),
-        "where": lambda c, p, q: sympy.Piecewise((p, c), (q, True)), "copysign": lambda p, q: abs(p) * sympy.sign(q),
-        **{n: getattr(sympy, r) for n, r in {"less": "Lt", "less_equal": "Le", "greater": "Gt", "greater_equal": "Ge", "equal": "Eq", "not_equal": "Ne"}.items()},
-        **{ours: getattr(sympy, theirs) for theirs, ours in _FROM_SYMPY.items()},
+        "add": lambda p, q: p + q, "subtract": lambda p, q: p - q, "multiply": lambda p, q: p * q,
+        "divide": lambda p, q: p / q, "negative": lambda p: -p, "power": lambda p, q: p**q,
+        "remainder": lambda p, q: p - q * sympy.floor(p / q), "minimum": sympy.Min, "maximum": sympy.Max,
+        "sqrt": sympy.sqrt, "rsqrt": lambda p: 1 / sympy.sqrt(p), "hypot": lambda p, q: sympy.sqrt(p**2 + q**2),
+        "exp2": lambda p: 2**p, "expm1": lambda p: sympy.exp(p) - 1, "sigmoid": lambda p: 1 / (1 + sympy.exp(-p)),
+        "log1p": lambda p: sympy.log(1 + p), "log2": lambda p: sympy.log(p) / sympy.log(2),
+        "log10": lambda p: sympy.log(p) / sympy.log(10), "copysign": lambda p, q: abs(p) * sympy.sign(q),
+        "where": lambda c, p, q: sympy.Piecewise((p, c), (q, True)),
+        **{ours: getattr(sympy, theirs) for table in (_RELATIONS, _FROM_SYMPY) for theirs, ours in table.items()},
     }  # fmt: skip
     return operators[e.function](*a)

@@ -1,13 +1,13 @@
-"""What the benchmarks share: kernel and rivals in turn, on the same data, with the same threads; a table, JSON, a picture.
+"""What the benchmarks share: kernel and rivals in turn, on the same data, with the same threads; tables and pictures.
 
 A benchmark is a script with a list of cases and `main(__doc__, cases)` at its end. A case gives the work it does, its
 arguments, our kernel and its rivals; each is a function that prepares a call and returns it. Rivals that are not
 installed are left out.
 
 Each library has a process of its own for each number of threads (`_players.py`); with one thread it stays on one core.
-Results are compared before anything is timed. Times are medians of samples that were taken in turn, and beside each stands
-its share of what `te.machine()` measured (the FMA peak, or the bandwidth of the level that holds the data, of one core
-times the threads), so that an impossible number is seen.
+Results are compared before anything is timed. Times are medians of samples that were taken in turn, and beside each
+stands its share of what `te.machine()` measured (the FMA peak, or the bandwidth of the level that holds the data, of
+one core times the threads), so that an impossible number is seen.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ class Result:
 
 
 def measure(case: Case, players: dict[str, Player], seconds: float = SECONDS) -> Result:
-    """Compare the results of our kernel and its rivals, then time them in turn. `players`: the libraries' processes, ours too."""
+    """Compare the results of our kernel and its rivals, then time them in turn. `players`: the libraries' processes and
+    ours.
+    """
     import numpy as np
 
     import tedsl as te
@@ -180,7 +182,8 @@ def heading() -> str:
 def line(r: Result) -> str:
     rivals = ", ".join(f"{name} {seconds * 1e3:.3g}" for name, seconds in sorted(r.rivals.items(), key=lambda x: x[1]))
     rate = f"{r.rate:.1f} {r.unit}"
-    return f"{r.name:<34}{r.threads:>4}{r.seconds * 1e3:>10.4g}{rate:>16}{r.share:>7.0%}{r.ratio:>7.2f}{r.target:>6.2f}  {rivals}"
+    numbers = f"{r.threads:>4}{r.seconds * 1e3:>10.4g}{rate:>16}{r.share:>7.0%}{r.ratio:>7.2f}{r.target:>6.2f}"
+    return f"{r.name:<34}{numbers}  {rivals}"
 
 
 def markdown(results: Sequence[Result]) -> str:
@@ -191,14 +194,10 @@ def markdown(results: Sequence[Result]) -> str:
     ]
     for r in results:
         rivals = " | ".join(f"{r.rivals[name] * 1e3:.3g}" if name in r.rivals else "" for name in names)
-        ratio = (
-            ""
-            if not r.rivals
-            else f"{'**' if r.ratio < r.target else ''}{r.ratio:.2f}{'**' if r.ratio < r.target else ''}"
-        )
-        lines.append(
-            f"| {r.name} | {r.threads} | {r.seconds * 1e3:.3g} | {r.rate:.0f} {r.unit} | {r.share:.0%} | {rivals} | {ratio} | {r.target:.2f} |"
-        )
+        mark = "**" * (r.ratio < r.target)
+        ratio = f"{mark}{r.ratio:.2f}{mark}" if r.rivals else ""
+        speed = f"{r.seconds * 1e3:.3g} | {r.rate:.0f} {r.unit} | {r.share:.0%}"
+        lines.append(f"| {r.name} | {r.threads} | {speed} | {rivals} | {ratio} | {r.target:.2f} |")
     return "\n".join(lines)
 
 

@@ -41,11 +41,15 @@ OPERATORS = [
     Operator("copy", lambda x: x, ("float32",), "x0[i]"),
     Operator("2*x + y", lambda x, y: 2 * x + y, ("float32",) * 2, "2.0f * x0[i] + x1[i]"),
     Operator("maximum(x, 0)", lambda x: te.where(x > 0, x, 0), ("float32",), "x0[i] > 0.0f ? x0[i] : 0.0f"),
-    Operator("sqrt(x*x + y*y)", lambda x, y: te.sqrt(x * x + y * y), ("float32",) * 2, "sqrtf(x0[i] * x0[i] + x1[i] * x1[i])"),
+    Operator("sqrt(x*x + y*y)", lambda x, y: te.sqrt(x * x + y * y), ("float32",) * 2,
+             "sqrtf(x0[i] * x0[i] + x1[i] * x1[i])"),
     Operator("w - 0.1*g, in float64", lambda w, g: w - 0.1 * g, ("float64",) * 2, "x0[i] - 0.1 * x1[i]", "float64"),
-    Operator("a polynomial", lambda x: ((0.1 * x + 0.2) * x + 0.3) * x + 0.4, ("float32",), "((0.1f * x0[i] + 0.2f) * x0[i] + 0.3f) * x0[i] + 0.4f"),
-    Operator("int8 to float32", lambda q: te.cast(q, "float32") * te.cast(0.5, "float32"), ("int8",), "(float)x0[i] * 0.5f"),
-    Operator("int32 x + 3*y", lambda x, y: x + 3 * y, ("int32",) * 2, "(int32_t)((uint32_t)x0[i] + 3u * (uint32_t)x1[i])", "int32"),
+    Operator("a polynomial", lambda x: ((0.1 * x + 0.2) * x + 0.3) * x + 0.4, ("float32",),
+             "((0.1f * x0[i] + 0.2f) * x0[i] + 0.3f) * x0[i] + 0.4f"),
+    Operator("int8 to float32", lambda q: te.cast(q, "float32") * te.cast(0.5, "float32"), ("int8",),
+             "(float)x0[i] * 0.5f"),
+    Operator("int32 x + 3*y", lambda x, y: x + 3 * y, ("int32",) * 2,
+             "(int32_t)((uint32_t)x0[i] + 3u * (uint32_t)x1[i])", "int32"),
     Operator("x < y", lambda x, y: x < y, ("float32",) * 2, "x0[i] < x1[i]", "bool"),
     Operator("exp(x)", lambda x: te.exp(x), ("float32",), "expf(x0[i])"),
 ]  # fmt: skip
@@ -97,8 +101,8 @@ def measure(operator: Operator, size: int, threads: int) -> dict[str, Any]:
     moved = (sum(a.nbytes for a in given) + out.nbytes) / 1e9
     mine, theirs = (statistics.median(column) for column in zip(*seconds, strict=True))
     return {
-        "operator": operator.name, "elements": size, "tedsl": mine, "by_hand": theirs, "gigabytes_per_second": moved / mine,
-        "ratio": statistics.median(b / a for a, b in seconds),
+        "operator": operator.name, "elements": size, "tedsl": mine, "by_hand": theirs,
+        "gigabytes_per_second": moved / mine, "ratio": statistics.median(b / a for a, b in seconds),
     }  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def in_jax(call: Callable[[Any, Any], Any]) -> Prepare:
     return prepare
 
 
-# Definitions -----------------------------------------------------------------------------------------------------------
+# Definitions ----------------------------------------------------------------------------------------------------------
 
 
 def softmax(X: te.Tensor) -> te.Tensor:
@@ -124,7 +124,7 @@ def argmax(X: te.Tensor) -> te.Tensor:
     return T
 
 
-# Rivals ----------------------------------------------------------------------------------------------------------------
+# Rivals ---------------------------------------------------------------------------------------------------------------
 
 
 def numpy_softmax(x: Any, out: Any) -> Any:
@@ -170,7 +170,8 @@ def cases() -> list[Case]:
     return [
         case("softmax 1024x1024", (1024, 1024), 4 * 1024**2, softmax, {
             "NumPy": in_numpy(numpy_softmax, np.empty_like),
-            "PyTorch": in_torch(lambda torch, x, kept: torch.softmax(x, 1, out=kept.setdefault("out", torch.empty_like(x)))),
+            "PyTorch": in_torch(lambda torch, x, kept: torch.softmax(
+                x, 1, out=kept.setdefault("out", torch.empty_like(x)))),
             "JAX": in_jax(lambda jax, x: jax.nn.softmax(x, axis=1))}),
         case("layer norm 4096x768", (4096, 768), same, layer_norm, {
             "NumPy": in_numpy(numpy_layer_norm, np.empty_like),
@@ -181,11 +182,13 @@ def cases() -> list[Case]:
             "JAX": in_jax(lambda jax, x: jax.nn.gelu(x, approximate=False))}),
         case("row sums 4096x4096", (4096, 4096), 4096 * 4, row_sum, {
             "NumPy": in_numpy(lambda x, out: x.sum(1, out=out), lambda x: np.empty(len(x), "f4")),
-            "PyTorch": in_torch(lambda torch, x, kept: torch.sum(x, 1, out=kept.setdefault("out", torch.empty(len(x))))),
+            "PyTorch": in_torch(lambda torch, x, kept: torch.sum(
+                x, 1, out=kept.setdefault("out", torch.empty(len(x))))),
             "JAX": in_jax(lambda jax, x: x.sum(1))}),
         case("column sums 4096x4096", (4096, 4096), 4096 * 4, column_sum, {
             "NumPy": in_numpy(lambda x, out: x.sum(0, out=out), lambda x: np.empty(x.shape[1], "f4")),
-            "PyTorch": in_torch(lambda torch, x, kept: torch.sum(x, 0, out=kept.setdefault("out", torch.empty(x.shape[1])))),
+            "PyTorch": in_torch(lambda torch, x, kept: torch.sum(
+                x, 0, out=kept.setdefault("out", torch.empty(x.shape[1])))),
             "JAX": in_jax(lambda jax, x: x.sum(0))}),
         case("transpose 2048x2048", (2048, 2048), 4 * 2048**2, transpose, {
             "NumPy": in_numpy(lambda x, out: np.copyto(out, x.T) or out, lambda x: np.empty(x.shape[::-1], "f4")),

@@ -3,9 +3,9 @@
 python benchmarks/gradients.py [--threads 1] [--only TEXT] [--seconds 0.3] [--json FILE]
 
 Every gradient is a kernel of its own under the default schedule; it gets what the forward pass computed as inputs where
-these are tensors of the definition. The ratio is of medians of times measured in turn, per input. PyTorch's time is that of
-`torch.autograd.grad` for the one input, with its forward pass done. Where PyTorch is installed, the forward pass and the
-gradients are compared with its own before anything is timed; else with the reference.
+these are tensors of the definition. The ratio is of medians of times measured in turn, per input. PyTorch's time is
+that of `torch.autograd.grad` for the one input, with its forward pass done. Where PyTorch is installed, the forward
+pass and the gradients are compared with its own before anything is timed; else with the reference.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def lstm() -> Made:
     return H, (I, F, O, G, C, H)
 
 
-# The same in PyTorch, from the inputs by name ------------------------------------------------------------------------------
+# The same in PyTorch, from the inputs by name -------------------------------------------------------------------------
 
 
 def _window(size: int, pool: str) -> Callable[..., Any]:
@@ -230,7 +230,7 @@ PYTORCH: dict[str, Callable[..., Any]] = {
 }
 
 
-# Measuring -----------------------------------------------------------------------------------------------------------------
+# Measuring ------------------------------------------------------------------------------------------------------------
 
 
 def sampled(calls: Sequence[Callable[[], Any]], seconds: float) -> list[float]:
@@ -280,9 +280,9 @@ def rows(name: str, threads: int, seconds: float) -> Iterator[dict[str, Any]]:
     times = sampled(calls, seconds)
     theirs = sampled(rivals, seconds) if rivals else [None] * len(wrt)
     for tensor, gradient, measured, rival in zip(wrt, plain, times[1:], theirs):
-        more = operations([out, gradient]) - before  # type: ignore[operator]
+        more = (operations([out, gradient]) - before) / before  # type: ignore[operator]
         row = {"case": name, "input": tensor.name, "threads": threads, "forward_ms": times[0] * 1e3}
-        row |= {"gradient_ms": measured * 1e3, "ratio": measured / times[0], "operations": more / before}  # type: ignore[operator]
+        row |= {"gradient_ms": measured * 1e3, "ratio": measured / times[0], "operations": more}
         yield {**row, "torch_ms": None if rival is None else rival * 1e3}
 
 
@@ -312,16 +312,18 @@ def torch_calls(
 
 
 def markdown(found: Sequence[dict[str, Any]]) -> str:
+    header = "| | by | threads | forward ms | gradient ms | gradient / forward | operations | PyTorch ms"
     lines = [
-        "| | by | threads | forward ms | gradient ms | gradient / forward | operations | PyTorch ms | PyTorch / tedsl |",
+        f"{header} | PyTorch / tedsl |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in found:
         mark = "**" if row["ratio"] > AIM else ""
         rival = row["torch_ms"]
         theirs = f"{rival:.3g} | {rival / row['gradient_ms']:.2f}" if rival else " | "
+        what = f"{row['case']} | {row['input']} | {row['threads']}"
         lines.append(
-            f"| {row['case']} | {row['input']} | {row['threads']} | {row['forward_ms']:.3g} | {row['gradient_ms']:.3g} | "
+            f"| {what} | {row['forward_ms']:.3g} | {row['gradient_ms']:.3g} | "
             f"{mark}{row['ratio']:.2f}{mark} | {row['operations']:.2f} | {theirs} |"
         )
     return "\n".join(lines)
@@ -345,11 +347,10 @@ def main() -> int:
             for row in rows(name, threads, options.seconds) if options.only in name else ():
                 found.append(row)
                 rival = f"{row['torch_ms']:.3f}" if row["torch_ms"] else ""
-                print(
-                    f"{name:34}{row['input']:>4}{threads:>4}{row['forward_ms']:>10.3f}{row['gradient_ms']:>10.3f}"
-                    f"{row['ratio']:>7.2f}{row['operations']:>11.2f}{rival:>10}{'  above the aim' * (row['ratio'] > AIM)}",
-                    flush=True,
-                )
+                note = "  above the aim" * (row["ratio"] > AIM)
+                times = f"{row['forward_ms']:>10.3f}{row['gradient_ms']:>10.3f}{row['ratio']:>7.2f}"
+                operations = f"{row['operations']:>11.2f}"
+                print(f"{name:34}{row['input']:>4}{threads:>4}{times}{operations}{rival:>10}{note}", flush=True)
     folder = ROOT / "build" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"machine": machine, "results": found}, indent=1)

@@ -37,7 +37,7 @@ def ours(text: str, **numbers: int) -> Prepare:
     return prepare
 
 
-# Convolutions ----------------------------------------------------------------------------------------------------------
+# Convolutions ---------------------------------------------------------------------------------------------------------
 
 
 def conv_torch(stride: int, dilation: int, groups: int) -> Prepare:
@@ -87,7 +87,7 @@ def conv(name: str, x: tuple[int, ...], w: tuple[int, ...], stride: int = 1, dil
     return Case(name, work, normal(x, w), ours(text), rivals)
 
 
-# Operators that no library has -----------------------------------------------------------------------------------------
+# Operators that no library has ----------------------------------------------------------------------------------------
 
 
 def distances_numba(x: Any, y: Any, threads: int) -> Call:
@@ -202,9 +202,11 @@ def cases() -> list[Case]:
         conv("conv2d 3x3 dilation 2 64-64", (1, 64, 60, 60), (64, 64, 3, 3), dilation=2),
         conv("depthwise 3x3 128x112x112", (1, 128, 114, 114), (128, 3, 3)),
         custom("squared distances 1000x1000x128", ("flop", 3 * 1000 * 1000 * 128), normal((1000, 128), (1000, 128)),
-               ours("D[i,j] = sum((X[i,k] - Y[j,k])**2)"), distances_numba, lambda x, y: ((x[:, None] - y[None]) ** 2).sum(-1)),
-        custom("max-plus 512", ("flop", 2 * 512**3), normal((512, 512), (512, 512)), ours("C[i,j] = max(X[i,k] + Y[j,k])"),
-               maxplus_numba, lambda x, y: (x[:, None] + y[None]).amax(-1), lambda x, y: (x[:, None] + y[None]).max(-1)),
+               ours("D[i,j] = sum((X[i,k] - Y[j,k])**2)"), distances_numba,
+               lambda x, y: ((x[:, None] - y[None]) ** 2).sum(-1)),
+        custom("max-plus 512", ("flop", 2 * 512**3), normal((512, 512), (512, 512)),
+               ours("C[i,j] = max(X[i,k] + Y[j,k])"), maxplus_numba,
+               lambda x, y: (x[:, None] + y[None]).amax(-1), lambda x, y: (x[:, None] + y[None]).max(-1)),
         custom("blur 3x3 4096x4096", ("byte", 8 * 4096.0**2), normal((4096, 4096)),
                ours("B[i,j] = sum(X[i+r,j+q], axis=(r,q)) / 9", r=3, q=3), blur_numba, blurred),
     ]  # fmt: skip

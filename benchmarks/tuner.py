@@ -1,7 +1,8 @@
 """The tuner: candidates a second, and how soon it is within 5 % of the best, against random search.
 
-The lecture's matmul (`tedsl tune matmul`) is searched with several seeds and an empty store each time. For each trial of each
-search the best so far is compared with the best of all searches; the tables give medians over the seeds. With --json FILE all
+The lecture's matmul (`tedsl tune matmul`) is searched with several seeds and an empty store each time. For each trial
+of each search the best so far is compared with the best of all searches; the tables give medians over the seeds. With
+--json FILE all
 of it is written down, with --png FILE the curves are drawn.
 """
 
@@ -67,7 +68,7 @@ def main() -> int:
             print(".", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     best = min(run["curve"][-1] for each in runs.values() for run in each)
-    from tedsl.cli.output import duration, table
+    from tedsl.terminal import duration, table
 
     rows = []
     for name, each in runs.items():

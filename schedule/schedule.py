@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from tedsl.hardware import INSTRUCTION_SETS
 from tedsl.lang.errors import ScheduleError, here
 from tedsl.lang.tensor import Tensor
 
@@ -159,10 +160,10 @@ class Schedule:
             except (ScheduleError, TypeError, KeyError, ValueError) as e:
                 self.state, self._past = before
                 message = e.message if isinstance(e, ScheduleError) else f"{type(e).__name__}: {e}"
-                where = f"step {n + 1} of {len(steps)} of the history, {step}"
+                where = f"step {n + 1} of {len(steps)} of the history"
                 if isinstance(e, Undeclared):
-                    raise Undeclared(f"{where}, is refused: {message}") from None
-                raise ScheduleError(f"{where}, does not fit this program: {message}") from None
+                    raise Undeclared(f"{where} is refused: {message}") from None
+                raise ScheduleError(f"{where}, {step}, does not fit this program: {message}") from None
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -265,13 +266,16 @@ def create_schedule(target: Tensor | Sequence[Tensor]) -> Schedule:
     return Schedule(*as_outputs(target))
 
 
-def lower(target: Any, args: Sequence[Tensor] | None = None, **sizes: int) -> Nest:
+def lower(target: Any, args: Sequence[Tensor] | None = None, *, isa: str | None = None, **sizes: int) -> Nest:
     """The loops of a schedule (or of a tensor with the default schedule). `sizes`: values of symbolic sizes and tile
-    factors.
+    factors. `isa`: "sse2", "avx2" or "avx512", to see the vectors in place of vectorised loops, and why there are none.
 
     Raises ScheduleError for what only the whole schedule can tell.
     """
     s = target if isinstance(target, Schedule) else create_schedule(target)
     if sizes:
         s = s.fixed(**sizes)
-    return make_nest(s.state, args, s.several)
+    if isa is not None and isa not in INSTRUCTION_SETS:
+        raise ScheduleError(f"isa={isa!r}: expected one of {', '.join(map(repr, INSTRUCTION_SETS))}")
+    nest = make_nest(s.state, args, s.several)
+    return nest if isa is None else nest.vectorized(INSTRUCTION_SETS[isa])

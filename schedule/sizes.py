@@ -8,8 +8,7 @@ from typing import Any, cast
 
 from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, Var, rewrite, walk
-from tedsl.lang.scatter import ScatterPart
-from tedsl.lang.tensor import Definition, Part, Tensor
+from tedsl.lang.tensor import Definition, Tensor
 
 from .history import History, Step
 from .loop_tree import dim
@@ -122,23 +121,10 @@ def fixed_tensors(outputs: tuple[Tensor, ...], values: Mapping[str, int]) -> tup
         if definition not in made:
             copy = made[definition] = Definition(tuple(new[t] for t in definition.tensors), definition.location)
             copy.serial = definition.serial  # the order in which a recurrence's tensors were defined counts
-            copy.parts = tuple(_fixed_part(p, fixed) for p in definition.parts)
+            copy.parts = tuple(p.mapped(fixed) for p in definition.parts)
         new[tensor].definition, new[tensor].component = made[definition], tensor.component
         new[tensor]._dtype = tensor._dtype
     return tuple(new[t] for t in outputs)
-
-
-def _fixed_part(part: Part, fixed: Any) -> Part:
-    lhs, values = tuple(map(fixed, part.lhs)), tuple(map(fixed, part.values))
-    if isinstance(part, ScatterPart):
-        return replace(
-            part,
-            lhs=lhs,
-            values=values,
-            domain=tuple(map(fixed, part.domain)),
-            where=None if part.where is None else fixed(part.where),
-        )
-    return Part(lhs, values, part.location)
 
 
 def fixed_steps(history: History, values: Mapping[str, int]) -> list[Step]:

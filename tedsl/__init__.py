@@ -34,8 +34,10 @@ from .lang.errors import (
     TuneError,
 )
 from .lang.expr import Expr
-from .lang.functions import (
+from .lang.operators import (
     absolute,
+    all,
+    any,
     arccos,
     arccosh,
     arcsin,
@@ -43,6 +45,8 @@ from .lang.functions import (
     arctan,
     arctan2,
     arctanh,
+    argmax,
+    argmin,
     cast,
     ceil,
     copysign,
@@ -61,9 +65,12 @@ from .lang.functions import (
     log1p,
     log2,
     log10,
+    max,
     maximum,
+    min,
     minimum,
     power,
+    prod,
     rint,
     rsqrt,
     sigmoid,
@@ -71,12 +78,13 @@ from .lang.functions import (
     sin,
     sinh,
     sqrt,
+    sum,
     tan,
     tanh,
     trunc,
     where,
 )
-from .lang.reductions import all, any, argmax, argmin, max, min, prod, reducer, sum
+from .lang.reductions import reducer
 from .lang.tensor import Tensor, axes, placeholder, reduce_axis, tensor, var
 from .version import __version__
 
@@ -86,6 +94,7 @@ if TYPE_CHECKING:
     from .build import build, emit
     from .lang.arrays import broadcast_to
     from .lang.compute import compute, pad, scan
+    from .lang.einsum import contract, einsum
     from .lang.notation import define
     from .lang.views import concatenate, stack
     from .machine import machine
@@ -95,42 +104,22 @@ abs = absolute
 pow = power
 round = rint
 
-# What is imported when it is first asked for: public name -> the module that has it under the same name.
+# What is imported when it is first asked for: the public names of each module (where none are given: the module itself).
 _LAZY = {
-    "broadcast_to": "tedsl.lang.arrays",
-    "compute": "tedsl.lang.compute",
-    "concatenate": "tedsl.lang.views",
-    "define": "tedsl.lang.notation",
-    "pad": "tedsl.lang.compute",
-    "scan": "tedsl.lang.compute",
-    "stack": "tedsl.lang.views",
-    "auto_schedule": "tedsl.schedule.auto",
-    "autodiff": "",
-    "backends": "",
-    "build": "tedsl.build",
-    "check_grad": "tedsl.check_grad",
-    "cost": "tedsl.schedule.cost.cost",
-    "create_schedule": "tedsl.schedule",
-    "custom_gradient": "tedsl.autodiff",
-    "emit": "tedsl.build",
-    "evaluate": "tedsl.backends.reference",
-    "grad": "tedsl.autodiff",
-    "intrinsic": "tedsl.schedule",
-    "jacobian": "tedsl.autodiff",
-    "jvp": "tedsl.autodiff",
-    "load_results": "tedsl.tune",
-    "lower": "tedsl.schedule",
-    "machine": "tedsl.machine",
-    "op": "tedsl.op",
-    "register_function": "tedsl.autodiff",
-    "reuse": "tedsl.schedule.cost.reuse",
-    "schedule": "",
-    "show": "tedsl.lang.mathematics",
-    "stop_gradient": "tedsl.autodiff",
-    "template": "tedsl.tune",
-    "tune": "tedsl.tune",
-    "vjp": "tedsl.autodiff",
-}
+    name: module
+    for module, names in {
+        "tedsl.lang.arrays": "broadcast_to", "tedsl.lang.compute": "compute pad scan", "tedsl.lang.notation": "define",
+        "tedsl.lang.einsum": "contract einsum",
+        "tedsl.lang.views": "concatenate stack", "tedsl.lang.mathematics": "show",
+        "tedsl.schedule": "create_schedule intrinsic lower", "tedsl.schedule.auto": "auto_schedule",
+        "tedsl.schedule.cost.cost": "cost", "tedsl.schedule.cost.reuse": "reuse",
+        "tedsl.autodiff": "custom_gradient grad jacobian jvp register_function stop_gradient vjp",
+        "tedsl.check_grad": "check_grad", "tedsl.backends.reference": "evaluate", "tedsl.build": "build emit",
+        "tedsl.machine": "machine", "tedsl.op": "op", "tedsl.tune": "load_results template tune",
+        "": "autodiff backends schedule",
+    }.items()
+    for name in names.split()
+}  # fmt: skip
 
 __all__ = [
     "BuildError",
@@ -173,6 +162,7 @@ __all__ = [
     "check_grad",
     "compute",
     "concatenate",
+    "contract",
     "copysign",
     "cos",
     "cosh",
@@ -180,6 +170,7 @@ __all__ = [
     "create_schedule",
     "custom_gradient",
     "define",
+    "einsum",
     "emit",
     "erf",
     "evaluate",
@@ -237,7 +228,7 @@ __all__ = [
     "var",
     "vjp",
     "where",
-]
+]  # fmt: skip
 
 
 class _Package(ModuleType):
@@ -245,10 +236,9 @@ class _Package(ModuleType):
 
     def __setattr__(self, name: str, value: object) -> None:
         # The import system binds a submodule in its package, even when it is imported by another module long before
-        # anyone asks for the function; `te.build` has to stay the function.
-        if isinstance(value, ModuleType) and _LAZY.get(name) == value.__name__:
-            value = getattr(value, name)
-        super().__setattr__(name, value)
+        # anyone asks for the function; `te.build` has to stay the function, which `__getattr__` finds.
+        if not (isinstance(value, ModuleType) and _LAZY.get(name) == value.__name__):
+            super().__setattr__(name, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Functions that are sent to other processes by value bring their `te` along.

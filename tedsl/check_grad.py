@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from .autodiff.api import adjoints, elements_of, flatten, vjp
+from .autodiff.api import adjoints, elements_of, vjp
 from .autodiff.custom import Rule
 from .autodiff.forward import Forward
-from .autodiff.stored import rewritten
 from .lang import dtypes
 from .lang.errors import GradientError
-from .lang.expr import Access, Cast, Const, Expr, Reduce, Var, walk
+from .lang.expr import Access, Cast, Const, Expr, Reduce, Var, rewrite, walk
 from .lang.program import inputs_of, program
+from .lang.structures import flatten
 from .lang.tensor import Definition, Tensor
 
 Values = dict[Tensor | str, Any]
@@ -234,5 +234,5 @@ def in_float64(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> dict[Tensor,
         new = Definition(tuple(copies[t] for t in d.tensors), d.location)
         for n, t in enumerate(new.tensors):
             t.definition, t.component = new, n
-        new.parts = tuple(rewritten(p, rule) for p in d.parts)
+        new.parts = tuple(p.mapped(lambda e: rewrite(e, rule)) for p in d.parts)
     return copies

@@ -7,6 +7,7 @@ known image at the smallest squared distance is.
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,10 +18,11 @@ from importlib import resources
 import numpy as np
 
 import tedsl as te
-from tedsl.cli.output import duration, say, table
+from tedsl.terminal import duration, say, table
 
 SHADES = " .:+#@"
 DISTANCES = "D[i,j] = sum((X[i,k] - Y[j,k])**2)"
+BUSY = 0.5  # a median this much longer than the shortest run says that other processes were in the way
 NEAREST = "N[i] = argmin(D[i,j])"
 
 
@@ -46,15 +48,35 @@ def numpy_direct(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
     return ((X[:, None] - Y) ** 2).sum(2).argmin(1)
 
 
-def best_times(calls: dict[str, Callable[[], object]], repeat: int) -> dict[str, float]:
-    """The shortest time of each call in seconds; they take turns, so that a slow moment of the machine hits all."""
-    best = dict.fromkeys(calls, float("inf"))
-    for _ in range(repeat):
+def in_turn(calls: dict[str, Callable[[], object]], turns: int = 8, seconds: float = 0.1) -> dict[str, list[float]]:
+    """Seconds of single runs of each call, the shortest first. They take turns of at least `seconds`, so that a slow
+    moment of the machine hits all.
+    """
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(turns):
         for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
+            start = begun = time.perf_counter()
+            while start - begun < seconds:
+                call()
+                end = time.perf_counter()
+                found[name].append(end - start)
+                start = end
+    return {name: sorted(samples) for name, samples in found.items()}
+
+
+def how_sure(times: dict[str, list[float]], load: float, cores: int) -> str:
+    """A line that says how far the times are spread, and one more if the machine is busy. `load`: how many processes
+    wanted a core in the last minute, besides this one.
+    """
+    longer = {name: statistics.median(samples) / samples[0] - 1 for name, samples in times.items()}
+    text = (
+        f"The shortest of the runs, in turn; the medians are {', '.join(f'{x:.0%}' for x in longer.values())} longer."
+    )
+    if load > cores / 2 or max(longer.values()) > BUSY:
+        text += (
+            f"\nThe machine is busy (load {load:.1f} on {cores} core{'s' * (cores > 1)}): times would be shorter else."
+        )
+    return text
 
 
 def drawing(images: np.ndarray, captions: list[str]) -> str:
@@ -81,6 +103,7 @@ def inner_loops(source: str, count: int = 12) -> str:
 
 
 def main() -> int:
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     images, labels = digits()
     half = len(images) // 2
     known, unknown = images[:half], images[half:]
@@ -104,22 +127,17 @@ def main() -> int:
     say(f"  {DISTANCES}\n  {NEAREST}\n")
     say(f"{right.mean():.2%} of the held-out half are right ({right.sum()} of {right.size}).\n", "bold green")
 
-    times = best_times(
-        {
-            "tedsl": lambda: kernel(unknown, known),
-            "NumPy, multiplied out (one BLAS product)": lambda: numpy_expanded(unknown, known),
-        },
-        repeat=20,
-    )
-    times |= best_times({"NumPy, as the formula stands (broadcast)": lambda: numpy_direct(unknown, known)}, repeat=2)
+    calls: dict[str, Callable[[], object]] = {
+        "tedsl": lambda: kernel(unknown, known),
+        "NumPy, multiplied out (one BLAS product)": lambda: numpy_expanded(unknown, known),
+        "NumPy, as the formula stands (broadcast)": lambda: numpy_direct(unknown, known),
+    }
+    times = in_turn(calls)
     same = np.array_equal(found, numpy_expanded(unknown, known))
-    table(
-        [(name, duration(seconds), f"{seconds / times['tedsl']:.2f}x") for name, seconds in times.items()],
-        ("distances and nearest", "time", "of tedsl's"),
-        right=(1, 2),
-        styles=["bold"],
-    )
-    say(f"{'The same answers' if same else 'OTHER ANSWERS than NumPy'}; definition to kernel took {duration(built)}.\n")
+    rows = [(name, duration(best), f"{best / times['tedsl'][0]:.2f}x") for name, (best, *_) in times.items()]
+    table(rows, ("distances and nearest", "time", "of tedsl's"), right=(1, 2), styles=["bold", "", ""])
+    say(f"{'The same answers' if same else 'OTHER ANSWERS than NumPy'}; definition to kernel took {duration(built)}.")
+    say(how_sure(times, load, te.machine().cores) + "\n")
 
     say(f"The C is {kernel.path}; its first loops:", "bold")
     say(inner_loops(kernel.source) + "\n")

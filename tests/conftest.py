@@ -58,6 +58,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(lambda: shutil.rmtree(scratch, ignore_errors=True))
 
 
+def pytest_collection_finish() -> None:
+    """Python 3.10 does not know PYTHONSAFEPATH, and looks for packages where it is started: elsewhere than in the root."""
+    if sys.version_info < (3, 11):
+        os.chdir(os.path.dirname(os.environ["TEDSL_CACHE_DIR"]))
+
+
 @pytest.fixture(autouse=True)
 def functions_of_its_own() -> Iterator[None]:
     """What a test registers with te.register_function goes with it: other tests look at all functions that there are."""

@@ -71,6 +71,18 @@ def test_without_a_python_it_says_so(path: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "environment").exists()
 
 
+def test_it_says_that_it_installs(path: Path, tmp_path: Path) -> None:
+    environment = tmp_path / "environment"
+    (environment / "bin").mkdir(parents=True)
+    python = environment / "bin" / "python"
+    python.write_text("#!/bin/sh\nexit 0\n")  # a Python that is new enough, and a pip that is quick
+    python.chmod(0o755)
+    shown = [make(path, environment, f"{environment}/{name}").stdout for name in (".ready", ".ready-lint", ".ready")]
+    assert shown[0].startswith(f"Installing tedsl and NumPy into {environment}, and compiling its extension: ")
+    assert shown[1].startswith('Installing tedsl and what "make lint" needs into ')
+    assert "Installing" not in shown[2]
+
+
 def test_help_is_the_default_and_names_every_target(path: Path, tmp_path: Path) -> None:
     shown = make(path, tmp_path / "environment").stdout
     for target in ("demo", "test", "lint", "types", "fuzz", "bench", "clean", "help"):

@@ -14,9 +14,9 @@
 # %% [markdown]
 # # A matrix product, from three loops to the machine's limit
 #
-# `C = A·Bᵀ` is one line of mathematics, and a processor can do it a hundred times slower or faster depending on the order
-# in which it visits the numbers. What is computed stays the same all the way; only the *schedule* changes. Each rung of
-# this ladder is a schedule of at most a dozen lines, and for each we look at
+# `C = A·Bᵀ` is one line of mathematics, and a processor can do it a hundred times slower or faster depending on the
+# order in which it visits the numbers. What is computed stays the same all the way; only the *schedule* changes. Each
+# rung of this ladder is a schedule of at most a dozen lines, and for each we look at
 #
 # - the idea,
 # - the loop nest that it makes,
@@ -113,8 +113,9 @@ def explain(name: str, tiles: Tiles | None = None) -> None:
 # %% [markdown]
 # ## 1. Three plain loops
 #
-# For every product both factors are loaded: n³ loads of A and n³ of B. And each sum waits for the one before: an addition
-# takes three or four cycles until the next can use its result, while the core could start two vectors of them in every cycle.
+# For every product both factors are loaded: n³ loads of A and n³ of B. And each sum waits for the one before: an
+# addition takes three or four cycles until the next can use its result, while the core could start two vectors of them
+# in every cycle.
 
 # %%
 explain("vanilla")
@@ -140,8 +141,8 @@ for step in (ladder.unroll, ladder.tiles_in_tiles, ladder.vectorize, ladder.pack
 # ## 3. A register tile
 #
 # v1 x v2 sums at once. An element of A that is in a register serves v2 of them, one of B serves v1: A is loaded n³/v2
-# times, B n³/v1 times. The sums do not wait for each other either. A third tile size, v3 steps of k at once, would change
-# nothing about the loads, only take v1·v3 + v2·v3 registers instead of v1 + v2: so v3 = 1.
+# times, B n³/v1 times. The sums do not wait for each other either. A third tile size, v3 steps of k at once, would
+# change nothing about the loads, only take v1·v3 + v2·v3 registers instead of v1 + v2: so v3 = 1.
 
 # %%
 explain("register tile")
@@ -149,13 +150,13 @@ explain("register tile")
 # %% [markdown]
 # ## 4. A cache tile
 #
-# b1 rows of A and b2 rows of B are copied to where they stay in a cache while b1 x b2 results are computed: A comes from
-# DRAM n² times, B n³/b1 times. Both have to fit: (b1 + b2)·n floats in L1. For large n they do not; then the tiles are
-# made for L2, and a line under the tile sizes says so.
+# b1 rows of A and b2 rows of B are copied to where they stay in a cache while b1 x b2 results are computed: A comes
+# from DRAM n² times, B n³/b1 times. Both have to fit: (b1 + b2)·n floats in L1. For large n they do not; then the tiles
+# are made for L2, and a line under the tile sizes says so.
 #
-# Time follows the slowest of all things that have to happen, and here that is still the sum that waits for the one before:
-# rows that are read from end to end are fetched ahead. So by themselves these tiles bring little or nothing. They will when
-# the arithmetic has become fast enough to wait for memory, in the rungs from 6 on.
+# Time follows the slowest of all things that have to happen, and here that is still the sum that waits for the one
+# before: rows that are read from end to end are fetched ahead. So by themselves these tiles bring little or nothing.
+# They will when the arithmetic has become fast enough to wait for memory, in the rungs from 6 on.
 
 # %%
 explain("cache tile")
@@ -182,8 +183,8 @@ print(te.cost(symbolic).time)
 # ## 6. Vectors
 #
 # A vector register holds several floats, and an instruction works on all of them. A row of the register tile becomes a
-# vector along j. For its loads to be contiguous, B's neighbours in j have to be neighbours in memory, which they are not:
-# `layout` stores the cached rows of B turned.
+# vector along j. For its loads to be contiguous, B's neighbours in j have to be neighbours in memory, which they are
+# not: `layout` stores the cached rows of B turned.
 
 # %%
 explain("vectorised")
@@ -191,9 +192,9 @@ explain("vectorised")
 # %% [markdown]
 # ## 7. Packing
 #
-# All of B is stored once, as panels that are as wide as a register tile, each read from one end to the other: no turning
-# of the same rows again and again, no lines of cache that are used in part. A is read where it lies: an element is
-# broadcast to all lanes as it is loaded, once for the two multiply-adds of its row.
+# All of B is stored once, as panels that are as wide as a register tile, each read from one end to the other: no
+# turning of the same rows again and again, no lines of cache that are used in part. A is read where it lies: an element
+# is broadcast to all lanes as it is loaded, once for the two multiply-adds of its row.
 
 # %%
 explain("packed")
@@ -201,9 +202,9 @@ explain("packed")
 # %% [markdown]
 # ## 8. Threads
 #
-# Tiles of different rows have nothing to do with each other, so threads share them, and the packing. With one thread, as
-# here, this is the previous rung; `tedsl casestudy --threads 2` shows the difference. The same bits come out whatever the
-# number of threads: no sum is cut.
+# Tiles of different rows have nothing to do with each other, so threads share them, and the packing. With one thread,
+# as here, this is the previous rung; `tedsl casestudy --threads 2` shows the difference. The same bits come out
+# whatever the number of threads: no sum is cut.
 
 # %%
 explain("parallel")
@@ -211,8 +212,8 @@ explain("parallel")
 # %% [markdown]
 # ## 9. The best
 #
-# Threads get equal shares of the tiles. The loops are ordered so that a block of A's rows stays in L2 while the panels of
-# B pass by, and each panel serves the whole block. Unrolling k saves the loop's own instructions.
+# Threads get equal shares of the tiles. The loops are ordered so that a block of A's rows stays in L2 while the panels
+# of B pass by, and each panel serves the whole block. Unrolling k saves the loop's own instructions.
 
 # %%
 explain("best")

@@ -14,9 +14,9 @@
 # %% [markdown]
 # # Letting the machine choose
 #
-# The tiles of a matrix product are a compromise: larger register tiles load less, until the registers run out; larger cache
-# tiles are read more often, until the cache is full. The formulas say what to try, and measuring says what is best here. This
-# tutorial writes a *template*, searches its knobs, looks at what came out, and uses it.
+# The tiles of a matrix product are a compromise: larger register tiles load less, until the registers run out; larger
+# cache tiles are read more often, until the cache is full. The formulas say what to try, and measuring says what is
+# best here. This tutorial writes a *template*, searches its knobs, looks at what came out, and uses it.
 #
 # Set `TEDSL_TUTORIAL_N` for another size, and `TEDSL_TUTORIAL_TRIALS` for a longer search.
 
@@ -33,8 +33,8 @@ trials = int(os.environ.get("TEDSL_TUTORIAL_TRIALS", "32" if n > 100 else "6"))
 # %% [markdown]
 # ## A template
 #
-# It is an ordinary function. Where a schedule would have a number, it asks `cfg` for one. `cfg.require` turns down what cannot
-# be: here, tiles that need more vector registers than a core has.
+# It is an ordinary function. Where a schedule would have a number, it asks `cfg` for one. `cfg.require` turns down what
+# cannot be: here, tiles that need more vector registers than a core has.
 
 # %%
 i, j, k = te.axes("i j k")
@@ -74,8 +74,8 @@ def matmul(cfg, n):
 # %% [markdown]
 # ## The search
 #
-# Each candidate is built and measured in processes of its own and checked against the reference. What the model of the machine
-# predicts to be far off is not measured at all.
+# Each candidate is built and measured in processes of its own and checked against the reference. What the model of the
+# machine predicts to be far off is not measured at all.
 
 # %%
 result = te.tune(matmul, (n,), trials=trials, store="tuning.db", seed=0)
@@ -97,8 +97,8 @@ print(f"measured again: {again.measured}")
 # %% [markdown]
 # ## Using it
 #
-# The best configuration gives a schedule and the kernel's arguments. Or leave the template out altogether: whatever computes the
-# same finds its schedule in the store, whatever its names.
+# The best configuration gives a schedule and the kernel's arguments. Or leave the template out altogether: whatever
+# computes the same finds its schedule in the store, whatever its names.
 
 # %%
 rng = np.random.default_rng(0)

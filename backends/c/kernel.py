@@ -51,7 +51,7 @@ class Kernel(LoadedKernel):
     def __init__(self, module: CModule) -> None:
         _check(module)
         self.module = module
-        entry, library = _compiled(module)
+        entry, library = compiled(module)
         self.path, self.library = entry.source, entry.library
         if module.openmp and entry.details.get("openmp") is False:
             text = f"[W003] {module.name}: the compiler has no OpenMP, so parallel loops run on one thread"
@@ -150,7 +150,8 @@ def _key(module: CModule) -> str:
     return cache.key(__version__, *machine, *toolchain.flags(module.openmp, module.isa), module.name, module.source)
 
 
-def _compiled(module: CModule) -> tuple[cache.Entry, bytes]:
+def compiled(module: CModule) -> tuple[cache.Entry, bytes]:
+    """The compiled module's place in the cache, and its library."""
     key = _key(module)
     found = cache.lookup(key, module.source)
     if found is not None:

@@ -5,6 +5,7 @@ Exported extensions come with this file's text, so it needs NumPy and the errors
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import math
 import sys
@@ -102,6 +103,30 @@ def plural(count: int, noun: str, many: str = "") -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {many or noun + 's'}"
 
 
+def may_be_written(value: Any) -> bool:
+    """Whether the memory that an object lends through DLPack may be written to. Before its version 1 DLPack cannot say
+    so, and NumPy takes that for no (before 2.1 it does not even ask); but whoever names it in out= wants it written.
+    """
+    if type(value).__module__.partition(".")[0] in ("jax", "jaxlib"):  # whose arrays never change
+        return False
+    try:
+        capsule = value.__dlpack__(max_version=(1, 0))
+    except TypeError:
+        return True
+    if '"dltensor_versioned"' not in repr(capsule):
+        return True
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    flags = pointer(capsule, b"dltensor_versioned") + 24  # behind the version and two pointers
+    return not ctypes.c_uint64.from_address(flags).value & 1
+
+
+def writable(array: np.ndarray) -> np.ndarray:
+    """The same memory as an array that may be written to."""
+    interface = dict(array.__array_interface__, data=(array.ctypes.data, False))
+    return np.asarray(type("Lent", (), {"__array_interface__": interface, "lender": array})())
+
+
 class Arguments:
     """What a kernel expects of a call. `conform` raises the error that fits or returns arrays that the kernel takes."""
 
@@ -191,7 +216,7 @@ class Arguments:
         elif isinstance(value, (bool, int, float)) and not is_output and not shape:
             return self._scalar(name, dtype, value)
         else:
-            array = self._foreign(where, kind, value, shape)
+            array = self._foreign(where, kind, value, shape, is_output)
         if array.dtype != dtype and array.dtype.newbyteorder("=") != dtype:
             fix = f"pass np.empty({name}.shape, {kind!r})" if is_output else f"convert it with {name}.astype({kind!r})"
             self._fail(CallTypeError, f"{where} has dtype {array.dtype}, expected {kind}; {fix}")
@@ -224,7 +249,7 @@ class Arguments:
             self._fail(CallValueError, f"{name} is {value}, which {dtype} cannot hold")
         return array
 
-    def _foreign(self, where: str, kind: str, value: Any, shape: Sequence[Any]) -> np.ndarray:
+    def _foreign(self, where: str, kind: str, value: Any, shape: Sequence[Any], is_output: bool) -> np.ndarray:
         """An object that is no NumPy array but lends its memory: through __dlpack__ or the buffer protocol."""
         if hasattr(type(value), "__dlpack__"):
             try:
@@ -232,7 +257,8 @@ class Arguments:
                 if device != CPU:
                     place = f"it is on DLPack device type {int(device)}"
                     self._fail(CallTypeError, f"{where} is not in the memory of the CPU ({place}); copy it there first")
-                return np.from_dlpack(value)
+                array = np.from_dlpack(value)
+                return writable(array) if is_output and not array.flags.writeable and may_be_written(value) else array
             except CallError:
                 raise
             except Exception as e:  # whatever another library raises: its reason belongs into ours

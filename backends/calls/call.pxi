@@ -292,7 +292,8 @@ cdef class Caller:
     ) except? -2:
         """Seconds per run, `repeat` times or until `seconds` are over; a sample is several runs if one is short."""
         cdef int64_t code, inner = 1, start, spent = 0, done, n, began
-        cdef void *const *buffers = <void *const *>f.buffers
+        cdef void *const *buffers
+        buffers = <void *const *>f.buffers                             # Cython 3.0 drops an initialiser in the line above
         with nogil:
             code = self.function(buffers, f.sizes, fault, workers)     # pages touched, caches and thread pool warm
         while code == 0 and spent < SAMPLE and inner < 1 << 20:

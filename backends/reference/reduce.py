@@ -142,7 +142,7 @@ def _combine(state: State, reducer: Reducer, kinds: tuple[str, ...], p: Values, 
     """A user's combine function of two tuples of arrays."""
     if (reducer, kinds) not in state.combines:
         parameters = [
-            tuple(Access(Tensor._internal(f"{side}{n}", (), kind), ()) for n, kind in enumerate(kinds)) for side in "pq"
+            tuple(Access(Tensor(f"{side}{n}", (), kind), ()) for n, kind in enumerate(kinds)) for side in "pq"
         ]
         state.combines[reducer, kinds] = parameters, reducer.combine(*parameters)
     (ps, qs), results = state.combines[reducer, kinds]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from tedsl import hardware
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Expr, Reduce, free_axes, walk
-from tedsl.lang.integers import Affine
+from tedsl.lang.integers import affine_of
 from tedsl.lang.tensor import Dim, Tensor
 from tedsl.schedule.lowering.inline import inlined
 from tedsl.schedule.primitives.recurrences import stepped
@@ -38,7 +39,7 @@ class Facts:
     @property
     def registers(self) -> int:
         """Vector registers."""
-        return 32 if self.vector_bytes >= 64 else 16
+        return hardware.registers(self.vector_bytes)
 
 
 def seen(schedule: Schedule) -> State:
@@ -170,7 +171,7 @@ def _stride(access: Access, axis: Axis) -> int | None:
     step: int | None = 1
     for d in reversed(range(tensor.rank)):
         own: object = step if steps is None else steps[d]
-        form = Affine.of(access.indices[d]) if access.indices[d].dtype == "int" else None
+        form = affine_of(access.indices[d]) if access.indices[d].dtype == "int" else None
         touched = any(a is axis for a in free_axes(access.indices[d]))
         if touched:
             if (

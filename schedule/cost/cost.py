@@ -17,7 +17,7 @@ from typing import Any
 from tedsl.lang.dtypes import itemsize
 from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Access, Apply, Expr, Var, walk
-from tedsl.lang.integers.conditions import conjuncts, negated
+from tedsl.lang.integers import conjuncts, negated
 from tedsl.lang.program import inputs_of
 from tedsl.lang.tensor import Tensor
 from tedsl.schedule.loop_tree import Split

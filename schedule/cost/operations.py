@@ -14,14 +14,14 @@ from typing import Any, cast
 
 import numpy as np
 
-from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, free_axes, substitute, walk
-from tedsl.lang.functions import FUNCTIONS, apply
-from tedsl.lang.integers import Known, simplify, solve
-from tedsl.lang.integers.conditions import conjuncts, negated
+from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, apply, free_axes, substitute, walk
+from tedsl.lang.functions import FUNCTIONS
+from tedsl.lang.integers import Known, negated, simplify, solve
+from tedsl.lang.integers.conditions import conjuncts
 from tedsl.lang.program import program
 from tedsl.lang.reductions import Reducer
 from tedsl.lang.scatter import ScatterPart
-from tedsl.lang.tensor import Part, Tensor
+from tedsl.lang.tensor import Part, Tensor, scalars
 
 _MOST_POINTS = 20_000_000
 _FREE = ("select", "compare", "test")
@@ -73,9 +73,7 @@ def combining(reducer: Reducer, node: Reduce) -> int:
     if reducer.builtin:
         return 0 if reducer.name in ("any", "all") else 1
     kinds = tuple(v.dtype for v in node.values)
-    p = tuple(Access(Tensor._internal(f"p{n}", (), kind), ()) for n, kind in enumerate(kinds))
-    q = tuple(Access(Tensor._internal(f"q{n}", (), kind), ()) for n, kind in enumerate(kinds))
-    return arithmetic(reducer.combine(p, q))
+    return arithmetic(reducer.combine(scalars("p", kinds), scalars("q", kinds)))
 
 
 def arithmetic(values: Sequence[Expr]) -> int:

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from tedsl.lang.expr import Axis, Expr
+from tedsl.lang.integers import affine_of
 from tedsl.lang.integers.affine import Affine
 
 MOST = 20_000  # differences that are tried; where there are more, the accesses are taken to meet
@@ -20,7 +21,7 @@ Row = dict[Axis, int]  # the coefficients of one dimension
 
 def rows_of(indices: Sequence[Expr]) -> list[Affine] | None:
     """The indices as sums over axes and sizes; None when one of them is something else."""
-    sums = [Affine.of(index) for index in indices]
+    sums = [affine_of(index) for index in indices]
     return sums if all(s.linear for s in sums) else None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tedsl import hardware
 from tedsl.lang.errors import ScheduleError
 
 LEVELS = {"global": "dram", "cache": "l1", "shared": "shared"}  # what a load from a scope is charged
@@ -108,7 +109,7 @@ class Cost:
         """
         cost = self.at(**sizes) if sizes else self
         found = []
-        registers = machine.vector_bytes * (32 if machine.vector_bytes == 64 else 16)
+        registers = machine.vector_bytes * hardware.registers(machine.vector_bytes)
         tile, how = cost._smallest("register")
         if tile > registers:
             found.append(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
+from tedsl.hardware import InstructionSet
 from tedsl.lang.errors import DefinitionError, ScheduleError
-from tedsl.lang.expr import SIZES, Access, Expr, Reduce, Var, walk
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import SIZES, Access, Expr, Reduce, Var, apply, walk
 from tedsl.lang.integers import limited_effort
-from tedsl.lang.program import inputs_of
+from tedsl.lang.program import Stage, inputs_of
 from tedsl.lang.tensor import Tensor
 from tedsl.schedule.lowering.index_checks import find_checks
 from tedsl.schedule.lowering.inline import inlined
@@ -20,10 +19,12 @@ from tedsl.schedule.passes.check_size import check_size
 from tedsl.schedule.passes.check_threads import check_threads
 from tedsl.schedule.passes.simplify import PROOFS
 from tedsl.schedule.passes.trace import run_passes
+from tedsl.schedule.passes.vectorize import vectorize
 from tedsl.schedule.sizes import FixedTensor
 from tedsl.schedule.state import State
 
 from .ir import Allocate, Buffer, For, If, Stmt, constant, expressions, preorder
+from .positions import Positions
 from .text import nest_text
 from .verify import verify_stmt
 
@@ -97,6 +98,10 @@ class Nest:
         visit(self.stmt, False)
         return tuple(found)
 
+    def vectorized(self, facts: InstructionSet, positions: Positions | None = None) -> Nest:
+        """The same with vectors in place of vectorised loops."""
+        return replace(self, stmt=vectorize(self.stmt, facts, positions, self.aliasable))
+
     def verify(self) -> Nest:
         """Check the IR's own rules; raises LoweringError (an internal failure) naming the one that is broken. Returns
         itself.
@@ -146,19 +151,13 @@ def _made(state: State, inputs: tuple[Tensor, ...], several: bool, check_indices
     places = inplace(state, inputs, outs)
     aliasable = {b for b in places if places[b]} | {ins[n] for found in places.values() for n in found}
     live = dict.fromkeys(s.buffer for s in preorder(stmt) if isinstance(s, Allocate) and s.buffer.tensor is not None)
-    title = "\n".join(str_of(s) for s in state.stages)
+    title = "\n".join(str(Stage(s.name, s.tensors, s.parts)) for s in state.stages)
     faults = tuple(map(Fault, checks.messages)) if checks else ()
     late = bool(checks and checks.late)
     sizes = sizes_of(stmt, (*ins, *outs))
     return Nest(
         stmt, ins, outs, tuple(live), sizes, size_checks(state), faults, late, places, title, several, aliasable
     )
-
-
-def str_of(stage: Any) -> str:
-    from tedsl.lang.program import Stage
-
-    return str(Stage(stage.name, stage.tensors, stage.parts))
 
 
 def arguments(outputs: tuple[Tensor, ...], args: Sequence[Tensor] | None) -> tuple[Tensor, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tedsl.lang.errors import InternalError
 from tedsl.lang.expr import Access, Axis, Expr, Reduce, walk
 
-from .ir import KINDS, Allocate, Buffer, For, Stmt, Store, expressions
+from .ir import KINDS, Allocate, Buffer, For, Squares, Stmt, Store, Strips, Turned, Vector, expressions
 
 
 def verify_stmt(stmt: Stmt, buffers: frozenset[Buffer], axes: frozenset[Axis]) -> None:
@@ -13,6 +13,8 @@ def verify_stmt(stmt: Stmt, buffers: frozenset[Buffer], axes: frozenset[Axis]) -
     IR: every axis used inside its loop, every buffer inside its allocation, indices as many as dimensions, values of
     their buffer's type, no reduction left, no axis bound twice.
     """
+    if isinstance(stmt, Turned):  # its axis stands for the lanes, in the accesses that it reads too
+        axes = axes | {stmt.axis}
     for e in expressions(stmt):
         _verify_expr(e, buffers, axes)
     if isinstance(stmt, Store):
@@ -27,6 +29,12 @@ def verify_stmt(stmt: Stmt, buffers: frozenset[Buffer], axes: frozenset[Axis]) -
         if stmt.kind not in KINDS and not stmt.bound:
             raise InternalError(f"unknown kind of loop {stmt.kind}")
         axes = axes | {stmt.axis}
+    elif isinstance(stmt, (Vector, Strips)):
+        axes = axes | {stmt.axis}
+    elif isinstance(stmt, Squares):
+        axes = axes | {stmt.loop.axis}
+    elif isinstance(stmt, Turned):
+        buffers = buffers | {square for square, _ in stmt.squares}
     elif isinstance(stmt, Allocate):
         for d in stmt.buffer.shape:
             if isinstance(d, Expr):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from tedsl.lang.expr import Access, Const, Expr, Reduce, substitute, walk
-from tedsl.lang.functions import apply, typed
+from tedsl.lang.expr import Access, Const, Expr, Reduce, apply, substitute, walk
 from tedsl.lang.integers import conjuncts as conjuncts_of
 from tedsl.lang.integers import joined
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Dim
+from tedsl.lang.typed import typed
 from tedsl.schedule.loop_tree import as_expr
 from tedsl.schedule.loops.ir import Allocate, Buffer, For, If, Stmt, Store, block
 from tedsl.schedule.state import unique

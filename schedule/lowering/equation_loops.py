@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, Var, substitute, walk
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, Var, apply, substitute, walk
 from tedsl.lang.integers import Known, joined, prove, simplify, solve
 from tedsl.lang.integers import conjuncts as conjuncts_of
 from tedsl.lang.tensor import Dim, Part, Tensor

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from tedsl.lang.definition import reads_of
-from tedsl.lang.expr import Access, Axis, Const, Expr, free_axes, walk
+from tedsl.lang.expr import Access, Axis, Const, Expr, apply, free_axes, walk
 from tedsl.lang.extents import Read
-from tedsl.lang.functions import apply
 from tedsl.lang.integers import simplify, simplify_indices
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Part, Tensor

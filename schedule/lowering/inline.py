@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import cast
 
 from tedsl.lang.expr import Access, Axis, Expr, Reduce, rewrite, substitute
-from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Part, Tensor
 from tedsl.schedule.state import StageState, State, reads, unique
 
@@ -66,8 +65,7 @@ def with_common_axes(stage: StageState) -> StageState:
             used = set(names)
             mapping |= {a: Axis(unique(a.name, used), a.lo, a.extent) for a in part.values[0].axes or ()}
         if any(a is not b for a, b in mapping.items()):
-            values = tuple(renamed(v, mapping) for v in part.values)
-            part = Part(tuple(mapping.get(e, e) for e in part.lhs), values, part.location)
+            part = part.mapped(partial(renamed, mapping=mapping))
         parts.append(part)
     return replace(stage, parts=tuple(parts))
 
@@ -85,15 +83,7 @@ def renamed(expr: Expr, mapping: dict[Expr, Expr]) -> Expr:
 
 def replace_part(part: Part, bodies: dict[Tensor, tuple[Part, Expr]]) -> Part:
     """`part` with every access to a key of `bodies` replaced by its expression at these indices."""
-    if not bodies:
-        return part
-    values = tuple(expanded(v, bodies) for v in part.values)
-    if isinstance(part, ScatterPart):
-        where = None if part.where is None else expanded(part.where, bodies)
-        return replace(part, values=values, lhs=tuple(expanded(e, bodies) for e in part.lhs), where=where)
-    return (
-        part if all(a is b for a, b in zip(values, part.values, strict=True)) else Part(part.lhs, values, part.location)
-    )
+    return part.mapped(lambda e: expanded(e, bodies)) if bodies else part
 
 
 def expanded(expr: Expr, bodies: dict[Tensor, tuple[Part, Expr]]) -> Expr:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tedsl.lang.expr import Apply, Axis, Cast, Expr, Reduce, free_axes
-from tedsl.lang.integers import Affine, conjuncts
+from tedsl.lang.integers import Affine, affine_of, conjuncts
 from tedsl.schedule.loop_tree import as_expr
 from tedsl.schedule.state import StageState
 
@@ -19,7 +19,7 @@ def in_order(stage: StageState, leaves: Sequence[str], reduction: Reduce) -> boo
     """
     if not reduction.reducer.indexed:
         return False
-    form = Affine.of(_index(reduction.values[1]))
+    form = affine_of(_index(reduction.values[1]))
     axes = [a for leaf in leaves for a in stage.reduce_axes if a.name == leaf]
     if len(axes) != sum(stage.is_reduction_loop(leaf) for leaf in leaves) or not _apart(form, axes):
         return False
@@ -34,10 +34,10 @@ def in_order(stage: StageState, leaves: Sequence[str], reduction: Reduce) -> boo
 
 def first_position(reduction: Reduce) -> Expr:
     """The position at the first step of all loops."""
-    form = Affine.of(_index(reduction.values[1]))
+    form = affine_of(_index(reduction.values[1]))
     for axis in reduction.axes or ():
         step = form.terms.get(axis, 0)
-        form = form.without(axis).plus(Affine.of(as_expr(axis.lo)), step)
+        form = form.without(axis).plus(affine_of(as_expr(axis.lo)), step)
     return form.expr()
 
 
@@ -70,5 +70,5 @@ def _bounds_from_above(condition: Expr, axes: Sequence[Axis]) -> bool:
     sign = _UPPER.get(condition.function)
     if sign is None:
         return False
-    form = Affine.of(condition.operands[0]).plus(Affine.of(condition.operands[1]), -1)
+    form = affine_of(condition.operands[0]).plus(affine_of(condition.operands[1]), -1)
     return _apart(form, axes) and all(sign * form.terms.get(axis, 0) >= 0 for axis in axes)

@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import cast
 
 from tedsl.lang import dtypes
-from tedsl.lang.expr import Access, Expr
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import Access, Expr, apply
 from tedsl.lang.integers import Known, prove, simplify
 from tedsl.lang.tensor import Tensor
 from tedsl.schedule.loop_tree import Split, as_expr, maker

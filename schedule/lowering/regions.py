@@ -10,8 +10,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tedsl.lang.definition import reads_of
-from tedsl.lang.expr import Axis, Const, Expr, Reduce, Var, free_axes, reads_tensors, substitute, walk
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import Axis, Const, Expr, Reduce, Var, apply, free_axes, reads_tensors, substitute, walk
 from tedsl.lang.integers import Known, lower, prove, simplify, upper
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Dim, Part, Tensor

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
 from tedsl.lang.errors import LoweringError
-from tedsl.lang.expr import Axis, Const, Expr
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import Axis, Const, Expr, apply
 from tedsl.lang.integers import Known, prove, simplify
 from tedsl.lang.tensor import Part
 from tedsl.schedule.loop_tree import as_expr

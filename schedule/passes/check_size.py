@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tedsl.lang.errors import ScheduleError
-from tedsl.lang.integers import Affine
+from tedsl.lang.integers import affine_of
 from tedsl.schedule.loops.ir import Buffer, For, Stmt, Store, constant, preorder
 
 MOST = 20_000  # lines that the loops of one nest may come to
@@ -50,7 +50,7 @@ def lines(stmt: Stmt) -> int:
 
 def _stored(store: Store, loop: For, lanes: int) -> int:
     """In how many lines a store of the lanes of a loop is written: one each where they are no neighbours."""
-    steps = [Affine.of(i).terms.get(loop.axis, 0) for i in store.indices]
+    steps = [affine_of(i).terms.get(loop.axis, 0) for i in store.indices]
     buffer: Buffer = store.buffer
     if not any(steps):
         return 1

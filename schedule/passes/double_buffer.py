@@ -16,8 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import cast
 
-from tedsl.lang.expr import Access, Const, Expr, rewrite
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import Access, Const, Expr, apply, rewrite
 from tedsl.lang.integers import simplify
 from tedsl.lang.tensor import Tensor
 from tedsl.schedule.loops.ir import (

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from typing import cast
 
 from tedsl.lang import dtypes
-from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, reads_tensors, rewrite, walk
-from tedsl.lang.functions import apply, typed
+from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, apply, reads_tensors, rewrite, walk
+from tedsl.lang.typed import typed
 from tedsl.schedule.loops.ir import (
     Allocate,
     Block,

@@ -12,8 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import cast
 
-from tedsl.lang.expr import CHOICES, SIZES, Apply, Axis, Const, Expr, free_axes, reads_tensors, walk
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import CHOICES, SIZES, Apply, Axis, Const, Expr, apply, free_axes, reads_tensors, walk
 from tedsl.lang.integers import Known, conjuncts, constant_bounds, effort_left, prove, simplify, solve, upper
 from tedsl.schedule.loops.ir import (
     Call,

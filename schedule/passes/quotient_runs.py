@@ -14,9 +14,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tedsl.lang.expr import Apply, Axis, Expr, free_axes, substitute, walk
-from tedsl.lang.functions import apply
-from tedsl.lang.integers import Affine, Known, conjuncts, joined, prove, simplify, solve
+from tedsl.lang.expr import Apply, Axis, Expr, apply, free_axes, substitute, walk
+from tedsl.lang.integers import Known, affine_of, conjuncts, joined, prove, simplify, solve
 from tedsl.schedule.loops.ir import For, If, Stmt, block, constant, inside, map_expressions, preorder, with_bodies
 from tedsl.schedule.state import unique
 
@@ -185,7 +184,7 @@ def _quotient(conditions: list[Expr], axis: Axis) -> tuple[Expr, Expr, int, Expr
         if not (isinstance(node, Apply) and node.function in ("floor_divide", "remainder")):
             continue
         x, d = node.operands
-        linear = Affine.of(x)
+        linear = affine_of(x)
         slope, rest = linear.terms.get(axis, 0), linear.without(axis).expr()
         if slope > 0 and not any(a is axis for a in (*free_axes(rest), *free_axes(d))):
             found.append((x, d, slope, rest))

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tedsl.lang.definition import reads_of
-from tedsl.lang.expr import Access, Axis
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import Access, Axis, apply
 from tedsl.lang.integers import Known, prove
 from tedsl.lang.tensor import Part, Tensor
 from tedsl.schedule.loop_tree import Split, maker, user

@@ -10,7 +10,7 @@ from typing import cast
 
 from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, substitute, walk
-from tedsl.lang.integers import Affine, simplify
+from tedsl.lang.integers import affine_of, simplify
 from tedsl.schedule.state import StageState, State
 
 from .intrinsics import Intrinsic
@@ -146,7 +146,7 @@ def _dims(how: Intrinsic, name: str) -> tuple[Axis, ...]:
 
 def coefficient(index: Expr, leaf: str) -> int | None:
     """How far an index moves in a step of a loop; None when that is not the same at every step."""
-    total = Affine.of(simplify(index))
+    total = affine_of(simplify(index))
     found = 0
     for atom, c in total.terms.items():
         if isinstance(atom, Axis) and atom.name == leaf:

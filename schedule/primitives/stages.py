@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any, cast
 
 from tedsl.lang.errors import DefinitionError, ScheduleError, here
-from tedsl.lang.expr import Access, Axis, Cast, Expr, Reduce, substitute, walk
-from tedsl.lang.functions import apply, typed
+from tedsl.lang.expr import Access, Axis, Cast, Expr, Reduce, apply, substitute, walk
 from tedsl.lang.integers import Known, constant_bounds, joined, prove, simplify
 from tedsl.lang.program import replace_reads
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Definition, Dim, Part, Tensor
+from tedsl.lang.typed import typed
 from tedsl.schedule.loop_tree import Split
 from tedsl.schedule.loops.ir import SCOPES
 from tedsl.schedule.state import PLAIN, Attach, Result, StageState, State, reads, regrouped, stage_state, unique
@@ -58,13 +58,7 @@ def _base(state: State, name: str) -> str:
 
 def with_reads(part: Part, mapping: dict[Tensor, Tensor]) -> Part:
     """An equation that reads the values of `mapping` in place of its keys."""
-    values = tuple(replace_reads(v, mapping) for v in part.values)
-    if isinstance(part, ScatterPart):
-        lhs = tuple(replace_reads(e, mapping) for e in part.lhs)
-        return replace(
-            part, values=values, lhs=lhs, where=None if part.where is None else replace_reads(part.where, mapping)
-        )
-    return Part(part.lhs, values, part.location)
+    return part.mapped(lambda e: replace_reads(e, mapping))
 
 
 def cache_read(state: State, tensor: str, scope: str, readers: list[str]) -> Result:

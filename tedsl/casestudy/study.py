@@ -13,15 +13,16 @@ from typing import Any
 
 from tedsl.casestudy.ladder import LADDER, Rung, Tiles, choose
 from tedsl.lang.errors import InternalError
+from tedsl.tune.rival import thread_limits
 
 SMALL = 61  # no tile divides it
-SECONDS = 1.0  # of measuring, for each rung
+SECONDS = 0.6  # of measuring, for each rung
 REPEATS = 15
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a rung reached. `of_peak`: the share of the FMA peak of the threads in use; `of_numpy`: NumPy's time over
+    """The speed of a rung. `of_peak`: the share of the FMA peak of the threads in use; `of_numpy`: NumPy's time over
     the rung's.
 
     `loads`: how often A and B are loaded, by level ("A from dram"): the formula and its value. `note`: what did not
@@ -48,7 +49,7 @@ def study(n: int = 1024, threads: int = 1) -> Iterator[Row]:
     import subprocess
 
     # PYTHONSAFEPATH: a folder named tedsl in the current one is not the package.
-    environment = {**os.environ, "PYTHONSAFEPATH": "1", **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", **thread_limits(threads)}
     command = [sys.executable, "-m", "tedsl.casestudy", str(n), str(threads)]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -60,15 +61,6 @@ def study(n: int = 1024, threads: int = 1) -> Iterator[Row]:
         process.wait()
     if process.returncode:
         raise InternalError(f"the case study of n = {n} ended with status {process.returncode}: {said.strip()[-2000:]}")
-
-
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 
 
 def measure(n: int, threads: int) -> Iterator[Row]:
@@ -89,18 +81,9 @@ def measure(n: int, threads: int) -> Iterator[Row]:
         kernel = te.build(rung.schedule(n, tiles))
         call = partial(kernel, a, b, out=c, threads=threads)
         mine, rival = in_turn(call, lambda: np.dot(a, b.T, out=c), c, want)
-        operations = 2 * n**3
-        yield Row(
-            step=rung.name,
-            seconds=mine,
-            gflops=operations / mine / 1e9,
-            of_peak=operations / mine / peak,
-            of_numpy=rival / mine,
-            loads=loads(rung, n, tiles),
-            numpy_seconds=rival,
-            tiles=used(rung, tiles),
-            note=tiles.note,
-        )
+        speed = 2 * n**3 / mine
+        numbers = (mine, speed / 1e9, speed / peak, rival / mine)
+        yield Row(rung.name, *numbers, loads(rung, n, tiles), rival, used(rung, tiles), tiles.note)
 
 
 def verify(rung: Rung, n: int = SMALL) -> None:
@@ -152,7 +135,7 @@ def in_turn(mine: Callable[[], Any], rival: Callable[[], Any], c: Any, want: Any
 
 
 def used(rung: Rung, tiles: Tiles) -> dict[str, int]:
-    """The tile sizes that a rung has."""
+    """The tile sizes that a rung uses."""
     text = " ".join(rung.loads.values())
     return {name: getattr(tiles, name) for name in ("v1", "v2", "b1", "b2") if name in text}
 

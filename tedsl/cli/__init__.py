@@ -22,8 +22,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn, TextIO
 
-from tedsl.cli.output import InputError
 from tedsl.lang.errors import Error, InternalError
+from tedsl.terminal import InputError
 from tedsl.version import __version__
 
 __all__ = ["main"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tedsl.cli.output import InputError
+from tedsl.terminal import InputError
 
 if TYPE_CHECKING:
     from tedsl.lang.tensor import Tensor
@@ -20,7 +21,7 @@ _DTYPES = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 floa
 
 
 def read_assignments(words: Sequence[str]) -> dict[str, int | float | np.ndarray]:
-    """What ``NAME=VALUE`` words say: a number, or the array in a file."""
+    """The values of ``NAME=VALUE`` words: numbers, or the arrays in files."""
     values: dict[str, int | float | np.ndarray] = {}
     for word in words:
         name, equals, text = word.partition("=")
@@ -116,4 +117,8 @@ def _save(file: Any, results: Mapping[str, Any]) -> None:
     if len(results) == 1:
         np.save(file, next(iter(results.values())), allow_pickle=False)
     else:
-        np.savez(file, allow_pickle=False, **results)
+        # as np.savez writes it, but for any names, and never pickled
+        with zipfile.ZipFile(file, "w") as whole:
+            for name, array in results.items():
+                with whole.open(f"{name}.npy", "w", force_zip64=True) as part:
+                    np.lib.format.write_array(part, np.asanyarray(array), allow_pickle=False)

@@ -12,17 +12,17 @@ from typing import Any, NoReturn, cast
 import numpy as np
 
 from . import dtypes
+from .definition import define
 from .errors import DefinitionError, here
-from .expr import Access, Axis, Cast, Const, Expr, Var, as_expr, walk
-from .functions import FUNCTIONS, apply
+from .expr import Access, Axis, Cast, Const, Expr, Var, apply, as_expr, walk
+from .functions import FUNCTIONS
+from .integers import simplify
 from .reductions import REDUCERS, Reducer, reduce_expr
 from .tensor import Dim, Tensor, as_shape
 
 
 def make(name: str, shape: Sequence[Dim], axes: Sequence[Expr], value: Any) -> Tensor:
     """A new tensor with one equation, located at the user's line."""
-    from .definition import define
-
     location = here()
     result = Tensor(name, tuple(shape), None, None, location)
     define((result,), tuple(axes), (value,), location)
@@ -47,8 +47,6 @@ def same_extent(a: Dim, b: Dim) -> bool:
         return a == b
     if isinstance(a, Var) and isinstance(b, Var) and a.name == b.name:
         return True
-    from .integers import simplify
-
     difference = simplify(as_expr(a) - as_expr(b))
     return isinstance(difference, Const) and difference.value == 0
 
@@ -103,8 +101,20 @@ def element(tensor: Tensor, axes: Sequence[Any], shape: Sequence[Dim]) -> Access
     return Access(tensor, tuple(indices))
 
 
-def elementwise(name: str, values: Sequence[Any]) -> Tensor:
-    """Function `name` of tensors, numbers and sizes, broadcast."""
+def elementwise(name: str, *values: Any) -> Any:
+    """Function `name` of expressions, numbers or tensors; over tensors of one or more dimensions it broadcasts and
+    gives a tensor.
+
+    Raises DefinitionError for operands that do not fit the function.
+    """
+    if all([isinstance(v, (Expr, int, float)) for v in values]):
+        return apply(name, *values)
+    if not any(isinstance(v, Tensor) for v in values) or any(
+        isinstance(v, Expr) and not isinstance(v, (Const, Var)) for v in values
+    ):
+        return apply(name, *values)
+    if len(values) != FUNCTIONS[name].arity:
+        return apply(name, *values)  # says how many it takes
     label = FUNCTIONS[name].symbol or name
     for value in values:
         _check_operand(label, value)
@@ -183,10 +193,10 @@ def matmul(a: Any, b: Any) -> Tensor:
     right = _batched(b, lead, batch, (k, *column))
     dtype = dtypes.promote(a.dtype, b.dtype)
     if dtype == "bool":
-        value = reduce_expr(REDUCERS["any"], (left & right,), k, None, None, 0)
+        value = reduce_expr(REDUCERS["any"], (left & right,), k)
     else:
         # NumPy's matmul, unlike its sum, keeps small integers
-        value = reduce_expr(REDUCERS["sum"], (left * right,), k, None, dtype if dtypes.is_integer(dtype) else None, 0)
+        value = reduce_expr(REDUCERS["sum"], (left * right,), k, None, dtype if dtypes.is_integer(dtype) else None)
     return make("matmul", shape, axes, value)
 
 
@@ -201,8 +211,9 @@ def _batched(x: Tensor, lead: Sequence[Axis], batch: Sequence[Dim], last: Sequen
 
 
 def reduce_tensor(
-    kind: Reducer, x: Tensor, axis: Any = None, where: Any = None, dtype: Any = None, keepdims: bool = False
-) -> Tensor:
+    kind: Reducer, x: Tensor, axis: Any = None, where: Any = None, dtype: Any = None, keepdims: bool = False,
+    initial: Any = None,
+) -> Tensor:  # fmt: skip
     """The reduction of `x` over numbered dimensions, all of them without `axis`."""
     items = range(x.rank) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
     over = [dimension(kind.name, a, x.rank, x.name) for a in items]
@@ -225,9 +236,7 @@ def reduce_tensor(
         else:
             condition = as_expr(bool(where) if isinstance(where, np.bool_) else where)
     if over:
-        value = reduce_expr(
-            kind, (value,), tuple(axes[d] for d in sorted(over)), condition, dtype, 1 if kind.indexed else 0
-        )
+        value = reduce_expr(kind, (value,), tuple(axes[d] for d in sorted(over)), condition, dtype, None, initial)
     elif condition is not None or kind.indexed:
         refuse(f"{kind.name} of {x!r} runs over no dimension")
     else:

@@ -8,9 +8,11 @@ from typing import Any, cast
 import numpy as np
 
 from . import dtypes
+from .arrays import axis_names, make, same_extent
+from .definition import define
 from .errors import DefinitionError, Location, here
-from .expr import Access, Axis, Const, Expr, as_expr, free_axes, rewrite, substitute, walk
-from .functions import apply
+from .expr import Access, Axis, Const, Expr, apply, as_expr, free_axes, rewrite, substitute, walk
+from .integers import Known, prove
 from .tensor import Definition, Dim, Part, Tensor, as_dim, as_name, as_shape
 
 Written = tuple[tuple[Axis, ...], Expr]
@@ -58,8 +60,6 @@ def compute(shape: Any, fcompute: Callable[..., Any], name: Any = "compute", dty
     >>> print(te.compute((4,), lambda i: te.sum(A[i, k], axis=k), name="R"))
     R[i] = sum(A[i, k], axis=k)
     """
-    from .definition import define
-
     location = here()
     label = as_name(name if isinstance(name, str) else "compute")
     dims = as_shape(shape, label)
@@ -179,8 +179,6 @@ def scan(init: Any, update: Any, state: Any, inputs: Any = None, name: str = "sc
     >>> print(te.scan(first, step, state))
     S[0, j] = first[0, j]; S[t, j] = 0.5 * S[t - 1, j] + X[t, j]
     """
-    from .definition import define
-
     location = here()
     several = isinstance(state, (tuple, list))
     groups = [tuple(x) if isinstance(x, (tuple, list)) else (x,) for x in (init, update, state)]
@@ -225,8 +223,6 @@ def _initial(first: Tensor, q: int, axes: tuple[Axis, ...]) -> Expr:
 
 
 def _same_shape(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> bool:
-    from .arrays import same_extent
-
     return len(a) == len(b) and all(same_extent(p, q) for p, q in zip(a, b, strict=True))
 
 
@@ -271,9 +267,6 @@ def pad(x: Tensor, pad_width: Any, value: Any = 0, mode: str = "constant", name:
     >>> print(te.pad(te.tensor("X", (2, 3)), ((1, 0), (0, 2)), value=7.0))
     pad[i, j] = where((i >= 1) & (j < 3), X[i - 1, j], 7.0)
     """
-    from .arrays import axis_names, make
-    from .integers import Known, prove
-
     if not isinstance(x, Tensor):
         raise DefinitionError(f"te.pad pads a tensor, not {x!r}")
     if mode not in ("constant", "edge", "wrap"):

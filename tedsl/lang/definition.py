@@ -7,6 +7,7 @@ every type explicit.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,13 +15,14 @@ from typing import Any, cast
 
 from . import dtypes
 from .errors import DefinitionError, Location
-from .expr import Access, Apply, Axis, Const, Expr, Reduce, as_expr, free_axes, rewrite, substitute, walk
+from .expr import Access, Apply, Axis, Const, Expr, Reduce, apply, as_expr, free_axes, rewrite, substitute, walk
 from .extents import Read, check_bounds, infer_extents
-from .functions import apply, typed
-from .integers import Known, prove, simplify
+from .integers import Known, joined, prove, simplify, solve
+from .integers.samples import exhausted
 from .scoping import bind
 from .tensor import Definition, Dim, Part, Tensor, as_shape
 from .text import display, text
+from .typed import typed
 
 
 def define(
@@ -188,7 +190,8 @@ class _Scope:
             raise DefinitionError(
                 f"the axis {names} is on the right side of {self.tensor.name}[{', '.join(map(text, self.lhs))}] but "
                 "neither on the left nor in a reduction: "
-                f"put it on the left, or say what happens to it, e.g. te.sum({text(expr)}){number}", self.location)  # fmt: skip
+                f"put it on the left, or say what happens to it, e.g. te.sum({text(expr)}){number}",
+                self.location)  # fmt: skip
         return bound
 
     def ranges(self, exprs: tuple[Expr, ...], shape: tuple[Dim, ...] | None) -> dict[Axis, tuple[Dim, Dim]]:
@@ -205,20 +208,70 @@ class _Scope:
     def check(self, exprs: tuple[Expr, ...], ranges: dict[Axis, tuple[Dim, Dim]]) -> None:
         known = Known(cast(Any, ranges))
         check_bounds(list(reads_of(exprs)), known, self.location, self.tensor.name)
-        for node in walk(*exprs):
-            if isinstance(node, Reduce) and node.reducer.checked and node.where is None:
-                empty = [a for a in node.axes or () if ranges[a][1] == 0]
-                if empty and not any(ranges[p][1] == 0 for p in self.placeholder.values()):
-                    raise DefinitionError(
-                        f"{node.reducer.name} over the axis {display(empty[0].name)} of extent 0: the "
-                        f"{node.reducer.name} of nothing is not defined (as in NumPy)",
-                        self.location,
-                    )
+        if any(ranges[p][1] == 0 for p in self.placeholder.values()):
+            return  # no element is computed
+        begun = set(with_initial(exprs))
+        for node, guards in guarded(exprs):
+            if isinstance(node, Reduce) and node.reducer.checked and node not in begun:
+                self.check_not_empty(node, ranges, known.with_(conditions=guards))
+
+    def check_not_empty(self, node: Reduce, ranges: dict[Axis, tuple[Dim, Dim]], known: Known) -> None:
+        """The largest or smallest of nothing is not defined, as in NumPy: there is always something, or a first value."""
+        name = node.reducer.name.removeprefix("machine_")
+        empty = [a for a in node.axes or () if ranges[a][1] == 0]
+        if empty:
+            raise DefinitionError(
+                f"{name} over the axis {display(empty[0].name)} of extent 0: the {name} of nothing is not defined (as "
+                "in NumPy)",
+                self.location,
+            )
+        if node.where is None or _somewhere(node.where, node.axes or (), known):
+            return
+        shown = f"te.{name}({text(node.values[0])}, where={text(node.where)}"
+        what = "an index" if node.reducer.indexed else "a value"
+        raise DefinitionError(
+            f"{shown}) may be of nothing: its condition may hold nowhere, and the {name} of nothing is not defined (as "
+            f"in NumPy). Say what it is then, {what}: {shown}, initial=…)",
+            self.location,
+        )
 
 
-def reads_of(exprs: tuple[Expr, ...]) -> Iterator[Read]:
-    """Every access with the conditions under which it is evaluated: those of the enclosing `where`s and of the
-    reductions' `where=`.
+def with_initial(exprs: tuple[Expr, ...]) -> Iterator[Expr]:
+    """The reductions whose value is said for nothing: what `initial=` comes to."""
+    for node in walk(*exprs):
+        if isinstance(node, Apply) and node.function == "where":
+            condition, chosen, _ = node.operands
+            if isinstance(condition, Apply) and condition.function == "less" and condition.operands[0] is chosen:
+                yield chosen
+        elif isinstance(node, Apply):
+            yield from (e for e in node.operands if isinstance(e, Reduce) and node.function == e.reducer.chooses)
+
+
+def _somewhere(condition: Expr, axes: tuple[Axis, ...], known: Known) -> bool:
+    """Whether `condition` surely holds at some point of `axes`, whatever the others are."""
+    ends = [((lo := known.ranges[a][0]), lo + known.ranges[a][1] - 1) for a in axes]
+    for n, axis in enumerate(axes):
+        for point in itertools.product(*(ends[:n] + ends[n + 1 :])):
+            others = dict(zip(axes[:n] + axes[n + 1 :], map(as_expr, point)))
+            there = substitute(condition, cast("dict[Expr, Expr]", others))
+            found = solve(there, axis, known)
+            if found is not None and found.rest is None and prove(apply("less", found.lo, found.hi), known):
+                return True
+            if any(prove(substitute(there, {axis: as_expr(end)}), known) for end in ends[n]):
+                return True
+    if not all(isinstance(end, int) for pair in ends for end in pair):
+        return False
+    points = list(itertools.islice(itertools.product(*(range(a, b + 1) for a, b in ends)), _MOST_POINTS + 1))
+    anywhere = joined([substitute(condition, dict(zip(axes, map(as_expr, p)))) for p in points], "bitwise_or")
+    return len(points) <= _MOST_POINTS and exhausted(anywhere, known, 1024) is True
+
+
+_MOST_POINTS = 64  # that are tried one after the other
+
+
+def guarded(exprs: tuple[Expr, ...]) -> Iterator[tuple[Expr, tuple[Expr, ...]]]:
+    """Every node with the conditions under which it is evaluated: those of the enclosing `where`s and of the reductions'
+    `where=`.
     """
     seen: set[tuple[Expr, tuple[Expr, ...]]] = set()
     stack: list[tuple[Expr, tuple[Expr, ...]]] = [(e, ()) for e in reversed(exprs)]
@@ -227,8 +280,7 @@ def reads_of(exprs: tuple[Expr, ...]) -> Iterator[Read]:
         if (node, guards) in seen:
             continue
         seen.add((node, guards))
-        if isinstance(node, Access):
-            yield Read(node, guards)
+        yield node, guards
         if isinstance(node, Apply) and node.function == "where":
             c, a, b = node.operands
             stack += [(b, (*guards, apply("invert", c))), (a, (*guards, c)), (c, guards)]
@@ -236,6 +288,11 @@ def reads_of(exprs: tuple[Expr, ...]) -> Iterator[Read]:
             stack += [*((v, (*guards, node.where)) for v in reversed(node.values)), (node.where, guards)]
         else:
             stack += [(child, guards) for child in reversed(node.children)]
+
+
+def reads_of(exprs: tuple[Expr, ...]) -> Iterator[Read]:
+    """Every access with the conditions under which it is evaluated."""
+    return (Read(node, guards) for node, guards in guarded(exprs) if isinstance(node, Access))
 
 
 def left_over(tensor: Tensor, lhs: tuple[Expr, ...], dim: int) -> tuple[Dim, Dim]:

@@ -1,10 +1,10 @@
 """Expressions: what a definition's right side, a shape and an index are made of.
 
-    expr ::= Const(value, dtype)                          a number; dtype "int" / "float" when it is a Python scalar (weak)
-           | Axis(name, lo, extent)                       an index that runs over lo … lo + extent - 1; extent None: not resolved yet
-           | Var(name, minimum, multiple_of)              a symbolic size
-           | Access(tensor, indices)                      one element of a tensor
-           | Apply(function, operands)                    an elementwise function of `tedsl.lang.functions`, by name
+    expr ::= Const(value, dtype)                a number; dtype "int" / "float" when it is a Python scalar (weak)
+           | Axis(name, lo, extent)             an index over lo … lo + extent - 1; extent None: not resolved yet
+           | Var(name, minimum, multiple_of)    a symbolic size
+           | Access(tensor, indices)            one element of a tensor
+           | Apply(function, operands)          an elementwise function of `tedsl.lang.functions`, by name
            | Cast(dtype, operand)
            | Reduce(reducer, values, axes, where, dtype, component)
 
@@ -23,13 +23,25 @@ import numpy as np
 
 from . import dtypes
 from .errors import DefinitionError
-from .operators import Operators as Operators
-from .operators import binary
-from .operators import install_operators as install_operators
+from .functions import FUNCTIONS, operand_dtypes, shown
 
 if TYPE_CHECKING:
-    from .reductions import Reducer
-    from .tensor import Tensor
+
+    class Operators:
+        """Python's operators, for type checkers; operators.py gives them to expressions and tensors."""
+
+        def _binary(self, other: Any) -> Any: ...
+        def _unary(self) -> Any: ...
+
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _binary
+        __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = _binary
+        __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = _binary
+        __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = _binary
+        __lt__ = __le__ = __gt__ = __ge__ = _binary
+        __neg__ = __pos__ = __abs__ = __invert__ = _unary
+
+else:
+    Operators = object
 
 _E = TypeVar("_E", bound="Expr")
 _interned: weakref.WeakValueDictionary[tuple[Any, ...], Expr] = weakref.WeakValueDictionary()
@@ -88,12 +100,12 @@ class Expr(Operators):
     def __deepcopy__(self, memo: Any) -> Expr:
         return self
 
-    def __repr__(self) -> str:
-        from .text import text
-
-        return text(self)
-
     __hash__ = object.__hash__
+
+    if TYPE_CHECKING:
+
+        def __eq__(self, other: object) -> Any: ...
+        def __ne__(self, other: object) -> Any: ...
 
     def __bool__(self) -> bool:
         raise DefinitionError(
@@ -113,12 +125,6 @@ class Expr(Operators):
 
     def __iter__(self) -> Iterator[Any]:
         raise DefinitionError(f"the expression `{self!r}` is a single value; it cannot be iterated over")
-
-    def __eq__(self, other: object) -> Any:
-        return binary("equal", self, other)
-
-    def __ne__(self, other: object) -> Any:
-        return binary("not_equal", self, other)
 
 
 class Const(Expr):
@@ -197,7 +203,7 @@ class Access(Expr):
     def _is(self) -> int:
         return READS
 
-    tensor = cast("Tensor", property(lambda self: self.args[0]))
+    tensor: Any = property(lambda self: self.args[0])  # a Tensor: tensors are made of expressions and come after them
     indices = cast("tuple[Expr, ...]", property(lambda self: self.args[1]))
 
     def _children(self) -> tuple[Expr, ...]:
@@ -217,10 +223,10 @@ class Apply(Expr):
         key = (name, *[e.dtype for e in operands])
         # whether a Python integer fits the type of the others is to be seen from its value
         if "int" in key and any(kind != "int" for kind in key[1:]):
-            return _result_dtype(name, operands)
+            return operand_dtypes(name, operands)[1]
         found = _result_dtypes.get(key)
         if found is None:
-            found = _result_dtypes[key] = _result_dtype(name, operands)
+            found = _result_dtypes[key] = operand_dtypes(name, operands)[1]
         return found
 
     def _is(self) -> int:
@@ -249,12 +255,6 @@ class Apply(Expr):
 
 
 _result_dtypes: dict[tuple[str, ...], str] = {}
-
-
-def _result_dtype(name: str, operands: tuple[Expr, ...]) -> str:
-    from .functions import result_dtype
-
-    return result_dtype(name, operands)
 
 
 class Cast(Expr):
@@ -287,7 +287,7 @@ class Reduce(Expr):
     def _infer_dtype(self) -> str:
         return self.reducer.result_dtypes(tuple(v.dtype for v in self.values), self.args[4])[self.component]
 
-    reducer = cast("Reducer", property(lambda self: self.args[0]))
+    reducer: Any = property(lambda self: self.args[0])  # a Reducer, which comes after expressions as well
     values = cast("tuple[Expr, ...]", property(lambda self: self.args[1]))
     axes = cast("tuple[Axis, ...] | None", property(lambda self: self.args[2]))
     where = cast("Expr | None", property(lambda self: self.args[3]))
@@ -448,15 +448,8 @@ def as_expr(value: Any) -> Expr:
         return value
     if isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
         return Const(value)
-    from .tensor import Tensor
-
-    if isinstance(value, Tensor):
-        if value.rank == 0:
-            return Access(value, ())
-        raise DefinitionError(
-            f"`{value.name}` is a tensor of {value.rank} dimensions and stands beside indexed elements; index it: "
-            f"{value.name}[{', '.join('ijklmn'[: value.rank])}]",
-        )
+    if hasattr(value, "__expr__"):  # a tensor
+        return cast(Expr, value.__expr__())
     if isinstance(value, np.ndarray):
         raise DefinitionError(
             "a NumPy array is no part of an expression: declare an input with te.tensor(name, shape, dtype) and pass "
@@ -465,4 +458,32 @@ def as_expr(value: Any) -> Expr:
     raise DefinitionError(f"{value!r} ({type(value).__name__}) is neither a number nor an expression")
 
 
-install_operators(Expr)
+def apply(name: str, *values: Any) -> Any:
+    """Function `name` of expressions and numbers. Raises DefinitionError for operands that do not fit the function."""
+    function = FUNCTIONS[name]
+    if len(values) != function.arity:
+        raise DefinitionError(f"{name} takes {function.arity} operand{'s' * (function.arity > 1)}, got {len(values)}")
+    operands = tuple([as_expr(v) for v in values])
+    first = operands[0]
+    if type(first) is Const:
+        if name in _FOLDED and function.exact and all([isinstance(e, Const) and e.dtype == "int" for e in operands]):
+            return Const(function.exact(*(cast(Const, e).value for e in operands)))
+        if name == "negative" and first.dtype == "float":
+            return Const(-first.value)
+    if name == "power" and not dtypes.is_float(first.dtype):
+        exponent = operands[1]
+        if isinstance(exponent, Const) and not dtypes.is_float(exponent.dtype) and exponent.value < 0:
+            raise DefinitionError(
+                f"integers to negative integer powers are not allowed, as in NumPy: `{shown(name, operands)}`; cast "
+                "the base to a float",
+            )
+    if function.kind == "select" and first.dtype != "bool":
+        raise DefinitionError(
+            f"the condition of where is of type {first.dtype}, not bool: write a comparison, e.g. te.where(x "
+            "!= 0, a, b)",
+        )
+    return Apply(name, operands)
+
+
+# Functions whose value of whole numbers is a whole number.
+_FOLDED = ("add", "subtract", "multiply", "negative", "floor_divide", "remainder", "minimum", "maximum")

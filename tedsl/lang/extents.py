@@ -14,12 +14,12 @@ from typing import cast
 
 from .errors import DefinitionError, Location
 from .expr import Access, Apply, Axis, Const, Expr, free_axes, walk
-from .integers import Known, prove, simplify, solve
+from .integers import Known, affine_of, lower, prove, simplify, solve, upper
 from .integers.affine import Affine, integer, within
-from .integers.bounds import interval, lower, tight, upper
 from .integers.conditions import relation
+from .integers.known import FREE
 from .integers.normal_form import affine, floor
-from .integers.prove import contradictory
+from .integers.proofs import contradictory
 from .text import display as display_name
 from .text import text
 
@@ -65,11 +65,11 @@ def _indices(reads: Iterable[Read]) -> Iterator[_Index]:
         skipped = data_dependent(read)
         for d, (e, extent) in enumerate(zip(read.access.indices, read.access.tensor.shape)):
             if d not in skipped:
-                yield _Index(read.access, d, Affine.of(e).expr(), extent, read.guards)
+                yield _Index(read.access, d, affine_of(e).expr(), extent, read.guards)
 
 
 def _sum(value: Dim) -> Affine:
-    return Affine({}, value) if isinstance(value, int) else Affine.of(value)
+    return Affine({}, value) if isinstance(value, int) else affine_of(value)
 
 
 def _dim(x: Affine) -> Dim:
@@ -174,7 +174,7 @@ class _Inference:
     def kept(self, index: _Index, axis: Axis) -> bool:
         """Whether its conditions keep the index in bounds, however far `axis` runs."""
         known = self.known(axis, index)
-        x = affine(index.expr, None)
+        x = affine_of(index.expr)
         return prove(relation("ge", x), known) and prove(relation("ge", _sum(index.extent) - x - 1), known)
 
     def known(self, axis: Axis, index: _Index) -> Known:
@@ -209,7 +209,7 @@ class _Inference:
         for e in exprs:
             result = e if result is None else Apply("minimum", (result, e))
         assert result is not None
-        return _dim(Affine.of(simplify(result)))
+        return _dim(affine_of(simplify(result)))
 
     def limit(self, axis: Axis, index: _Index) -> Dim | None:
         """The largest extent of `axis` that keeps `index` in bounds; None when there is no limit."""
@@ -219,7 +219,7 @@ class _Inference:
         others = [a for a in free_axes(index.expr) if a is not axis]
         if any(known.span(a) is None for a in others):
             return None
-        x = affine(index.expr, None)
+        x = affine_of(index.expr)
         last = _sum(index.extent) - 1
         if index.guards:
             if prove(relation("ge", x), known) and prove(relation("ge", last - x), known):
@@ -234,14 +234,14 @@ class _Inference:
         least, most = lower(rest.expr(), others, known), upper(rest.expr(), others, known)
         if least is None or most is None:
             return None
-        low, high = Affine.of(least), Affine.of(most)
+        low, high = affine_of(least), affine_of(most)
         if slope > 0:
             if not prove(relation("ge", low), known):
                 raise _NoExtent
-            return self.counted(floor(last - high + slope, slope, None), known)
+            return self.counted(floor(last - high + slope, slope, FREE), known)
         if not prove(relation("ge", last - high), known):
             raise _NoExtent
-        return self.counted(floor(low - slope, -slope, None), known)
+        return self.counted(floor(low - slope, -slope, FREE), known)
 
     def counted(self, count: Affine, known: Known) -> Dim:
         """`count` as an extent."""
@@ -249,7 +249,7 @@ class _Inference:
             if count.constant <= 0:
                 raise _NoExtent
             return count.constant
-        low, high = interval(count, known)
+        low, high = known.interval(count)
         if high is not None and high <= 0:
             raise _NoExtent
         if low is not None and low >= 0:
@@ -258,11 +258,11 @@ class _Inference:
 
     def solved(self, axis: Axis, index: _Index, others: list[Axis], known: Known) -> Dim | None:
         """The limit where `axis` stands inside a quotient, a remainder or the like."""
-        x, last = affine(index.expr, None), _sum(index.extent) - 1
+        x, last = affine_of(index.expr), _sum(index.extent) - 1
         least, most = lower(x.expr(), others, known), upper(x.expr(), others, known)
         if least is None or most is None:
             return None
-        below, above = relation("ge", Affine.of(least)), relation("ge", last - Affine.of(most))
+        below, above = relation("ge", affine_of(least)), relation("ge", last - affine_of(most))
         if prove(below, known) and prove(above, known):
             return None
         constant = not last.terms
@@ -279,12 +279,12 @@ class _Inference:
                 continue  # the check of all bounds says what is wrong here
             if not isinstance(found.lo, Const) or found.lo.value != 0:
                 raise _NoExtent
-            limits.append(self.counted(Affine.of(found.hi), known))
+            limits.append(self.counted(affine_of(found.hi), known))
         return self.least(limits) if limits else None
 
     def tried(self, axis: Axis, index: _Index, known: Known) -> int | None:
         """The limit by trying one value after another: under conditions, and for what is not monotonous in `axis`."""
-        x, last = affine(index.expr, None), cast(int, index.extent) - 1
+        x, last = affine_of(index.expr), cast(int, index.extent) - 1
         horizon = _MOST_TRIED
         if not index.guards and all(not within(axis, a) or _is_remainder(a) for a in x.terms):  # it repeats itself
             divisors = [n.operands[1] for n in walk(*x.terms) if isinstance(n, Apply) and n.function == "remainder"]
@@ -293,7 +293,7 @@ class _Inference:
             here = Known({**known.ranges, axis: (value, 1)}, index.guards)
             if contradictory(here):
                 continue
-            low, high = tight(affine(index.expr, here), here)
+            low, high = here.tight(affine(index.expr, here))
             if low is not None and high is not None and (low > high or (low >= 0 and high <= last)):
                 continue
             if prove(relation("ge", x), here) and prove(relation("ge", -x + last), here):
@@ -324,7 +324,10 @@ class _Inference:
 
     def open_text(self, axis: Axis) -> str:
         name = display(axis)
-        fix = f"Say it: give the tensor on the left a shape, use te.reduce_axis(extent, '{name}'), or (te.define) write {name}=extent"
+        fix = (
+            f"Say it: give the tensor on the left a shape, use te.reduce_axis(extent, '{name}'), or (te.define) write "
+            f"{name}=extent"
+        )
         together = [i for i in self.indices if within(axis, i.expr)]
         for index in together:
             missing = [a for a in free_axes(index.expr) if a is not axis and a in self.pending]
@@ -344,7 +347,8 @@ class _Inference:
             shown = ", ".join(dict.fromkeys(f"`{text(i.access)}` ({_shape_text(i.access)})" for i in together))
             return f"the extent of {name} is open: {shown} is in bounds whatever it is. {fix}"
         if data:
-            return f"the extent of {name} is open: it only stands in an index that depends on data, `{text(data[0])}`. {fix}"
+            only = f"it only stands in an index that depends on data, `{text(data[0])}`"
+            return f"the extent of {name} is open: {only}. {fix}"
         return f"the extent of {name} is open: no access has {name} in an index. {fix}"
 
 
@@ -371,7 +375,7 @@ def check_bounds(reads: Sequence[Read], known: Known, location: Location | None,
     """
     assumptions: dict[tuple[Expr, ...], Known] = {(): known}
     for index in _indices(reads):
-        x = affine(index.expr, None)
+        x = affine_of(index.expr)
         axes = free_axes(index.expr)
         if any(_empty(a, known) for a in axes):
             continue
@@ -390,7 +394,7 @@ def _empty(axis: Axis, known: Known) -> bool:
 
 
 def _outside_text(index: _Index, x: Affine, known: Known, what: str) -> str:
-    low, high = tight(x, known)
+    low, high = known.tight(x)
     axes = free_axes(index.expr)
     ranges = []
     for a in axes:

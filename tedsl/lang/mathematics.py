@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tedsl.autodiff.gather import unused
-
-from .expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, walk
-from .functions import FUNCTIONS, apply
+from .expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, apply, walk
+from .functions import FUNCTIONS
 from .integers.conditions import conjuncts
 from .program import Stage
 from .scatter import ScatterPart
+from .structures import flatten
 from .tensor import Definition, Part, Tensor
-from .text import display
+from .text import ATOM, UNARY, Printed, Printer, display, unused
 
-ATOM, POWER, UNARY, PRODUCT, SUMMATION, SUM = 100, 80, 70, 60, 55, 50
+POWER, PRODUCT, SUMMATION = 80, 60, 55  # precedences
 
 
 def show(outputs: Any, latex: bool = False) -> str:
@@ -29,10 +28,8 @@ def show(outputs: Any, latex: bool = False) -> str:
     >>> print(te.show(te.define("C[i,j] = sum(A[i,k] * B[j,k])", A=(2, 3), B=(4, 3))))
     C[i,j] = sum_k A[i,k] * B[j,k]
     """
-    from tedsl.autodiff.api import flatten
-
     tensors = _defined(flatten(outputs, "te.show"))
-    printer = (_Latex if latex else _Text)(_unique(tensors))
+    printer = (_Latex if latex else _Mathematics)(_unique(tensors))
     lines = []
     done: set[Any] = set()
     for tensor in tensors:
@@ -87,222 +84,135 @@ def _conditions(axes: Sequence[Axis], where: Expr | None) -> list[Expr]:
     return begin + ([] if where is None else conjuncts(where))
 
 
-def _number(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e16:
-        return str(int(value))
-    return repr(value)
-
-
-class _Text:
-    """Expressions as text. Every method gives the text and the precedence of its outermost operator."""
+class _Mathematics(Printer):
+    """Expressions as a mathematician writes them: sums with what they run over below, conversions of reals unsaid."""
 
     comma = ","
-    times = " * "
+    plus_equals = "+="
 
     def __init__(self, names: dict[Tensor, str]) -> None:
         self.names = names
 
     def name(self, tensor: Tensor) -> str:
-        return self.names.get(tensor, tensor.name)
+        return self.symbol(self.names.get(tensor, tensor.name))
 
     def equation(self, part: Part, tensors: Sequence[Tensor]) -> str:
         left = ", ".join(self.element(self.name(t), part.lhs) for t in tensors)
-        right = ", ".join(self.text(v) for v in part.values)
+        right = ", ".join(map(self.text, part.values))
         if isinstance(part, ScatterPart):
-            conditions = _conditions(part.domain, part.where)
-            where = self.given(conditions) if conditions else ""
-            return f"{left} {self.plus_equals()} {right}  {self.over(part.domain)}{where}"
+            conditions = ", ".join(map(self.text, _conditions(part.domain, part.where)))
+            over = ", ".join(self.symbol(display(a.name)) for a in part.domain)
+            return self.scatter(f"{left} {self.plus_equals} {right}", over, conditions)
         return f"{left} = {right}"
 
-    def plus_equals(self) -> str:
-        return "+="
+    def scatter(self, sides: str, over: str, conditions: str) -> str:
+        return f"{sides}  over {over}{' where ' + conditions if conditions else ''}"
 
-    def over(self, domain: Sequence[Axis]) -> str:
-        return f"over {', '.join(display(a.name) for a in domain)}"
-
-    def given(self, conditions: Sequence[Expr]) -> str:
-        return f" where {', '.join(map(self.text, conditions))}"
+    def number(self, e: Const) -> Printed:
+        value, (shown, precedence) = e.value, super().number(e)
+        if isinstance(value, float) and value.is_integer() and abs(value) < 1e16:
+            shown = str(int(value))
+        return shown, precedence
 
     def element(self, name: str, indices: Sequence[Expr]) -> str:
-        return f"{name}[{','.join(map(self.text, indices))}]"
+        return f"{name}[{self.listed(indices)}]"
 
-    def text(self, e: Expr) -> str:
-        return self.visit(e)[0]
+    def cast(self, e: Cast) -> Printed:
+        return self.print(e.operand) if e.dtype in ("float16", "float32", "float64") else super().cast(e)
 
-    def wrap(self, e: Expr, outer: int) -> str:
-        inner, precedence = self.visit(e)
-        return self.brackets(inner) if precedence < outer else inner
-
-    def brackets(self, inner: str) -> str:
-        return f"({inner})"
-
-    def visit(self, e: Expr) -> tuple[str, int]:
-        if isinstance(e, Const):
-            return self.const(e)
-        if isinstance(e, (Axis, Var)):
-            return display(e.name), ATOM
-        if isinstance(e, Access):
-            return self.element(self.name(e.tensor), e.indices), ATOM
-        if isinstance(e, Cast):
-            inner, precedence = self.visit(e.operand)
-            if isinstance(e.operand, (Axis, Var)) or e.dtype in ("float16", "float32", "float64"):
-                return inner, precedence
-            return f"cast({inner}, {e.dtype})", ATOM
-        if isinstance(e, Reduce):
-            return self.reduction(e)
-        if isinstance(e, Apply):
-            return self.apply(e)
-        return repr(e), ATOM
-
-    def const(self, e: Const) -> tuple[str, int]:
-        return _number(e.value), ATOM if e.value >= 0 or e.value != e.value else UNARY
-
-    def reduction(self, e: Reduce) -> tuple[str, int]:
+    def reduction(self, e: Reduce) -> Printed:
         axes = [display(a.name) for a in e.axes or ()]
         conditions = ", ".join(map(self.text, _conditions(e.axes or (), e.where)))
         below = axes[0] if len(axes) == 1 and not conditions else "{" + ",".join(axes) + "}"
         if conditions:
             below = f"{below[:-1]} | {conditions}}}"
-        values = e.values[: e.reducer.arity]
-        body = self.wrap(values[0], SUMMATION + 1) if len(values) == 1 else f"({', '.join(map(self.text, values))})"
         name = e.reducer.name.removeprefix("machine_")
         part = f"[{e.component}]" if e.reducer.arity > 1 else ""
-        return f"{name}{part}_{below} {body}", SUMMATION
+        return f"{name}{part}_{below} {self.body(e)}", SUMMATION
 
-    def apply(self, e: Apply) -> tuple[str, int]:
-        function = FUNCTIONS[e.function]
-        if function.symbol is None:
-            return f"{e.function}({', '.join(map(self.text, e.operands))})", ATOM
-        p = function.precedence
+    def body(self, e: Reduce) -> str:
+        """What is combined."""
+        values = e.values[: e.reducer.arity]
+        if len(values) == 1:
+            return self.wrap(values[0], SUMMATION + 1)
+        return self.brackets(", ".join(map(self.text, values)))
+
+    def application(self, e: Apply) -> Printed:
         if e.function == "negative":
-            inner, precedence = self.visit(e.operands[0])
+            inner, precedence = self.print(e.operands[0])
             return (
                 (f"-{inner}", min(precedence, UNARY)) if precedence >= PRODUCT else (f"-{self.brackets(inner)}", UNARY)
             )
-        if len(e.operands) == 1:
-            return f"{function.symbol}{self.wrap(e.operands[0], p)}", p
-        a, b = e.operands
-        left, right = (p + 1, p) if function.symbol == "**" else (p, p + 1)
-        if function.kind == "compare":
-            left = right = p + 1
-        if p == PRODUCT and e.function != "multiply":
-            left, right = p, p + 1
-        return f"{self.wrap(a, left)} {function.symbol} {self.wrap(b, right)}", p
+        if e.function == "add":
+            p = FUNCTIONS["add"].precedence
+            return f"{self.wrap(e.operands[0], p)} + {self.wrap(e.operands[1], p + 1)}", p
+        return super().application(e)
 
 
-_LATEX_FUNCTIONS = {
-    **{n: rf"\{n}" for n in ("exp", "log", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh")},
-    "minimum": r"\min", "maximum": r"\max", "sigmoid": r"\sigma", "erf": r"\operatorname{erf}", "sign": r"\operatorname{sgn}",
-}  # fmt: skip
-_LATEX_CHARACTERS = {
-    **{c: rf"\{c}" for c in "_%&#${}"}, "\\": r"\backslash ", "^": r"\hat{\ }", "~": r"\sim ",
-}  # fmt: skip
-_LATEX_SYMBOLS = {
-    "less": "<", "less_equal": r"\le", "greater": ">", "greater_equal": r"\ge", "equal": "=", "not_equal": r"\ne", "bitwise_and": r"\wedge",
-    "bitwise_or": r"\vee", "bitwise_xor": r"\oplus", "add": "+", "subtract": "-", "remainder": r"\bmod", "left_shift": r"\ll", "right_shift": r"\gg",
-}  # fmt: skip
-_LATEX_REDUCERS = {
-    "sum": r"\sum",
-    "prod": r"\prod",
-    "max": r"\max",
-    "min": r"\min",
-    "any": r"\bigvee",
-    "all": r"\bigwedge",
-}
+_CHARACTERS = {**{c: rf"\{c}" for c in "_%&#${}"}, "\\": r"\backslash ", "^": r"\hat{\ }", "~": r"\sim "}
+_REDUCERS = {"sum": r"\sum", "prod": r"\prod", "max": r"\max", "min": r"\min", "any": r"\bigvee", "all": r"\bigwedge"}
 
 
-class _Latex(_Text):
+class _Latex(_Mathematics):
     """Expressions as LaTeX."""
 
-    def name(self, tensor: Tensor) -> str:
-        return self.symbol(super().name(tensor))
+    plus_equals = r"\mathrel{+}="
 
     def symbol(self, name: str) -> str:
         if len(name) == 1:
             return name
-        shown = "".join(_LATEX_CHARACTERS.get(c, c) for c in name)
         if len(name) == 2 and name[0] == "d":
             return rf"\mathrm{{d}}{name[1]}"
-        return rf"\mathrm{{{shown}}}"
+        return rf"\mathrm{{{''.join(_CHARACTERS.get(c, c) for c in name)}}}"
 
     def element(self, name: str, indices: Sequence[Expr]) -> str:
-        return f"{name}_{{{','.join(map(self.text, indices))}}}" if indices else name
+        return f"{name}_{{{self.listed(indices)}}}" if indices else name
 
-    def plus_equals(self) -> str:
-        return r"\mathrel{+}="
-
-    def over(self, domain: Sequence[Axis]) -> str:
-        return rf"\quad \forall\, {', '.join(self.symbol(display(a.name)) for a in domain)}"
-
-    def given(self, conditions: Sequence[Expr]) -> str:
-        return rf" : {', '.join(map(self.text, conditions))}"
+    def scatter(self, sides: str, over: str, conditions: str) -> str:
+        return rf"{sides}  \quad \forall\, {over}{' : ' + conditions if conditions else ''}"
 
     def brackets(self, inner: str) -> str:
         return rf"\left({inner}\right)"
 
-    def visit(self, e: Expr) -> tuple[str, int]:
-        if isinstance(e, (Axis, Var)):
-            return self.symbol(display(e.name)), ATOM
-        return super().visit(e)
-
-    def const(self, e: Const) -> tuple[str, int]:
+    def number(self, e: Const) -> Printed:
         value = e.value
         if isinstance(value, float) and value in (float("inf"), float("-inf")):
             return (r"\infty", ATOM) if value > 0 else (r"-\infty", UNARY)
-        shown, precedence = super().const(e)
+        shown, precedence = super().number(e)
         if "e" in shown:
             mantissa, _, exponent = shown.partition("e")
             return rf"{mantissa} \cdot 10^{{{int(exponent)}}}", PRODUCT
         return shown, precedence
 
-    def reduction(self, e: Reduce) -> tuple[str, int]:
+    def reduction(self, e: Reduce) -> Printed:
         below = ",".join(self.symbol(display(a.name)) for a in e.axes or ())
         conditions = _conditions(e.axes or (), e.where)
         if conditions:
             lines = r" \\ ".join([below, *map(self.text, conditions)])
             below = rf"\substack{{{lines}}}"
-        values = e.values[: e.reducer.arity]
-        body = (
-            self.wrap(values[0], SUMMATION + 1)
-            if len(values) == 1
-            else self.brackets(", ".join(map(self.text, values)))
-        )
         plain = e.reducer.name.removeprefix("machine_")
-        operator = _LATEX_REDUCERS.get(plain, rf"\operatorname*{{{self.symbol(plain)}}}")
-        return rf"{operator}_{{{below}}} {body}", SUMMATION
+        operator = _REDUCERS.get(plain, rf"\operatorname*{{{self.symbol(plain)}}}")
+        return rf"{operator}_{{{below}}} {self.body(e)}", SUMMATION
 
-    def apply(self, e: Apply) -> tuple[str, int]:
-        name, ops = e.function, e.operands
-        if name == "divide":
-            return rf"\frac{{{self.text(ops[0])}}}{{{self.text(ops[1])}}}", PRODUCT
-        if name == "floor_divide":
-            return rf"\left\lfloor \frac{{{self.text(ops[0])}}}{{{self.text(ops[1])}}} \right\rfloor", ATOM
+    def application(self, e: Apply) -> Printed:
+        name, ops, function = e.function, e.operands, FUNCTIONS[e.function]
+        if name == "negative":
+            return super().application(e)
         if name == "multiply":
             between = r" \cdot " if isinstance(ops[1], Const) else r" \, "
             return self.wrap(ops[0], PRODUCT) + between + self.wrap(ops[1], PRODUCT + 1), PRODUCT
         if name == "power":
             return rf"{self.wrap(ops[0], POWER + 1)}^{{{self.text(ops[1])}}}", POWER
-        if name == "sqrt":
-            return rf"\sqrt{{{self.text(ops[0])}}}", ATOM
-        if name == "rsqrt":
-            return rf"\frac{{1}}{{\sqrt{{{self.text(ops[0])}}}}}", PRODUCT
-        if name == "absolute":
-            return rf"\left|{self.text(ops[0])}\right|", ATOM
-        if name == "floor":
-            return rf"\left\lfloor {self.text(ops[0])} \right\rfloor", ATOM
         if name == "where":
             c, a, b = map(self.text, ops)
             return rf"\begin{{cases}} {a} & {c} \\ {b} & \text{{otherwise}} \end{{cases}}", ATOM
-        if name == "negative":
-            inner, precedence = self.visit(ops[0])
-            return (
-                (f"-{inner}", min(precedence, UNARY)) if precedence >= PRODUCT else (f"-{self.brackets(inner)}", UNARY)
-            )
         if name == "invert":
             return r"\neg " + self.wrap(ops[0], UNARY), UNARY
-        if name in _LATEX_SYMBOLS:
-            p = FUNCTIONS[name].precedence
-            both = FUNCTIONS[name].kind == "compare"
-            return f"{self.wrap(ops[0], p + both)} {_LATEX_SYMBOLS[name]} {self.wrap(ops[1], p + 1)}", p
-        operator = _LATEX_FUNCTIONS.get(name, rf"\operatorname{{{self.symbol(name)}}}")
+        if function.latex and "%s" in function.latex:
+            shown = function.latex % tuple(map(self.text, ops))
+            return shown, PRODUCT if shown.startswith(r"\frac") else ATOM
+        if function.symbol:
+            p, both = function.precedence, function.kind == "compare"
+            return f"{self.wrap(ops[0], p + both)} {function.latex} {self.wrap(ops[1], p + 1)}", p
+        operator = function.latex or rf"\operatorname{{{self.symbol(name)}}}"
         return rf"{operator}\left({', '.join(map(self.text, ops))}\right)", ATOM

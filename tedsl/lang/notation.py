@@ -6,17 +6,20 @@ The string is parsed (`tedsl.lang.grammar`), never evaluated; here its names get
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
 
-from . import dtypes, functions
+from . import dtypes
+from .definition import define as define_tensors
 from .errors import DefinitionError, here
-from .expr import Axis, Const, Expr, Var, as_expr, walk
-from .functions import FUNCTIONS, apply
+from .expr import Axis, Const, Expr, Var, apply, as_expr, walk
+from .functions import FUNCTIONS
 from .grammar import Equation, Node, parse, refuse
-from .reductions import REDUCERS, Reducer, reduction
+from .reductions import REDUCERS, Reducer, reduce_expr
 from .tensor import Dim, Tensor, as_dim, tensor
+from .typed import cast
 
 ALIASES = {
     "abs": "absolute",
@@ -32,7 +35,7 @@ ALIASES = {
     "mod": "remainder",
 }
 CONSTANTS: Mapping[str, bool | float] = {"inf": float("inf"), "nan": float("nan"), "True": True, "False": False}
-_REDUCTION_KEYWORDS = ("axis", "where", "dtype", "nan")
+_REDUCTION_KEYWORDS = ("axis", "where", "dtype")
 
 
 def define(text: str, /, **names: Any) -> Any:
@@ -87,8 +90,6 @@ class _Names:
                 self.later.setdefault(node.text, node.start)
 
     def define(self) -> tuple[Tensor, ...]:
-        from .definition import define
-
         self.declare()
         extents = self.extents()
         location = here()
@@ -99,7 +100,7 @@ class _Names:
             values = self.right_side(equation)
             for target in targets:
                 target.extents |= extents
-            define(targets, index, values, location)
+            define_tensors(targets, index, values, location)
             for node, target in zip(equation.left, targets, strict=True):
                 self.tensors[node.text] = defined[node.text] = target
         unused = [name for name in self.given if name not in self.used]
@@ -175,7 +176,7 @@ class _Names:
             )
             if name in bare and name not in self.tensors and (whole or size):
                 self.used.add(name)
-                found[name] = self.at(bare[name], lambda name=name, value=value: as_dim(value, f"the extent of {name}"))  # type: ignore[misc]
+                found[name] = self.at(bare[name], partial(as_dim, value, f"the extent of {name}"))
         return found
 
     def refuse(self, start: int, message: str) -> NoReturn:
@@ -252,7 +253,7 @@ class _Names:
         if kind == "index":
             found = self.tensor(node)
             indices = tuple(self.build(child) for child in node.children)
-            return self.at(node.start, lambda: found._access(indices))
+            return self.at(node.start, lambda: found.element(indices))
         if kind == "call":
             value = self.call(node)
         elif kind == "component":
@@ -332,7 +333,7 @@ class _Names:
         if isinstance(given, Reducer):
             self.used.add(name)
             values = tuple(self.build(child, whole=True) for child in node.children)
-            options = self.options(node, ("axis", "where", "dtype"))
+            options = self.options(node, _REDUCTION_KEYWORDS)
             return self.at(node.start, lambda: given(*values, **options))
         if callable(given) and not isinstance(given, (Tensor, Expr)):
             self.used.add(name)
@@ -351,7 +352,7 @@ class _Names:
             if len(node.children) != 2:
                 self.refuse(node.start, "cast takes an expression and a dtype: cast(x, float64)")
             x, dtype = self.build(node.children[0]), self.word(node.children[1], "a dtype such as float64")
-            return self.at(node.children[1].start, lambda: functions.cast(x, dtype))
+            return self.at(node.children[1].start, lambda: cast(x, dtype))
         if name in FUNCTIONS:
             operands = tuple(self.build(child) for child in node.children)
             return self.at(node.start, lambda: apply(name, *operands))
@@ -381,14 +382,15 @@ class _Names:
                 node.children[1].start if node.children else node.start,
                 f"{name} takes one expression and runs over axes; {hint}",
             )
-        allowed = _REDUCTION_KEYWORDS if name in ("min", "max") else _REDUCTION_KEYWORDS[:3]
+        more = ("nan", "initial") if name in ("min", "max") else ("initial",) if REDUCERS[name].checked else ()
+        allowed = (*_REDUCTION_KEYWORDS, *more)
         value = self.build(node.children[0])
         options = self.options(node, allowed)
         if (nan := options.pop("nan", "propagate")) != "propagate":
             if nan != "unspecified":
                 self.refuse(node.start, f"nan={nan} of {name}: propagate or unspecified")
             name = f"machine_{name}"
-        return self.at(node.start, lambda: reduction(name, value, **options))
+        return self.at(node.start, lambda: reduce_expr(REDUCERS[name], (value,), **options))
 
     def options(self, node: Node, allowed: tuple[str, ...]) -> dict[str, Any]:
         """The keyword arguments of a reduction."""
@@ -398,7 +400,7 @@ class _Names:
                 self.refuse(
                     start, f"{node.text} takes {', '.join(f'{k}=' for k in allowed)}; {keyword}= is none of them"
                 )
-            if keyword == "where":
+            if keyword in ("where", "initial"):
                 found[keyword] = self.build(value)
             elif keyword == "axis":
                 items = value.children if value.kind == "tuple" else (value,)

@@ -1,6 +1,6 @@
 """Programs: the stages that several results need, in an order in which they can be computed.
 
-    Stage      one tensor (or several defined together) and its equations, in which every value is free of reductions or is one
+    Stage      one tensor (or several defined together) and its equations, whose values are reductions or free of them
     Group      stages that depend on each other: a recurrence, run step by step; or a single stage
     Program    inputs, outputs and groups in dependency order
 
@@ -10,15 +10,15 @@ A reduction that stands inside an expression becomes a stage of its own, named a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from .definition import is_earlier, reads_of, text_of
 from .errors import DefinitionError, Location
-from .expr import Access, Axis, Const, Expr, Reduce, free_axes, rewrite, substitute, walk
+from .expr import Access, Apply, Axis, Const, Expr, Reduce, apply, free_axes, rewrite, substitute, walk
 from .extents import Read, check_bounds
-from .functions import apply
 from .integers import Known, prove, simplify
 from .scatter import ScatterPart
 from .tensor import Definition, Part, Tensor
@@ -205,8 +205,6 @@ class _Lifter:
             values = tuple(self.lift(v, part, own, inner) for v in node.values)
             where = () if node.where is None else (self.lift(node.where, part, guards, inner),)
             return self.stage(cast(Reduce, node.with_children((*values, *where))), part, guards, enclosing)
-        from .expr import Apply
-
         if isinstance(node, Apply) and node.function == "where":
             c, a, b = node.operands
             return node.with_children((
@@ -315,8 +313,6 @@ def _check_gaps(definition: Definition) -> None:
     first = definition.tensors[0]
     if any(all(isinstance(e, Axis) for e in part.lhs) or isinstance(part, ScatterPart) for part in definition.parts):
         return
-    import itertools
-
     choices: list[list[int | None]] = []
     for d, dim in enumerate(first.shape):
         used = sorted({int(e.value) for part in definition.parts if isinstance(e := part.lhs[d], Const)})

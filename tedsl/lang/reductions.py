@@ -1,14 +1,15 @@
-"""Reductions: `te.sum` … `te.argmin`, and reducers of your own over one value or a tuple."""
+"""Reducers: those of `te.sum` … `te.argmin`, and your own over one value or a tuple."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from . import dtypes
 from .errors import DefinitionError
-from .expr import Access, Axis, Const, Expr, Reduce, as_expr
-from .functions import apply, typed
+from .expr import Axis, Const, Expr, Reduce, apply, as_expr, rewrite
+from .tensor import scalars
+from .typed import typed
 
 Values = tuple[Expr, ...]
 Combine = Callable[[Values, Values], Values]
@@ -22,8 +23,10 @@ class Reducer:
     reorders it when a schedule says so.
     """
 
-    def __init__(self, name: str, arity: int, identity: Callable[[str], Any] | tuple[Any, ...], combine: Combine, *, indexed: bool = False,
-                 checked: bool = False, widen: bool = False, no_better: str = "") -> None:  # fmt: skip
+    def __init__(
+        self, name: str, arity: int, identity: Callable[[str], Any] | tuple[Any, ...], combine: Combine, *,
+        indexed: bool = False, checked: bool = False, widen: bool = False, no_better: str = "",
+    ) -> None:  # fmt: skip
         self.name, self.arity, self.indexed, self.checked, self.widen = name, arity, indexed, checked, widen
         self._identity, self._combine = identity, combine
         self.no_better = (
@@ -36,6 +39,11 @@ class Reducer:
     def components(self) -> int:
         """How many values are carried: those of the user, and the position for an indexed reducer."""
         return self.arity + self.indexed
+
+    @property
+    def chooses(self) -> str:
+        """The function that takes one of two values as the reducer does: of max, maximum."""
+        return self.name.replace("max", "maximum").replace("min", "minimum")
 
     @property
     def builtin(self) -> bool:
@@ -66,7 +74,7 @@ class Reducer:
     def _fixpoint(self, kinds: tuple[str, ...]) -> tuple[str, ...]:
         """The types that `combine` leaves as they are, from those of the values on."""
         for _ in range(8):
-            p, q = self._parameters(kinds, "p"), self._parameters(kinds, "q")
+            p, q = scalars("p", kinds), scalars("q", kinds)
             then = tuple(dtypes.promote(n, e.dtype) for n, e in zip(kinds, self._call(p, q), strict=True))
             if then == kinds:
                 break
@@ -95,8 +103,6 @@ class Reducer:
 
     @staticmethod
     def _put(traced: tuple[Values, Values, Values], p: Values, q: Values) -> Values:
-        from .expr import rewrite
-
         ps, qs, results = traced
         mapping = dict(zip((*ps, *qs), (*p, *q), strict=True))
         return tuple(rewrite(r, mapping.get, dict(mapping)) for r in results)
@@ -104,7 +110,7 @@ class Reducer:
     def _trace(self, kinds: tuple[str, ...], in_order: bool = False) -> tuple[Values, Values, Values]:
         key = (*kinds, "in order") if in_order else kinds
         if key not in self._traced:
-            p, q = self._parameters(kinds, "p"), self._parameters(kinds, "q")
+            p, q = scalars("p", kinds), scalars("q", kinds)
             made = _in_order(self.no_better, p, q) if in_order else self._call(p, q)
             self._traced[key] = p, q, tuple(typed(e, k) for e, k in zip(made, kinds, strict=True))
         return self._traced[key]
@@ -121,11 +127,6 @@ class Reducer:
                 f"{self.components}",
             )
         return tuple(as_expr(e) for e in result)
-
-    def _parameters(self, kinds: tuple[str, ...], letter: str) -> Values:
-        from .tensor import Tensor
-
-        return tuple(Access(Tensor._internal(f"{letter}{n}", (), kind), ()) for n, kind in enumerate(kinds))
 
     def __call__(self, *values: Any, axis: Any = None, where: Any = None, dtype: Any = None) -> Any:
         """The reduction of `values` (or of one tuple of them); a tuple of expressions when the reducer has several
@@ -256,8 +257,18 @@ def as_axes(axis: Any) -> tuple[Axis, ...] | None:
     return found
 
 
-def reduce_expr(kind: Reducer, values: tuple[Any, ...], axis: Any, where: Any, dtype: Any, component: int) -> Expr:
-    """A Reduce node from what a user gives."""
+def reduce_expr(
+    kind: Reducer,
+    values: tuple[Any, ...],
+    axis: Any = None,
+    where: Any = None,
+    dtype: Any = None,
+    component: int | None = None,
+    initial: Any = None,
+) -> Expr:
+    """What a user gives as a Reduce node; of argmax and argmin, the position. initial: a value to begin with; of argmax
+    and argmin, the index of nothing.
+    """
     exprs = tuple(as_expr(v) for v in values)
     if kind.name in ("any", "all"):
         exprs = tuple(e if e.dtype == "bool" else e != 0 for e in exprs)
@@ -269,50 +280,20 @@ def reduce_expr(kind: Reducer, values: tuple[Any, ...], axis: Any, where: Any, d
         accumulator = None if dtype is None else dtypes.canonical(dtype)
     except ValueError as e:
         raise DefinitionError(f"{kind.name}(…, dtype=): {e}") from None
-    return Reduce(kind, exprs, as_axes(axis), where, accumulator, component)
+    node = Reduce(kind, exprs, as_axes(axis), where, accumulator, int(kind.indexed) if component is None else component)
+    return node if initial is None else _beginning(kind, node, as_expr(initial))
 
 
-def reduction(name: str, x: Any, axis: Any = None, where: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
-    """The reduction `name` of an expression, or of a tensor over its numbered axes as in NumPy."""
-    from .tensor import Tensor
-
-    kind = REDUCERS[name]
-    if isinstance(x, Tensor) and (x.rank or (axis is None and where is None)):
-        from .arrays import reduce_tensor
-
-        return reduce_tensor(kind, x, axis, where, dtype, keepdims)
-    return reduce_expr(kind, (x,), axis, where, dtype, 1 if kind.indexed else 0)
-
-
-def _public(name: str, what: str, choose: bool = False) -> Callable[..., Any]:
-    if choose:
-
-        def call(x: Any, axis: Any = None, where: Any = None, dtype: Any = None, nan: str = "propagate") -> Any:
-            if nan not in ("propagate", "unspecified"):
-                raise DefinitionError(
-                    f"{name}(…, nan={nan!r}): 'propagate' (as in NumPy) or 'unspecified' (the machine's own {name})",
-                )
-            return reduction(name if nan == "propagate" else f"machine_{name}", x, axis, where, dtype)
-    else:
-
-        def call(x: Any, axis: Any = None, where: Any = None, dtype: Any = None) -> Any:  # type: ignore[misc]
-            return reduction(name, x, axis, where, dtype)
-
-    call.__name__ = call.__qualname__ = name
-    call.__doc__ = f"""{what}
-
-    x: an expression (or a tensor: then `axis` is a number or a tuple of numbers, as in NumPy). axis: the axes to run over; without it, the axes of
-    x that are not on the left side, not bound by a reduction inside, and not used elsewhere in an enclosing reduction. where: a condition, only
-    elements at which it holds count. dtype: the accumulator's type.{" nan='unspecified': NaN need not propagate; compiles to the machine's own instruction." if choose else ""}
-    """
-    return call
-
-
-sum = _public("sum", "The sum of x; the sum of nothing is 0. Integers accumulate in 64 bits, as in NumPy.")
-prod = _public("prod", "The product of x; the product of nothing is 1. Integers accumulate in 64 bits, as in NumPy.")
-min = _public("min", "The smallest x; NaN if any is.", choose=True)
-max = _public("max", "The largest x; NaN if any is.", choose=True)
-any = _public("any", "Whether x holds (is not zero) anywhere.")
-all = _public("all", "Whether x holds (is not zero) everywhere.")
-argmax = _public("argmax", "The index of the largest x, the first of ties; over several axes the flat index.")
-argmin = _public("argmin", "The index of the smallest x, the first of ties; over several axes the flat index.")
+def _beginning(kind: Reducer, node: Reduce, first: Expr) -> Expr:
+    """A reduction with `first` before everything else; of argmax and argmin, for nothing at all."""
+    if not kind.checked:
+        raise DefinitionError(f"{kind.name} takes no initial=: the {kind.name} of nothing is its identity; add a value")
+    if kind.indexed:
+        if not dtypes.is_integer(first.dtype):
+            raise DefinitionError(f"{kind.name}(…, initial={first!r}): the index of nothing is a whole number")
+        return cast(Expr, apply("where", apply("less", node, dtypes.highest("int64")), node, first))
+    if dtypes.promote(node.dtype, first.dtype) != node.dtype:
+        raise DefinitionError(
+            f"{kind.name}(…, initial={first!r}): it is {dtypes.strong(first.dtype)}, and the values are {node.dtype}"
+        )
+    return cast(Expr, apply(kind.chooses, node, first))

@@ -10,7 +10,9 @@ gather.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import cast
 
 from .expr import Axis, Expr
 from .tensor import Part
@@ -24,6 +26,18 @@ class ScatterPart(Part):
 
     domain: tuple[Axis, ...]
     where: Expr | None = None
+
+    @property
+    def accumulates(self) -> bool:
+        return True
+
+    def mapped(self, rule: Callable[[Expr], Expr]) -> Part:
+        lhs, values = tuple(map(rule, self.lhs)), tuple(map(rule, self.values))
+        domain, where = (
+            cast("tuple[Axis, ...]", tuple(map(rule, self.domain))),
+            None if self.where is None else rule(self.where),
+        )
+        return replace(self, lhs=lhs, values=values, domain=domain, where=where)
 
     @property
     def axes(self) -> tuple[Axis, ...]:

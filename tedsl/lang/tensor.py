@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from . import dtypes
 from .errors import DefinitionError, Location, here
-from .expr import Access, Axis, Const, Expr, Var, as_expr, walk
-from .operators import Operators, install_operators
-
-if TYPE_CHECKING:
-    pass
+from .expr import Access, Axis, Const, Expr, Operators, Var, as_expr, walk
+from .integers import simplify
 
 Dim = int | Expr
+
+
+def _same(a: Iterable[Expr | None], b: Iterable[Expr | None]) -> bool:
+    return all(x is y for x, y in zip(a, b, strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +40,16 @@ class Part:
         """Everything that it reads: its values (a scatter-add's indices and condition as well)."""
         return self.values
 
+    @property
+    def accumulates(self) -> bool:
+        """Whether its values are added to elements that its left side reaches through data (a ScatterPart)."""
+        return False
+
+    def mapped(self, rule: Callable[[Expr], Expr]) -> Part:
+        """The equation with `rule` applied to everything in it; itself where nothing changes."""
+        lhs, values = tuple(map(rule, self.lhs)), tuple(map(rule, self.values))
+        return self if _same(lhs, self.lhs) and _same(values, self.values) else replace(self, lhs=lhs, values=values)
+
 
 _serial = itertools.count()
 
@@ -54,11 +65,6 @@ class Definition:
         self.location = location
         self.serial = next(_serial)  # definitions in the order in which they were begun
         self.lifted: Any = None  # the stages of this definition, made once (tedsl.lang.program)
-
-    def __repr__(self) -> str:
-        from .text import definition
-
-        return "; ".join(definition(part, self.tensors) for part in self.parts)
 
 
 def _restored(kind: type[Tensor], shape: tuple[Dim, ...] | None, dtype: str | None) -> Tensor:
@@ -100,10 +106,6 @@ class Tensor(Operators):
         # a recurrence's equations read the tensor: it has its shape and type before they are made again
         return _restored, (type(self), self._shape, self._dtype), self.__dict__
 
-    @classmethod
-    def _internal(cls, name: str, shape: tuple[Dim, ...], dtype: str) -> Tensor:
-        return cls(name, shape, dtype)
-
     @property
     def shape(self) -> tuple[Dim, ...]:
         """The extents: integers, or expressions in sizes. Raises DefinitionError while there is neither a shape nor a
@@ -130,8 +132,6 @@ class Tensor(Operators):
     @property
     def size(self) -> Dim:
         """The number of elements."""
-        from .integers import simplify
-
         total: Any = 1
         for dim in self.shape:
             total = total * dim
@@ -147,13 +147,6 @@ class Tensor(Operators):
     @property
     def is_input(self) -> bool:
         return self.definition is None or not self.definition.parts
-
-    @property
-    def inputs(self) -> tuple[Tensor, ...]:
-        """The inputs it depends on, in the order in which a reader meets them, left to right: a kernel's arguments."""
-        from .program import inputs_of
-
-        return inputs_of((self,))
 
     @property
     def axis(self) -> tuple[Axis, ...]:
@@ -194,21 +187,40 @@ class Tensor(Operators):
     def __str__(self) -> str:
         return repr(self.definition) if not self.is_input else repr(self)
 
+    if TYPE_CHECKING:  # NumPy's methods: operators.py gives them to the class
+        inputs: tuple[Tensor, ...]
+        T: Tensor
+
+        def __getitem__(self, key: Any) -> Any: ...
+        def __setitem__(self, key: Any, value: Any) -> None: ...
+        def transpose(self, *axes: Any) -> Tensor: ...
+        def swapaxes(self, a: Any, b: Any) -> Tensor: ...
+        def squeeze(self, axis: Any = None) -> Tensor: ...
+        def reshape(self, *shape: Any) -> Tensor: ...
+        def ravel(self) -> Tensor: ...
+        def flatten(self) -> Tensor: ...
+        def astype(self, dtype: Any) -> Tensor: ...
+        def clip(self, min: Any = None, max: Any = None) -> Tensor: ...
+        def mean(self, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, out: None = None) -> Tensor: ...
+        def _reduced(
+            self, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, out: None = None
+        ) -> Tensor: ...
+
+        sum = prod = min = max = any = all = argmin = argmax = _reduced
+
     # Elements ---------------------------------------------------------------------------------------------------------
 
-    def __getitem__(self, key: Any) -> Any:
-        items = key if isinstance(key, tuple) else (key,)
-        if any(isinstance(e, slice) or e is None or e is Ellipsis for e in items) or (
-            items
-            and len(items) < self.rank
-            and all(isinstance(e, (int, np.integer)) and not isinstance(e, bool) for e in items)
-        ):
-            from .views import slice_tensor
+    def __expr__(self) -> Expr:
+        """The tensor in an expression: its element, if it has rank 0."""
+        if self.rank == 0:
+            return Access(self, ())
+        raise DefinitionError(
+            f"`{self.name}` is a tensor of {self.rank} dimensions and stands beside indexed elements; index it: "
+            f"{self.name}[{', '.join('ijklmn'[: self.rank])}]",
+        )
 
-            return slice_tensor(self, items)
-        return self._access(items)
-
-    def _access(self, items: tuple[Any, ...]) -> Access:
+    def element(self, items: tuple[Any, ...]) -> Access:
+        """The element at `items`, axes or whatever else makes an index."""
         shape = self.shape
         for e in items:
             if isinstance(e, (Tensor, list, tuple, np.ndarray, bool, np.bool_)) and not (
@@ -224,7 +236,8 @@ class Tensor(Operators):
                 raise DefinitionError(
                     f"{self.name} is indexed with {what}: an index is an axis, a whole number or an expression of "
                     "them. To gather, index with the elements "
-                    f"of a tensor, {self.name}[I[i]]; to choose by a condition, te.where(condition, {self.name}[i], other)")  # fmt: skip
+                    f"of a tensor, {self.name}[I[i]]; to choose by a condition, "
+                    f"te.where(condition, {self.name}[i], other)")  # fmt: skip
         if len(items) != len(shape):
             shown = ", ".join(map(str, items))
             raise DefinitionError(
@@ -255,96 +268,10 @@ class Tensor(Operators):
             return Const(value)
         return e
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        from .definition import define
 
-        define((self,), key if isinstance(key, tuple) else (key,), (value,), here())
-
-    # NumPy's methods --------------------------------------------------------------------------------------------------
-
-    @property
-    def T(self) -> Tensor:
-        """The transposed tensor: all dimensions in reverse."""
-        return self.transpose()
-
-    def __matmul__(self, other: Any) -> Tensor:
-        from .arrays import matmul
-
-        return matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        from .arrays import matmul
-
-        return matmul(other, self)
-
-    def transpose(self, *axes: Any) -> Tensor:
-        from .views import transpose
-
-        return transpose(
-            self, axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list, type(None))) else axes or None
-        )
-
-    def swapaxes(self, a: Any, b: Any) -> Tensor:
-        from .views import swapaxes
-
-        return swapaxes(self, a, b)
-
-    def squeeze(self, axis: Any = None) -> Tensor:
-        from .views import squeeze
-
-        return squeeze(self, axis)
-
-    def ravel(self) -> Tensor:
-        return self.reshape(-1)
-
-    flatten = ravel
-
-    def mean(self, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, out: None = None) -> Tensor:
-        """The mean over numbered axes (all of them without `axis`), as in NumPy; of integers in float64."""
-        from .arrays import mean
-
-        _no_out("mean", out)
-        return mean(self, axis, dtype, keepdims)
-
-    def clip(self, min: Any = None, max: Any = None) -> Tensor:
-        """Every element raised to `min` and lowered to `max`, where they are given."""
-        from .functions import maximum, minimum
-
-        raised = self if min is None else maximum(self, min)
-        return raised if max is None else minimum(raised, max)
-
-    def reshape(self, *shape: Any) -> Tensor:
-        from .views import reshape
-
-        return reshape(self, shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
-
-    def astype(self, dtype: Any) -> Any:
-        from .functions import cast as convert
-
-        return convert(self, dtype)
-
-
-def _no_out(name: str, out: Any) -> None:
-    """`np.sum(A)` calls `A.sum(out=None)`; nothing else is possible, since a definition writes to no array."""
-    if out is not None:
-        raise DefinitionError(f"{name}: out= belongs to the call of the kernel")
-
-
-def _reduction_method(name: str) -> Callable[..., Any]:
-    def method(self: Tensor, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, out: None = None) -> Any:
-        from .reductions import reduction
-
-        _no_out(name, out)
-        return reduction(name, self, axis, None, dtype, keepdims)
-
-    method.__name__ = name
-    method.__doc__ = f"`te.{name}` over numbered axes (all of them without `axis`), as in NumPy."
-    return method
-
-
-for _name in ("sum", "prod", "min", "max", "any", "all", "argmin", "argmax"):
-    setattr(Tensor, _name, _reduction_method(_name))
-install_operators(Tensor)
+def scalars(letter: str, kinds: Sequence[str]) -> tuple[Expr, ...]:
+    """Elements that stand for any values of types `kinds`: inputs of rank 0, each with a name of its own."""
+    return tuple(Access(Tensor(f"{letter}{n}", (), kind), ()) for n, kind in enumerate(kinds))
 
 
 def as_dim(value: Any, what: str) -> Dim:
@@ -362,8 +289,6 @@ def as_dim(value: Any, what: str) -> Dim:
         and dtypes.is_integer(value.dtype)
         and not any(isinstance(n, (Axis, Access)) for n in walk(value))
     ):
-        from .integers import simplify
-
         simple = simplify(value)
         return simple.value if isinstance(simple, Const) else simple  # type: ignore[return-value]
     raise DefinitionError(f"{what} is {value!r}; an extent is a whole number or a symbolic size (te.var)")

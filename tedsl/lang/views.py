@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from .arrays import as_tensor, axis_names, dimension, make, refuse, same_extent, shown_shape
-from .expr import Access, Axis, Const, Expr, as_expr, walk
-from .functions import apply
+from .expr import Access, Axis, Const, Expr, apply, as_expr, walk
+from .integers import Known, prove, simplify
 from .tensor import Dim, Tensor, as_dim, as_shape
 
 
@@ -198,16 +198,12 @@ def _slice(item: slice, extent: Dim, shown: str) -> tuple[Any, Dim, int]:
             end = apply("maximum", end, -1)
         span = begin - end
     length = apply("maximum", span if abs(step) == 1 else apply("floor_divide", span + (abs(step) - 1), abs(step)), 0)
-    from .integers import simplify
-
     first = simplify(as_expr(begin))
     return first.value if isinstance(first, Const) else first, as_dim(length, f"an extent of {shown}"), step
 
 
 def _from_end(bound: Any, extent: Dim, shown: str) -> Any:
     """A slice's bound counted from the start of the dimension."""
-    from .integers import Known, prove
-
     if isinstance(bound, Expr):
         if prove(apply("less", bound, 0), Known()):
             return bound + extent

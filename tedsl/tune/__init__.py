@@ -6,9 +6,9 @@
     te.load_results("tuning.db")          what is in a store
     te.build(T, tuned="tuning.db")        the best schedule that is known for what T computes
 
-Files in the order of the data: options, template (knobs), search, worker (template → source), measure (source →
-seconds), judge (what is worth measuring, and what came of it), tuner (the loop), rows and store, report and pictures;
-process, pool and cores are about processes and machines, workload about what may be reused.
+Files: template (knobs), templates, workload (what may be reused) | store (trials), search, judge (what is worth
+measuring) | messages, process, worker (template → source), measure (source → seconds), pool, tuner (the loop) |
+report, pictures, rival.
 """
 
 from __future__ import annotations
@@ -19,16 +19,14 @@ from typing import TYPE_CHECKING, Any
 from .template import Knobs, Template, template
 
 if TYPE_CHECKING:
-    from .best import best_schedule
-    from .report import Result, load_results
-    from .rows import Trial
-    from .store import merge
+    from .report import Result, best_schedule, load_results
+    from .store import Trial, merge
     from .tuner import tune
 
 _LAZY = {
     "Result": ".report",
-    "Trial": ".rows",
-    "best_schedule": ".best",
+    "Trial": ".store",
+    "best_schedule": ".report",
     "load_results": ".report",
     "merge": ".store",
     "tune": ".tuner",

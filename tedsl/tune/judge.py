@@ -1,97 +1,238 @@
-"""Which candidate is next, whether one is worth going on with, and the row that is written of it.
+"""Which candidate is next, whether it is worth compiling and measuring, and the trial that is written of it.
 
-    Judge.next()  →  candidate, asked for its knobs  →  promising (predicted)  →  worth (its source is known)  →  settle
-    (measured, or not)
+    Judge.next()  →  candidate, asked for its knobs  →  worth_generating (it is predicted)
+    →  worth_compiling (its source is known)  →  record (measured, or failed)
 
-What comes of a candidate is on disk before its search hears of it.
+A trial is stored before the search is told of it.
 """
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 
 from tedsl.version import __version__
 
-from .knowledge import Knowledge
-from .options import Options
-from .ranking import Ranking
-from .rows import Trial
-from .search import Candidate, GivenSearch, GridSearch, OptunaSearch, Search, make_search
-from .store import Store
-from .template import Config, Template
-from .worker import Made
+from .messages import Generated, Measurement, Prediction
+from .search import Candidate, GivenSearch, GridSearch, Options, OptunaSearch, Search, make_search
+from .store import Store, Trial
+from .template import Config, Knob, Template
 
 SCREEN, FIRST = 16, 4  # candidates that are only predicted at first, and how many of them are then measured
 FRUITLESS = 40  # candidates in a row that are known already, before the rest of the space is walked through
 GIVE_UP = 5000
+FAR_OFF = 2.0  # a prediction this many times slower than the best is believed before predictions have been compared
+NEAR = 1.3  # and no prediction is so good that this much could not be an accident
+PAIRS = 6  # measured candidates with a prediction, before predictions are trusted or not
+SKIPS = 300  # candidates in a row that are left out, before one is measured all the same
+
+
+# Predictions ----------------------------------------------------------------------------------------------------------
+
+
+class Ranking:
+    """Decides which candidates are worth measuring, by their predictions and by how good those were so far. `pairs`:
+    (predicted, measured) seconds.
+    """
+
+    def __init__(self) -> None:
+        self.pairs: list[tuple[float, float]] = []
+        self.best = math.inf  # the best prediction so far
+        self.skipped = 0  # in a row
+
+    def hopeless(self, prediction: Prediction, best: float | None) -> bool:
+        """Whether a candidate is not worth measuring: it cannot fit, or is predicted far off. `best`: measured seconds
+        of the best so far.
+        """
+        if self.skipped >= SKIPS or trusted(self.pairs) is False:
+            return False
+        found = False
+        if prediction.misfit:
+            found = self.best < math.inf
+        elif prediction.seconds is not None:
+            far, expected = margin(self.pairs), self.expected(prediction)
+            found = prediction.seconds > far * self.best
+            found |= best is not None and expected is not None and expected > far * best
+        self.skipped += found
+        return found
+
+    def accept(self, prediction: Prediction) -> None:
+        """Note that a candidate is going to be measured."""
+        self.skipped = 0
+        if prediction.seconds is not None:
+            self.best = min(self.best, prediction.seconds)
+
+    def compare(self, row: Trial) -> None:
+        """Compare a measured time with its prediction."""
+        if row.predicted and row.seconds and row.kind == "measured":
+            self.pairs.append((row.predicted, row.seconds))
+
+    def expected(self, prediction: Prediction) -> float | None:
+        """The prediction, corrected by what earlier ones were off by."""
+        if prediction.seconds is None or not self.pairs:
+            return None
+        return float(prediction.seconds * statistics.median(seconds / predicted for predicted, seconds in self.pairs))
+
+
+def trusted(pairs: Sequence[tuple[float, float]]) -> bool | None:
+    """Whether (predicted, measured) pairs say that predictions are of use: None while there are few; else whether they
+    order two candidates rightly more often than not.
+    """
+    if len(pairs) < PAIRS:
+        return None
+    right = total = 0
+    for i, (p, s) in enumerate(pairs):
+        for q, t in pairs[:i]:
+            if abs(s - t) > 0.1 * min(s, t):
+                total += 1
+                right += (p < q) == (s < t) and p != q
+    return right >= 0.65 * total
+
+
+def margin(pairs: Sequence[tuple[float, float]]) -> float:
+    """How many times slower than the best a prediction has to be to be believed: two standard deviations of what
+    predictions were off by.
+    """
+    if len(pairs) < PAIRS:
+        return FAR_OFF
+    off = [math.log(seconds / predicted) for predicted, seconds in pairs]
+    middle = statistics.median(off)
+    spread = 1.5 * statistics.median(abs(x - middle) for x in off)  # of a normal distribution, whatever the outliers
+    return min(max(math.exp(2 * spread), NEAR), FAR_OFF)
+
+
+# Known trials ---------------------------------------------------------------------------------------------------------
+
+
+class Knowledge:
+    """The trials that count for a search: its own, earlier ones, and those of other processes that write to the store.
+
+    known       configuration → trial, of the template as its text stands, on machines that measure
+    stale       configuration → trials of the template with another text, used when the kernel's source is the same
+    by_source   kernel source → trial, of any template
+    counted     the configurations that count as trials (duplicates are free)
+    """
+
+    def __init__(self, store: Store, fingerprint: str, threads: int | None, ranking: Ranking) -> None:
+        self.store, self.fingerprint, self.threads, self.ranking = store, fingerprint, threads, ranking
+        self.machines: set[tuple[str, str]] = set()
+        self.known: dict[str, Trial] = {}
+        self.stale: dict[str, list[Trial]] = {}
+        self.by_source: dict[str, Trial] = {}
+        self.counted: set[str] = set()
+        self._seen = 0
+        self._unlearned: list[Trial] = []
+        self._knobs: dict[str, Knob] = {}
+
+    def refresh(self) -> None:
+        """Read what is new in the store."""
+        rows = self.store.rows()
+        for row in rows[self._seen :]:
+            if (row.machine, row.compiler) not in self.machines or row.sizes != self.store.subject.sizes:
+                continue
+            current = row.version == __version__
+            if row.source and current and (row.threads in (0, 1) or self.threads in (None, row.threads)):
+                self.by_source.setdefault(row.source, row)
+            if row.place != self.store.subject.place:
+                continue
+            if current and row.fingerprint == self.fingerprint:
+                if row.key not in self.known:
+                    self._unlearned.append(row)
+                    self.ranking.compare(row)
+                self.add(row)
+            elif row.source:
+                self.stale.setdefault(row.key, []).append(row)
+        self._seen = len(rows)
+
+    def add(self, row: Trial) -> None:
+        """Count this as the trial of its configuration."""
+        self.known.setdefault(row.key, row)
+        if row.kind != "duplicate":
+            self.counted.add(row.key)
+
+    def teach(self, search: Search, candidate: Candidate) -> None:
+        """Tell the search of stored trials as soon as their knobs have been asked for."""
+        self._knobs |= candidate.knobs
+        later = []
+        for row in self._unlearned:
+            if set(row.config) <= set(self._knobs):
+                search.learn(row, self._knobs)
+            else:
+                later.append(row)
+        self._unlearned = later
+
+    @property
+    def best(self) -> float | None:
+        """Seconds of the fastest."""
+        return min((r.seconds for r in self.known.values() if r.seconds is not None), default=None)
+
+
+# Decisions ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Built:
-    """A candidate, the search that it is of, what code generation made of it (None: it did not get that far), and the
+    """A candidate, the search that it is of, the code that was generated (None: it did not get that far), and the
     seconds that this took.
     """
 
     candidate: Candidate
     search: Search
-    made: Made | None
+    code: Generated | None
     spent: float
 
 
 class Judge:
-    """What is known of a template's configurations, and what is decided of those that are tried.
+    """Decides which configurations of a template are measured, and writes their trials.
 
     skipped     what the cost model left out, by configuration
     followers   kernel source → candidates with that source, waiting for the first of them
     active      configurations that are being compiled or measured
     fruitless   candidates in a row that brought nothing new
+    rejected    configurations that the template rejected, with its reason
     """
 
     def __init__(self, template: Template, store: Store, options: Options) -> None:
         self.template, self.store, self.options = template, store, options
         self.search = make_search(options.search, options.seed, options.trials)
         self.ranking = Ranking()
-        self.facts = Knowledge(store, template.fingerprint(), options.threads, self.ranking)
+        self.knowledge = Knowledge(store, template.fingerprint(), options.threads, self.ranking)
         self.followers: dict[str, list[Built]] = {}
         self.active: set[str] = set()
         self.skipped: dict[str, Trial] = {}
         self.fruitless = 0
-        self.screen = 0
+        self.to_screen = 0
         self.first: list[Config] = []
         self.rest: Search | None = None
         self.measured = self.failed = self.duplicates = 0
-        self.rejected: dict[str, str] = {}  # configurations that the template turned down, with its reason
+        self.rejected: dict[str, str] = {}
 
     def begin(self, machines: set[tuple[str, str]]) -> None:
-        """Take in what the store has of the machines that measure."""
-        self.facts.machines = machines
-        self.facts.refresh()
-        if (
-            self.options.rank
-            and self.options.trials >= FIRST
-            and isinstance(self.search, OptunaSearch)
-            and not self.facts.known
-        ):
-            self.screen = SCREEN
+        """Read what the store has of the machines that measure."""
+        self.knowledge.machines = machines
+        self.knowledge.refresh()
+        ranked = self.options.rank and self.options.trials >= FIRST and isinstance(self.search, OptunaSearch)
+        if ranked and not self.knowledge.known:
+            self.to_screen = SCREEN
 
     @property
     def done(self) -> int:
         """How many trials there are."""
-        return len(self.facts.counted)
+        return len(self.knowledge.counted)
 
     @property
     def missing(self) -> int:
-        """How many trials there still are to be, those of them that wait for another one's kernel left out."""
+        """How many trials there still are to be, without those that wait for the same kernel to be measured."""
         return self.options.trials - self.done - sum(len(f) for f in self.followers.values())
 
     def next(self) -> tuple[Search, Candidate | None]:
         """A candidate of the search; when that repeats itself, one of those that are left."""
         if self.first:
             return GivenSearch(), Candidate(forced=self.first.pop(0))
-        if self.rest is None and (self.fruitless > FRUITLESS and isinstance(self.search, OptunaSearch)):
+        if self.rest is None and self.fruitless > FRUITLESS and isinstance(self.search, OptunaSearch):
             self.rest = GridSearch(shuffle=self.options.seed or 0)
         search = self.rest or self.search
         candidate = search.begin() if self.fruitless < GIVE_UP else None
@@ -102,31 +243,32 @@ class Judge:
             return GivenSearch(), Candidate(forced=self.skipped.pop(key).config)
         return search, candidate
 
-    # Whether to go on -------------------------------------------------------------------------------------------------
+    # Whether to go on: if not, the candidate is dealt with here -------------------------------------------------------
 
     def known(self, candidate: Candidate) -> bool:
-        """Whether what comes of a configuration is known."""
-        return candidate.key in self.facts.known
+        """Whether there is a trial of the configuration."""
+        return candidate.key in self.knowledge.known
 
-    def promising(self, candidate: Candidate, search: Search) -> bool:
-        """Whether code is to be generated for a candidate. If not, everything about it is settled here."""
-        self.facts.refresh()
-        self.facts.learn(candidate, self.search)
+    def worth_generating(self, candidate: Candidate, search: Search) -> bool:
+        """Whether code is to be generated for a candidate that has been predicted."""
+        self.knowledge.refresh()
+        self.knowledge.teach(self.search, candidate)
         if self.known(candidate):
-            self.repeated(candidate, search)
+            self.repeat(candidate, search)
             return False
         if self._under_way(candidate, search):
             return False
-        guess = candidate.guess
-        if self.screen and search is self.search and guess.seconds is not None:
+        prediction = candidate.prediction
+        assert prediction is not None
+        if self.to_screen and search is self.search and prediction.seconds is not None:
             self._screen(candidate, search)
             return False
-        if self.options.rank and candidate.forced is None and candidate.key not in self.facts.stale:
-            if self.ranking.hopeless(guess, self.facts.best):
-                self.skipped[candidate.key] = self._blank(candidate, None)
-                search.tell(candidate, self.ranking.expected(guess))
-                return False
-        self.ranking.passed(guess)
+        ranked = self.options.rank and candidate.forced is None and candidate.key not in self.knowledge.stale
+        if ranked and self.ranking.hopeless(prediction, self.knowledge.best):
+            self.skipped[candidate.key] = self._trial(candidate, None)
+            search.tell(candidate, self.ranking.expected(prediction))
+            return False
+        self.ranking.accept(prediction)
         return True
 
     def _under_way(self, candidate: Candidate, search: Search) -> bool:
@@ -141,68 +283,65 @@ class Judge:
         """Before anything is measured some candidates are only predicted, and the best of these are the first to be
         measured.
         """
-        self.screen -= 1
-        self.skipped[candidate.key] = self._blank(candidate, None)
+        self.to_screen -= 1
+        self.skipped[candidate.key] = self._trial(candidate, None)
         search.forget(candidate)
-        if not self.screen:
+        if not self.to_screen:
             best = sorted(self.skipped.values(), key=lambda row: row.predicted or 0.0)[:FIRST]
             self.first = [self.skipped.pop(row.key).config for row in best]
 
-    def worth(self, built: Built) -> bool:
-        """Whether a candidate is to be compiled and measured. If not, everything about it is settled here."""
-        candidate, search, made = built.candidate, built.search, built.made
-        assert made is not None
-        for row in self.facts.stale.get(candidate.key, ()):
-            if row.source == made.source:  # the template's text has changed, and its kernel has not
-                self.facts.take(row)
-                self.repeated(candidate, search)
+    def worth_compiling(self, built: Built) -> bool:
+        """Whether a candidate, whose code has been generated, is to be compiled and measured."""
+        candidate, search, code = built.candidate, built.search, built.code
+        assert code is not None
+        for row in self.knowledge.stale.get(candidate.key, ()):
+            if row.source == code.source:  # the template's text has changed, and its kernel has not
+                self.knowledge.add(row)
+                self.repeat(candidate, search)
                 return False
         if self._under_way(candidate, search):
             return False
-        if made.source in self.facts.by_source:
-            self._duplicate(built, self.facts.by_source[made.source])
+        if code.source in self.knowledge.by_source:
+            self._duplicate(built, self.knowledge.by_source[code.source])
             return False
-        if made.source in self.followers:
-            self.followers[made.source].append(built)
+        if code.source in self.followers:
+            self.followers[code.source].append(built)
             return False
         self.active.add(candidate.key)
-        self.followers[made.source] = []
+        self.followers[code.source] = []
         return True
 
-    # What came of it --------------------------------------------------------------------------------------------------
+    # Results ----------------------------------------------------------------------------------------------------------
 
-    def repeated(self, candidate: Candidate, search: Search) -> None:
-        """What comes of the configuration is known."""
+    def repeat(self, candidate: Candidate, search: Search) -> None:
+        """Tell the search the known time of a configuration."""
         self._nothing_new(candidate)
-        self.facts.learn(candidate, self.search)
-        search.tell(candidate, self.facts.known[candidate.key].seconds)
+        self.knowledge.teach(self.search, candidate)
+        search.tell(candidate, self.knowledge.known[candidate.key].seconds)
 
-    def turned_down(self, candidate: Candidate, search: Search, reason: str) -> None:
-        """The template does not want the configuration."""
+    def reject(self, candidate: Candidate, search: Search, reason: str) -> None:
+        """Note that the template rejects the configuration."""
         self.rejected[candidate.key] = reason
         self._nothing_new(candidate)
-        self.facts.learn(candidate, self.search)
+        self.knowledge.teach(self.search, candidate)
         search.tell(candidate, None)
 
-    def settle(self, built: Built, found: Mapping[str, Any]) -> None:
-        """Write what came of a candidate, and of those with the same source."""
+    def record(self, built: Built, found: Measurement) -> None:
+        """Write the trial of a candidate, and of those with the same source."""
         if self.known(built.candidate):  # it was begun twice, or came to its end without a question
-            self.repeated(built.candidate, built.search)
+            self.repeat(built.candidate, built.search)
             return
-        self.facts.learn(built.candidate, self.search)
-        machine, compiler = next(iter(self.facts.machines))
-        fields = {"machine": machine, "compiler": compiler, **found}
-        kind = "failed" if found.get("error") else "measured"
-        row = self._blank(built.candidate, built.made)
-        row = replace(row, prepared=built.spent, finished=time.time(), kind=kind, **fields)
-        self.active.discard(row.key)
-        self._write(built, row)
+        self.knowledge.teach(self.search, built.candidate)
+        if not found.machine:  # it was not measured
+            machine, compiler = next(iter(self.knowledge.machines))
+            found = replace(found, machine=machine, compiler=compiler)
+        row = self._write(built, found, "failed" if found.error else "measured")
         if row.error:
             self.failed += 1
         else:
             self.measured += 1
         if row.source:
-            self.facts.by_source.setdefault(row.source, row)
+            self.knowledge.by_source.setdefault(row.source, row)
             for follower in self.followers.pop(row.source, ()):
                 self._duplicate(follower, row)
 
@@ -210,56 +349,55 @@ class Judge:
         # Of a template that asked for nothing there is one configuration.
         self.fruitless = self.fruitless + 1 if candidate.config else GIVE_UP
 
-    def _blank(self, candidate: Candidate, made: Made | None) -> Trial:
+    def _trial(self, candidate: Candidate, code: Generated | None) -> Trial:
+        """The trial of a candidate, not measured yet."""
         row = replace(
             self.store.subject,
             config=dict(candidate.config),
-            fingerprint=self.facts.fingerprint,
+            fingerprint=self.knowledge.fingerprint,
             version=__version__,
         )
-        if candidate.guess is not None:
-            row = replace(row, predicted=candidate.guess.seconds, why=candidate.guess.why)
-        if made is None:
-            return row
-        return replace(
-            row, sizes=made.sizes, workload=made.workload, schedule=made.schedule, steps=made.steps, source=made.source
-        )
+        if candidate.prediction is not None:
+            row = replace(row, predicted=candidate.prediction.seconds, why=candidate.prediction.why)
+        if code is not None:
+            names = ("sizes", "workload", "schedule", "steps", "source")
+            row = replace(row, **{name: getattr(code, name) for name in names})
+        return row
 
     def _duplicate(self, built: Built, of: Trial) -> None:
-        names = ("seconds", "error", "machine", "cpu", "compiler", "samples", "spread", "first", "threads")
-        copied = {name: getattr(of, name) for name in names}
         self.duplicates += 1
-        row = self._blank(built.candidate, built.made)
-        self._write(built, replace(row, prepared=built.spent, finished=time.time(), kind="duplicate", **copied))
+        self._write(built, Measurement(**{f.name: getattr(of, f.name) for f in fields(Measurement)}), "duplicate")
 
-    def _write(self, built: Built, row: Trial) -> None:
+    def _write(self, built: Built, found: Measurement, kind: str) -> Trial:
+        row = self._trial(built.candidate, built.code)
+        row = replace(row, prepared=built.spent, finished=time.time(), kind=kind, **asdict(found))
+        self.active.discard(row.key)
         self.store.add(row, built.candidate.knobs)
-        self.facts.written(row)
+        self.knowledge.add(row)
+        if kind == "measured":
+            self.ranking.compare(row)
         self.skipped.pop(row.key, None)
-        self.fruitless = self.fruitless + 1 if row.kind == "duplicate" else 0
+        self.fruitless = self.fruitless + 1 if kind == "duplicate" else 0
         if built.search is not self.search:
             self.search.learn(row, built.candidate.knobs)
         built.search.tell(built.candidate, row.seconds)
+        return row
 
     # In the end -------------------------------------------------------------------------------------------------------
 
     @property
     def saved(self) -> int:
-        """Candidates that did not have to be measured."""
+        """How many candidates did not have to be measured."""
         return len(self.skipped) + self.duplicates
 
     def counts(self) -> dict[str, int]:
         """What the report says beside the trials."""
-        return {
-            "failed": self.failed,
-            "duplicates": self.duplicates,
-            "rejected": len(self.rejected),
-            "saved": len(self.skipped),
-        }
+        rejected, saved = len(self.rejected), len(self.skipped)
+        return {"failed": self.failed, "duplicates": self.duplicates, "rejected": rejected, "saved": saved}
 
     def rows(self) -> list[Trial]:
         """The trials of the machines that measure."""
-        mine = (r for r in self.store.mine() if (r.machine, r.compiler) in self.facts.machines)
+        mine = (r for r in self.store.mine() if (r.machine, r.compiler) in self.knowledge.machines)
         return [replace(r, made_by=self.template) for r in mine]
 
     def left_out(self) -> list[Trial]:

@@ -1,5 +1,4 @@
-"""Measuring a kernel honestly: random data, a result that is checked, a core of its own, repeated until the spread is
-small.
+"""Measuring a kernel: random data, a result that is checked, a core of its own, repeated until the spread is small.
 
 This runs in a process of its own, which a kernel may crash or hang in.
 """
@@ -10,20 +9,32 @@ import contextlib
 import hashlib
 import os
 import pickle
+import resource
 import statistics
 import time
+import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tedsl.backends.c.kernel import build_module
+from tedsl.backends.calls.arguments import Arguments, evaluate_size
+from tedsl.backends.reference import evaluate
 from tedsl.lang import dtypes
-from tedsl.lang.errors import BuildError, CallIndexError, Error
-from tedsl.lang.expr import Access, walk
+from tedsl.lang.errors import CallIndexError, Error
+from tedsl.lang.expr import Access, Const, Expr, Var, rewrite, walk
 from tedsl.lang.tensor import Tensor
+from tedsl.schedule.loop_tree import dim
+from tedsl.schedule.loops.program import arguments
+
+from .messages import Failure, Job, Measurement, Phase
+from .process import available, pin, timing
+from .store import compiler, this_machine
+from .workload import sizes_of
 
 ENOUGH_SPREAD, UNQUIET = 0.02, 0.2
 FEWEST, MOST = 7, 1000  # runs
@@ -36,127 +47,88 @@ TOLERANCE = {"float64": 1e-8, "float32": 1e-3, "float16": 5e-2, "bfloat16": 2e-1
 SEED = 7
 
 
-@dataclass(frozen=True)
-class Job:
-    """A kernel to be measured. Plain data: it travels. `program`: outputs and arguments, pickled; `scratch`: a folder
-    of this machine, or None.
-
-    data: arrays to measure with, or None for random ones. best: seconds of the best so far. threads: None for all
-    cores.
-    """
-
-    module: Any
-    workload: str
-    program: bytes
-    sizes: dict[str, int]
-    timeout: float
-    threads: int | None = None
-    memory: int | None = None
-    scratch: str | None = None
-    best: float | None = None
-    data: Any = None
-
-
-@dataclass
-class _Case:
-    inputs: list[np.ndarray]
-    expected: list[np.ndarray]
-
-    def __post_init__(self) -> None:
-        self.digest = self._digest()
-
-    def _digest(self) -> int:
-        found = 0
-        for array in (*self.inputs, *self.expected):
-            found = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, found)
-        return found
-
-    def check(self) -> None:
-        """Raise _Wrong when a kernel wrote to what it may only read: it would spoil what is measured next as well."""
-        if self._digest() != self.digest:
-            _cases.clear()
-            raise _Wrong("wrong answer: it writes to its inputs, or beyond its results")
-
-
-_cases: dict[str, _Case] = {}
-
-
 class _Wrong(Exception):
     """The kernel cannot be used; the text says why."""
 
 
-def serve(connection: Any, job: Job) -> None:
-    """In the measuring process: measure, and answer ("measured", what) or ("failed", why)."""
+class Measurer:
+    """Measures one job after another. `cores`: those of the machine; `cases`: the latest data."""
 
-    def phase(name: str) -> None:
-        connection.send(("phase", name))
+    def __init__(self) -> None:
+        self.cores = available()  # before this process is pinned to some of them
+        self.cases: dict[str, _Case] = {}
 
-    try:
-        connection.send(("measured", measure(job, phase)))
-    except _Wrong as e:
-        connection.send(("failed", str(e)))
-    except MemoryError as e:
-        connection.send(("failed", f"out of memory: {e}" if str(e) else "out of memory"))
-    except Error as e:
-        connection.send(("failed", e.message))
-    except Exception as e:
-        connection.send(("broken", f"{type(e).__name__}: {e}"))
-    finally:
+    def serve(self, connection: Any, job: Job) -> None:
+        """Measure, and answer with a Measurement or a Failure."""
+        try:
+            answer: Any = self.measure(job, lambda name: connection.send(Phase(name)))
+        except _Wrong as e:
+            answer = Failure(str(e))
+        except MemoryError as e:
+            answer = Failure(f"out of memory: {e}" if str(e) else "out of memory")
+        except Error as e:
+            answer = Failure(e.message)
+        except Exception as e:
+            answer = Failure(f"it could not be measured: {type(e).__name__}: {e}")
         _limit_memory(None)  # the next job's kernel is loaded without this one's limit
+        connection.send(answer)
 
+    def measure(self, job: Job, phase: Callable[[str], None]) -> Measurement:
+        """Build, check and time."""
+        module = job.code.module
+        pin(self.cores)
+        phase("compiler")
+        kernel = build_module(module)
+        phase("reference")
+        case = self._case(job, kernel)
+        _limit_memory(_most_of_the_machine() if job.memory is None else job.memory)
+        threads = min(job.threads or len(self.cores), len(self.cores)) if module.openmp else 1
+        phase("kernel")
+        with _warnings_off():
+            begun = time.perf_counter()
+            made = kernel(*case.inputs, threads=threads)
+            first = time.perf_counter() - begun
+        self._check_data(case)
+        results = list(made) if isinstance(made, tuple) else [made]
+        # Whole numbers may come from comparing floating-point ones, which another order of summation can change.
+        mixed = any(dtypes.is_float(a.dtype) for a in module.inputs)
+        for name, got, want in zip(kernel.outputs, results, case.expected):
+            _compare(name, got, want, mixed)
+        phase("waiting")
+        out = tuple(results) if len(results) > 1 or module.several else results[0]
+        with timing(self.cores, threads) as mine:
+            pin(mine)
+            phase("timing")
+            runs = _Runs(kernel, case.inputs, out, threads, first)
+            samples = _samples(runs, job.best, min(job.timeout / 4, ENOUGH_SECONDS))
+            if _spread(_faster_half(samples)) > UNQUIET and not _hopeless(samples, job.best):
+                # somebody is busy: wait for better times
+                samples += _samples(runs, job.best, min(job.timeout / 4, 3 * ENOUGH_SECONDS))
+        pin(self.cores)
+        self._check_data(case)
+        seconds, spread = statistics.median(_faster_half(samples)), _spread(samples)
+        return Measurement(seconds, None, len(samples), spread, first, threads, *this_machine(), compiler())
 
-def measure(job: Job, phase: Any) -> dict[str, Any]:
-    """Build, check and time. Returns what is a row's business."""
-    from tedsl.backends.c import toolchain
-    from tedsl.backends.c.kernel import build_module
+    def _case(self, job: Job, kernel: Any) -> _Case:
+        """The data of a job, made once for each workload, order of arguments and sizes."""
+        code = job.code
+        names = repr([(a.name, a.dtype, a.shape, a.strides) for a in code.module.args]).encode()
+        given = b"" if job.data is None else pickle.dumps(job.data)
+        sizes = repr(sorted(code.sizes.items())).encode()
+        key = hashlib.sha256(b"|".join((code.workload.encode(), names, sizes, given))).hexdigest()[:24]
+        if key not in self.cases:
+            path = None if job.scratch is None else Path(job.scratch, f"{key}.npz")
+            found = _Data(job).case(path, kernel)
+            while len(self.cases) > 4:
+                self.cases.pop(next(iter(self.cases)))
+            self.cases[key] = found
+        return self.cases[key]
 
-    from .cores import available, pin, timing
-    from .machine import identity
-
-    cores = _all_cores or available()
-    pin(cores)
-    phase("compiler")
-    kernel = build_module(job.module)
-    phase("reference")
-    case = _case(job, kernel)
-    _limit_memory(_most_of_the_machine() if job.memory is None else job.memory)
-    inputs = case.inputs
-    threads = min(job.threads or len(cores), len(cores)) if job.module.openmp else 1
-    phase("kernel")
-    with _warnings_off():
-        begun = time.perf_counter()
-        made = kernel(*inputs, threads=threads)
-        first = time.perf_counter() - begun
-    case.check()
-    made = list(made) if isinstance(made, tuple) else [made]
-    for name, got, want in zip(kernel.outputs, made, case.expected):
-        _compare(name, got, want, _mixed(job))
-    phase("waiting")
-    out = tuple(made) if len(made) > 1 or job.module.several else made[0]
-    with timing(cores, threads) as mine:
-        pin(mine)
-        phase("timing")
-        runs = _Runs(kernel, inputs, out, threads, first)
-        samples = _samples(runs, job.best, min(job.timeout / 4, ENOUGH_SECONDS))
-        if _spread(_faster_half(samples)) > UNQUIET and not _hopeless(
-            samples, job.best
-        ):  # somebody is busy: wait for better times
-            samples += _samples(runs, job.best, min(job.timeout / 4, 3 * ENOUGH_SECONDS))
-    pin(cores)
-    case.check()
-    machine, cpu = identity()
-    return {
-        "seconds": statistics.median(_faster_half(samples)), "samples": len(samples), "spread": _spread(samples), "first": first, "threads": threads, "machine": machine,
-        "cpu": cpu, "compiler": toolchain.find().version}  # fmt: skip
-
-
-def _remember_cores() -> list[int]:
-    from .cores import available
-
-    return available()
-
-
-_all_cores = _remember_cores()
+    def _check_data(self, case: _Case) -> None:
+        """Raise _Wrong when a kernel wrote to what it may only read: it would spoil what is measured next as well."""
+        if case.digest != _digest(case):
+            self.cases.clear()
+            raise _Wrong("wrong answer: it writes to its inputs, or beyond its results")
 
 
 @dataclass(frozen=True)
@@ -214,8 +186,6 @@ def _enough(samples: Sequence[float], best: float | None) -> float:
 
 def _interruptions() -> int:
     """How often this process has had to leave its core to another."""
-    import resource
-
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
@@ -237,9 +207,7 @@ def _spread(samples: Sequence[float]) -> float:
 
 
 @contextlib.contextmanager
-def _warnings_off() -> Any:
-    import warnings
-
+def _warnings_off() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -256,8 +224,6 @@ def _limit_memory(limit: int | None) -> None:
     """Let this process have so many bytes more than it has, so that a kernel that wants more is told so; None: as many
     as it likes.
     """
-    import resource
-
     if limit is None:
         with contextlib.suppress(OSError, ValueError):
             hard = resource.getrlimit(resource.RLIMIT_AS)[1]
@@ -276,87 +242,86 @@ def _limit_memory(limit: int | None) -> None:
 # Data and reference ---------------------------------------------------------------------------------------------------
 
 
-def _case(job: Job, kernel: Any) -> _Case:
-    """The inputs and the results that are expected, made once for each workload, order of arguments and sizes."""
-    outputs, args = pickle.loads(job.program)
-    names = repr([(a.name, a.dtype, a.shape, a.strides) for a in job.module.args]).encode()
-    given = b"" if job.data is None else pickle.dumps(job.data)
-    sizes = repr(sorted(job.sizes.items())).encode()
-    key = hashlib.sha256(b"|".join((job.workload.encode(), names, sizes, given))).hexdigest()[:24]
-    if key in _cases:
-        return _cases[key]
-    tensors = _input_tensors(outputs, args)
-    path = None if job.scratch is None else Path(job.scratch, f"{key}.npz")
-    specs = _specs(job)
-    if path is not None and path.exists():
-        inputs = _inputs(job, specs, tensors, outputs, 1.0)
-        with np.load(path, allow_pickle=False) as kept:
-            expected = [
-                kept[f"arr_{n}"].view(kernel.arguments.dtypes[len(inputs) + n]) for n in range(len(kept.files) - 1)
-            ]
-            share = float(kept["share"])
-        if share != 1.0:
-            inputs = _inputs(job, specs, tensors, outputs, share)
-    else:
-        inputs, expected, share = _reference(job, specs, tensors, outputs)
-        if path is not None:
-            raw = [
-                np.ascontiguousarray(e).view(np.uint16) if e.dtype.kind == "V" or e.dtype.name == "bfloat16" else e
-                for e in expected
-            ]
-            partial = path.with_suffix(f".{os.getpid()}.npz")
-            np.savez(partial, *raw, share=np.float64(share))
-            partial.replace(path)
-    while len(_cases) > 4:
-        _cases.pop(next(iter(_cases)))
-    _cases[key] = _Case(inputs, expected)
-    return _cases[key]
+class _Case:
+    """Inputs, the results that are expected, and a checksum of both."""
+
+    def __init__(self, inputs: list[np.ndarray], expected: list[np.ndarray]) -> None:
+        self.inputs, self.expected = inputs, expected
+        self.digest = _digest(self)
 
 
-def _input_tensors(outputs: Sequence[Tensor], args: Sequence[Tensor] | None) -> list[Tensor]:
-    from tedsl.schedule.loops.program import arguments
-
-    return list(arguments(tuple(outputs), args))
-
-
-def _specs(job: Job) -> list[tuple[Any, tuple[int, ...], tuple[int, ...] | None]]:
-    from tedsl.backends.calls.arguments import Arguments, evaluate_size
-
-    values = []
-    for size in job.module.sizes:
-        if size.name not in job.sizes:
-            raise _Wrong(
-                f"the size {size.name} has no number to be measured with: te.tune(…, sizes={{{size.name!r}: …}})"
-            )
-        values.append(job.sizes[size.name])
-    found = []
-    for a in job.module.inputs:
-        shape = tuple(evaluate_size(s, values) for s in a.shape)
-        strides = None if a.strides is None else tuple(evaluate_size(s, values) for s in a.strides)
-        found.append((Arguments.dtype_of(a.dtype), shape, strides))
+def _digest(case: _Case) -> int:
+    found = 0
+    for array in (*case.inputs, *case.expected):
+        found = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, found)
     return found
 
 
-def _inputs(
-    job: Job, specs: Sequence[Any], tensors: Sequence[Tensor], outputs: Sequence[Tensor], share: float
-) -> list[np.ndarray]:
-    if job.data is not None:
-        return [np.asarray(a) for a in job.data]
-    bounds = _index_bounds(outputs)
-    made = []
-    for n, (dtype, shape, strides) in enumerate(specs):
-        bound = bounds.get(tensors[n]) if n < len(tensors) else None
-        top = None if bound is None else max(1, int(_number(bound, job.sizes) * share))
-        made.append(_random(np.random.default_rng([SEED, n]), dtype, shape, strides, top))
-    return made
+class _Data:
+    """Where the inputs and the expected results of a job come from. `specs`: dtype, shape and strides of each input."""
+
+    def __init__(self, job: Job) -> None:
+        self.given, self.sizes = job.data, job.code.sizes
+        outputs, args = pickle.loads(job.code.program)
+        self.outputs: Sequence[Tensor] = outputs
+        self.tensors: list[Tensor] = list(arguments(tuple(outputs), args))
+        module = job.code.module
+        for size in module.sizes:
+            if size.name not in self.sizes:
+                raise _Wrong(
+                    f"the size {size.name} has no number to be measured with: te.tune(…, sizes={{{size.name!r}: …}})"
+                )
+        values = [self.sizes[size.name] for size in module.sizes]
+        self.specs = []
+        for a in module.inputs:
+            shape = tuple(evaluate_size(s, values) for s in a.shape)
+            strides = None if a.strides is None else tuple(evaluate_size(s, values) for s in a.strides)
+            self.specs.append((Arguments.dtype_of(a.dtype), shape, strides))
+
+    def case(self, path: Path | None, kernel: Any) -> _Case:
+        """The data, with results that another process has left in the file `path`; else they are computed, and left
+        there.
+        """
+        if path is not None and path.exists():
+            with np.load(path, allow_pickle=False) as kept:
+                kinds = kernel.arguments.dtypes[len(self.specs) :]
+                expected = [kept[f"arr_{n}"].view(kinds[n]) for n in range(len(kept.files) - 1)]
+                return _Case(self.inputs(float(kept["share"])), expected)
+        share = 1.0
+        while True:
+            inputs = self.inputs(share)
+            try:
+                own = {name: n for name, n in self.sizes.items() if name in sizes_of(self.outputs)}
+                expected = list(evaluate(list(self.outputs), dict(zip(self.tensors, inputs)), **own))
+                break
+            except CallIndexError:
+                if share < 1e-9 or self.given is not None:
+                    raise
+                share /= 2  # indices are computed from the data: smaller numbers, until they are in range
+        if path is not None:
+            special = [e.dtype.kind == "V" or e.dtype.name == "bfloat16" for e in expected]
+            raw = [np.ascontiguousarray(e).view(np.uint16) if s else e for e, s in zip(expected, special)]
+            partial = path.with_suffix(f".{os.getpid()}.npz")
+            np.savez(partial, *raw, share=np.float64(share))
+            partial.replace(path)
+        return _Case(inputs, expected)
+
+    def inputs(self, share: float) -> list[np.ndarray]:
+        """The arrays that were given, or random ones; numbers used as indices are below this share of the extent."""
+        if self.given is not None:
+            return [np.asarray(a) for a in self.given]
+        bounds = _index_bounds(self.outputs)
+        made = []
+        for n, (dtype, shape, strides) in enumerate(self.specs):
+            bound = bounds.get(self.tensors[n]) if n < len(self.tensors) else None
+            top = None if bound is None else max(1, int(_number(bound, self.sizes) * share))
+            made.append(_random(np.random.default_rng([SEED, n]), dtype, shape, strides, top))
+        return made
 
 
-def _number(extent: Any, sizes: dict[str, int]) -> int:
+def _number(extent: Any, sizes: Mapping[str, int]) -> int:
     if isinstance(extent, int):
         return extent
-    from tedsl.lang.expr import Const, Var, rewrite
-    from tedsl.schedule.loop_tree import dim
-
     found = dim(rewrite(extent, lambda e: Const(sizes[e.name]) if isinstance(e, Var) and e.name in sizes else None))
     return found if isinstance(found, int) else 1
 
@@ -364,6 +329,15 @@ def _number(extent: Any, sizes: dict[str, int]) -> int:
 def _index_bounds(outputs: Sequence[Tensor]) -> dict[Tensor, Any]:
     """The inputs that are used as indices, with the smallest extent that they index."""
     found: dict[Tensor, Any] = {}
+
+    def note(index: Expr, extent: Any, scatter: bool) -> None:
+        for node in walk(index):
+            if isinstance(node, Access):
+                old = found.get(node.tensor)
+                number = isinstance(old, int) and isinstance(extent, int)
+                if old is None or (not scatter and (not isinstance(old, int) or (number and extent < old))):
+                    found[node.tensor] = extent
+
     seen: set[Tensor] = set()
     stack = list(outputs)
     while stack:
@@ -373,31 +347,21 @@ def _index_bounds(outputs: Sequence[Tensor]) -> dict[Tensor, Any]:
         seen.add(tensor)
         for part in tensor.parts:
             for node in walk(*part.expressions):
-                if not isinstance(node, Access):
-                    continue
-                stack.append(node.tensor)
-                for extent, index in zip(node.tensor.shape, node.indices):
-                    for inner in walk(index):
-                        if isinstance(inner, Access):
-                            old = found.get(inner.tensor)
-                            found[inner.tensor] = (
-                                extent
-                                if old is None or not isinstance(old, int) or (isinstance(extent, int) and extent < old)
-                                else old
-                            )
-            for extent, index in zip(tensor.shape, part.lhs):  # a scatter's left side
-                for inner in walk(index):
-                    if isinstance(inner, Access):
-                        found.setdefault(inner.tensor, extent)
+                if isinstance(node, Access):
+                    stack.append(node.tensor)
+                    for extent, index in zip(node.tensor.shape, node.indices):
+                        note(index, extent, False)
+            for extent, index in zip(tensor.shape, part.lhs):
+                note(index, extent, True)
     return found
 
 
 def _random(
     rng: np.random.Generator, dtype: np.dtype, shape: tuple[int, ...], strides: tuple[int, ...] | None, top: int | None
 ) -> np.ndarray:
-    layout = (
-        shape if strides is None else (sum((d - 1) * s for d, s in zip(shape, strides)) + 1 if 0 not in shape else 0,)
-    )
+    layout = shape
+    if strides is not None:
+        layout = (0 if 0 in shape else sum((d - 1) * s for d, s in zip(shape, strides)) + 1,)
     kind = dtypes.canonical(dtype)
     values: np.ndarray
     if kind == "bool":
@@ -410,37 +374,6 @@ def _random(
     if strides is None:
         return values
     return np.lib.stride_tricks.as_strided(values, shape, tuple(s * dtype.itemsize for s in strides))
-
-
-def _reference(
-    job: Job, specs: Sequence[Any], tensors: Sequence[Tensor], outputs: Sequence[Tensor]
-) -> tuple[list[np.ndarray], list[np.ndarray], float]:
-    from tedsl.backends.reference import evaluate
-
-    share = 1.0
-    while True:
-        inputs = _inputs(job, specs, tensors, outputs, share)
-        try:
-            made = evaluate(list(outputs), dict(zip(tensors, inputs)), **_needed(outputs, job.sizes))
-            return inputs, list(made), share
-        except CallIndexError:
-            if share < 1e-9 or job.data is not None:
-                raise
-            share /= 2  # indices are computed from the data: smaller numbers, until they are in range
-
-
-def _needed(outputs: Sequence[Tensor], sizes: dict[str, int]) -> dict[str, int]:
-    from tedsl.schedule.sizes import program_sizes
-
-    known = program_sizes(tuple(outputs))
-    return {k: v for k, v in sizes.items() if k in known}
-
-
-def _mixed(job: Job) -> bool:
-    """Whether whole numbers may come from comparing floating-point ones, which another order of summation can
-    change.
-    """
-    return any(dtypes.is_float(a.dtype) for a in job.module.inputs)
 
 
 def _compare(name: str, got: np.ndarray, want: np.ndarray, mixed: bool) -> None:
@@ -469,6 +402,3 @@ def _compare(name: str, got: np.ndarray, want: np.ndarray, mixed: bool) -> None:
         f"wrong answer: {name}{list(where)} is {got[where]} instead of {want[where]}; {np.mean(bad):.1%} of the "
         "elements differ"
     )
-
-
-__all__ = ["BuildError", "Job", "measure", "serve"]

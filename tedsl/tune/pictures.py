@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import statistics
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tedsl.lang.errors import TuneError
 
-from .rows import Trial
-
-if TYPE_CHECKING:
-    from .report import Result
+from .store import Trial
 
 INK, FAINT, MARK = "#1f4e79", "#9db7d1", "#c0392b"
 
 
-def draw(result: Result, path: Any = None, knobs: tuple[str, str] | None = None) -> Any:
+def draw(trials: Sequence[Trial], path: Any = None, knobs: tuple[str, str] | None = None) -> Any:
     """The four pictures of a search, written to `path` or returned as a figure."""
-    figure = _figure(result, knobs)
+    figure = _figure(trials, knobs)
     if path is None:
         return figure
     try:
@@ -32,17 +30,15 @@ def draw(result: Result, path: Any = None, knobs: tuple[str, str] | None = None)
     return path
 
 
-def png(result: Result) -> bytes:
+def png(trials: Sequence[Trial]) -> bytes:
     """The pictures as the bytes of a PNG."""
     buffer = io.BytesIO()
-    _figure(result, None).savefig(buffer, format="png")
+    _figure(trials, None).savefig(buffer, format="png")
     return buffer.getvalue()
 
 
 def importance(trials: Sequence[Trial]) -> dict[str, float]:
     """Which share of the variance of log(seconds) the means over each knob's values explain, the largest first."""
-    import math
-
     good = [(t.config, math.log(t.seconds)) for t in trials if t.seconds]
     if len(good) < 3:
         return {}
@@ -63,7 +59,7 @@ def importance(trials: Sequence[Trial]) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda f: -f[1]))
 
 
-def _figure(result: Result, knobs: tuple[str, str] | None) -> Any:
+def _figure(all_trials: Sequence[Trial], knobs: tuple[str, str] | None) -> Any:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -71,7 +67,7 @@ def _figure(result: Result, knobs: tuple[str, str] | None) -> Any:
         raise TuneError(
             f"pictures need matplotlib, which cannot be imported ({e}): pip install 'tedsl[plot]'"
         ) from None
-    trials = [t for t in result.trials if t.seconds]
+    trials = [t for t in all_trials if t.seconds]
     if not trials:
         raise TuneError("there is nothing to draw: no trial was successful")
     scale, unit = _unit(min(t.seconds or 0.0 for t in trials))
@@ -86,17 +82,14 @@ def _figure(result: Result, knobs: tuple[str, str] | None) -> Any:
     figure = Figure(figsize=(11, 7.5), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     places = figure.subplots(2, 2)
-    _best_so_far(places[0, 0], result.trials, scale, unit)
+    _best_so_far(places[0, 0], all_trials, scale, unit)
     _predictions(places[0, 1], trials, scale, unit)
     _heat(places[1, 0], trials, knobs, scale, unit)
     _importance(places[1, 1], share)
     best = min(trials, key=lambda t: t.seconds or 0.0)
     name = best.subject.rpartition(":")[2].replace("[", "(").replace("]", ")")
-    figure.suptitle(
-        f"{name}: {(best.seconds or 0.0) * scale:.3g} {unit} with "
-        + ", ".join(f"{k}={v}" for k, v in best.config.items()),
-        fontsize=10,
-    )
+    knobs_text = ", ".join(f"{k}={v}" for k, v in best.config.items())
+    figure.suptitle(f"{name}: {(best.seconds or 0.0) * scale:.3g} {unit} with {knobs_text}", fontsize=10)
     return figure
 
 
@@ -136,11 +129,15 @@ def _plain(axis: Any) -> None:
     axis.set_minor_formatter(FuncFormatter(shown if high / max(low, 1e-30) < 4 else lambda value, position: ""))
 
 
+def _nothing(place: Any, text: str) -> None:
+    place.text(0.5, 0.5, text, ha="center", va="center", transform=place.transAxes, color="gray")
+
+
 def _predictions(place: Any, trials: Sequence[Trial], scale: float, unit: str) -> None:
     pairs = [(t.predicted * scale, t.seconds * scale) for t in trials if t.predicted and t.seconds]
     place.set(xlabel=f"predicted, {unit}", ylabel=f"measured, {unit}", title="Predicted and measured")
     if not pairs:
-        place.text(0.5, 0.5, "no predictions", ha="center", va="center", transform=place.transAxes, color="gray")
+        _nothing(place, "no predictions")
         return
     xs, ys = zip(*pairs)
     place.scatter(xs, ys, s=12, color=INK)
@@ -153,7 +150,7 @@ def _predictions(place: Any, trials: Sequence[Trial], scale: float, unit: str) -
 
 def _heat(place: Any, trials: Sequence[Trial], knobs: tuple[str, str] | None, scale: float, unit: str) -> None:
     if knobs is None:
-        place.text(0.5, 0.5, "one knob", ha="center", va="center", transform=place.transAxes, color="gray")
+        _nothing(place, "one knob")
         place.set(title="Two knobs", xticks=[], yticks=[])
         return
     across, up = knobs
@@ -165,13 +162,8 @@ def _heat(place: Any, trials: Sequence[Trial], knobs: tuple[str, str] | None, sc
     xs, ys = _sorted({x for x, _ in cells}), _sorted({y for _, y in cells})
     values = [[cells.get((x, y), float("nan")) for x in xs] for y in ys]
     image = place.imshow(values, origin="lower", aspect="auto", cmap="viridis_r")
-    place.set(
-        xticks=range(len(xs)),
-        yticks=range(len(ys)),
-        xlabel=across,
-        ylabel=up,
-        title=f"Best {unit} by {across} and {up}",
-    )
+    place.set(xticks=range(len(xs)), yticks=range(len(ys)), xlabel=across, ylabel=up)
+    place.set_title(f"Best {unit} by {across} and {up}")
     place.set_xticklabels([str(x) for x in xs], fontsize=8, rotation=90 if max(len(str(x)) for x in xs) > 5 else 0)
     place.set_yticklabels([str(y) for y in ys], fontsize=8)
     place.figure.colorbar(image, ax=place)
@@ -184,9 +176,7 @@ def _sorted(values: set[Any]) -> list[Any]:
 
 def _importance(place: Any, share: dict[str, float]) -> None:
     if not share:
-        place.text(
-            0.5, 0.5, "three trials are needed", ha="center", va="center", transform=place.transAxes, color="gray"
-        )
+        _nothing(place, "three trials are needed")
         place.set(title="Importance of the knobs", xticks=[], yticks=[])
         return
     names = list(share)[:10][::-1]

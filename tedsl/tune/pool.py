@@ -1,5 +1,5 @@
-"""Where kernels are measured: on this machine, one at a time, or wherever an executor of `concurrent.futures` runs its
-calls.
+"""The processes that build candidates, and those that measure kernels: on this machine, one at a time, or wherever an
+executor of `concurrent.futures` runs its calls.
 
 A candidate travels as a Job: C source and the program, pickled. Each machine builds it for itself, measures it in a
 process of its own, and answers with plain data. Dask's executor is one like any other:
@@ -10,17 +10,83 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
+from functools import lru_cache
 from typing import Any
 
-from .builders import WAITING_SECONDS
-from .measure import Job
+from .judge import Built
+from .messages import Build, Continue, Generated, Job, Measurement, Phase, Stop
 from .process import START_SECONDS, Child, Deadline, Died
+from .search import Candidate, Search
+from .store import compiler, this_machine
 
-KERNEL = ("kernel", "waiting", "timing")  # phases in which a kernel has begun to run
+WAITING_SECONDS = 600.0  # for a core where kernels are timed, which is no candidate's fault
 REFERENCE_SECONDS = 1800.0  # the reference is no candidate's fault, and may take long for large sizes
+LIMITED = ("template", "compiler")  # phases of a builder that begin a candidate's time limit anew
+KERNEL = ("kernel", "waiting", "timing")  # phases in which a kernel has begun to run
+SUBJECTS = {  # what took too long, by phase
+    "template": "the template", "compiler": "the compiler", "kernel": "the kernel", "timing": "the kernel",
+    "reference": "the reference", "waiting": "waiting for a core",
+}  # fmt: skip
 
 
-class Children:
+def timeout_error(phase: str, seconds: float) -> str:
+    """The error of a candidate that was given up in a phase."""
+    return f"timeout: {SUBJECTS.get(phase, phase)} took longer than {seconds:g} s"
+
+
+class Builder:
+    """A process that runs templates, generates code and starts the compiler, and its candidate: it has a core, and one
+    candidate at a time. `phase`: start, import, idle; or what it is doing: waiting (for its core), template, lowering,
+    compiler.
+    """
+
+    candidate: Candidate | None
+    search: Search | None
+    code: Generated | None
+    decided: bool  # the judge does not want the candidate; its process has only to say that it has stopped
+
+    def __init__(self, core: int, scratch: str) -> None:
+        self.core, self.scratch = core, scratch
+        self.start()
+
+    def start(self) -> None:
+        """Start the process (anew)."""
+        self.child = Child(self.scratch)
+        self.free()
+        self.phase = "start"
+        self.began = 0.0
+        self.deadline = Deadline(START_SECONDS)
+
+    def begin(self, candidate: Candidate, search: Search, compiling: bool) -> None:
+        """Have a candidate built. Raises Died."""
+        self.candidate, self.search, self.phase = candidate, search, "waiting"
+        self.began = time.monotonic()
+        self.deadline.restart(WAITING_SECONDS)
+        self.child.send(Build(self.core, compiling))
+
+    def reply(self, go_on: bool) -> None:
+        """Tell the process whether the candidate is worth going on with."""
+        self.decided = not go_on
+        self.child.send(Continue() if go_on else Stop())
+
+    def free(self) -> None:
+        """Forget the candidate: the process is idle."""
+        self.candidate, self.search, self.code, self.decided = None, None, None, False
+        self.phase = "idle"
+
+    @property
+    def idle(self) -> bool:
+        return self.phase == "idle"
+
+    @property
+    def built(self) -> Built:
+        """The candidate, as far as it has come."""
+        assert self.candidate is not None and self.search is not None
+        return Built(self.candidate, self.search, self.code, time.monotonic() - self.began)
+
+
+class Measurers:
     """The processes that measure: those that are idle wait for the next job."""
 
     def __init__(self) -> None:
@@ -75,72 +141,45 @@ class Children:
             self.idle.clear()
 
 
-_here = Children()  # of this process; an executor's workers keep theirs between calls
+@lru_cache(maxsize=1)
+def worker_measurers() -> Measurers:
+    """Those of an executor's worker, which keeps its processes between calls."""
+    return Measurers()
 
 
-def measure_job(job: Job, children: Children | None = None) -> dict[str, Any]:
+def measure_job(job: Job, measurers: Measurers | None = None) -> Measurement:
     """Measure a job in a process of its own, which is kept for the next. Runs where the executor runs it; always
-    returns, and never raises what a kernel did: {"error": reason} then.
+    returns, and never raises what a kernel did: that is the measurement's error then.
     """
-    from .machine import compiler, identity
-
-    children = children or _here
+    measurers = measurers or worker_measurers()
     try:
-        child = children.take()
+        child = measurers.take()
     except Died as e:
-        machine, cpu = identity()
-        error = f"the process that measures could not be started: {e}"
-        return {"error": error, "machine": machine, "cpu": cpu, "compiler": compiler()}
+        return _failed(f"the process that measures could not be started: {e}")
     phase = "start"
+    deadline = Deadline(job.timeout)
+    keep = False
     try:
-        child.send(("measure", job))
-        deadline = Deadline(job.timeout)
-        while True:
-            message = child.receive(deadline.left)
-            if message[0] == "phase":
-                phase = message[1]
-                deadline.restart({"reference": REFERENCE_SECONDS, "waiting": WAITING_SECONDS}.get(phase, job.timeout))
-            elif message[0] == "measured":
-                children.give(child)
-                return dict(message[1])
-            else:
-                if phase in KERNEL:  # it may have written anywhere, and is not to spoil what is measured next
-                    children.drop(child)
-                else:
-                    children.give(child)
-                machine, cpu = identity()
-                found = {"error": message[1], "machine": machine, "cpu": cpu, "compiler": compiler()}
-                if message[0] == "broken":
-                    found["error"] = f"it could not be measured: {message[1]}"
-                return found
+        child.send(job)
+        while isinstance(message := child.receive(deadline.left), Phase):
+            phase = message.name
+            deadline.restart({"reference": REFERENCE_SECONDS, "waiting": WAITING_SECONDS}.get(phase, job.timeout))
+        # A kernel that failed may have written anywhere, and is not to spoil what is measured next.
+        keep = isinstance(message, Measurement) or phase not in KERNEL
+        return message if isinstance(message, Measurement) else _failed(message.error)
     except TimeoutError:
-        children.drop(child)
-        error = late(phase, deadline.seconds)
+        return _failed(timeout_error(phase, deadline.seconds))
     except Died as e:
-        children.drop(child)
-        error = f"crash: the process of the {'kernel' if phase == 'timing' else phase} died: {e}"
-    except BaseException:  # this call is being ended: leave nothing behind
-        children.drop(child)
-        raise
-    machine, cpu = identity()
-    return {"error": error, "machine": machine, "cpu": cpu, "compiler": compiler()}
+        return _failed(f"crash: the process of the {'kernel' if phase == 'timing' else phase} died: {e}")
+    finally:  # also when this call is being ended: nothing is left behind
+        (measurers.give if keep else measurers.drop)(child)
 
 
-def who(_: int = 0) -> tuple[str, str, str]:
-    """The machine that an executor's call runs on: key, processor, compiler."""
-    from .machine import compiler, identity
-
-    return (*identity(), compiler())
+def _failed(error: str) -> Measurement:
+    machine, cpu = this_machine()
+    return Measurement(error=error, machine=machine, cpu=cpu, compiler=compiler())
 
 
-def late(phase: str, seconds: float) -> str:
-    """The reason of a row whose candidate was given up while it was at a phase."""
-    what = {
-        "template": "the template",
-        "compiler": "the compiler",
-        "kernel": "the kernel",
-        "timing": "the kernel",
-        "reference": "the reference",
-        "waiting": "waiting for a core",
-    }
-    return f"timeout: {what.get(phase, phase)} took longer than {seconds:g} s"
+def machine_and_compiler(_: Any = None) -> tuple[str, str]:
+    """The machine that an executor's call runs on, and its compiler."""
+    return this_machine()[0], compiler()

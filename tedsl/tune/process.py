@@ -1,11 +1,21 @@
-"""A process that is asked to do things and may be killed: how to start it, talk to it, and tell how it died.
+"""Worker processes, and the cores that they run on.
 
-The two sides speak pickled tuples over a socket. A second pipe, never written to, tells the child that its parent is
-gone; it then takes its whole process group with it, whatever it is doing.
+A worker process is asked to do things and may be killed. The two sides speak pickled messages over a socket. A second
+pipe, never written to, tells the child that its parent is gone; it then takes its whole process group with it, whatever
+it is doing.
+
+A core is either building candidates or timing one; this holds for all processes of a user on the machine:
+
+    building(core)    shared: many may build on a core
+    timing(cores)     exclusive: whoever times a kernel has the core for itself
+
+The locks are the operating system's (flock), so a killed process leaves none. A timer that waits closes the gate to new
+builders, who could otherwise hold the core in turns for ever.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,16 +23,24 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from tedsl.lang.errors import TuneError
 
 START_SECONDS = 120
+PATIENCE = 3.0  # seconds that a timer waits for a core before it tries the next one: a template may hang there
 _MAIN = "import sys; sys.path[:] = {path!r}; from tedsl.tune.worker import main; main({talk}, {life}, {scratch!r})"
 
 
 class Died(Exception):
-    """The process ended while it was being talked to; the text says how."""
+    """The worker process ended; the text says how."""
+
+
+def import_path() -> list[str]:
+    """Where this process finds modules, for a child process to find the same ones."""
+    return [p or os.getcwd() for p in sys.path]
 
 
 class Child:
@@ -40,12 +58,11 @@ class Child:
         self._life = mine
         self._errors = tempfile.TemporaryFile()
         environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONFAULTHANDLER": ""}
-        path = [p if p else os.getcwd() for p in sys.path]
-        code = _MAIN.format(path=path, talk=theirs.fileno(), life=life, scratch=scratch)
+        code = _MAIN.format(path=import_path(), talk=theirs.fileno(), life=life, scratch=scratch)
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", code], pass_fds=(theirs.fileno(), life), env=environment, stdin=subprocess.DEVNULL, stdout=self._errors,
-                stderr=self._errors, start_new_session=True)  # fmt: skip
+                [sys.executable, "-c", code], pass_fds=(theirs.fileno(), life), env=environment,
+                stdin=subprocess.DEVNULL, stdout=self._errors, stderr=self._errors, start_new_session=True)  # fmt: skip
         except OSError as e:
             raise TuneError(f"a process to try candidates in cannot be started: {e}") from e
         finally:
@@ -94,10 +111,8 @@ class Child:
 
     def terminate(self) -> None:
         """End the process and everything that it started, now; whoever waits for it is told."""
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
 
     def kill(self) -> None:
         """The same, when nobody waits for it any more."""
@@ -120,10 +135,8 @@ def die_with_parent(life: int, scratch: str = "") -> None:
     """
 
     def wait() -> None:
-        try:
+        with contextlib.suppress(OSError):
             os.read(life, 1)
-        except OSError:
-            pass
         if scratch:
             import shutil
 
@@ -149,3 +162,101 @@ class Deadline:
     @property
     def left(self) -> float:
         return self.end - time.monotonic()
+
+
+# Cores ----------------------------------------------------------------------------------------------------------------
+
+
+def available() -> list[int]:
+    """The cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def pin(cores: Sequence[int]) -> None:
+    """Run this process (and what it starts) on these cores only, where the system can do that."""
+    if hasattr(os, "sched_setaffinity"):
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, cores)
+
+
+def _lock_folder() -> Path:
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir(), f"tedsl-locks-{user}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if hasattr(os, "getuid") and folder.stat().st_uid != user:  # somebody else was there first
+        folder = Path(tempfile.mkdtemp(prefix="tedsl-locks-"))
+    return folder
+
+
+class _Lock(contextlib.AbstractContextManager["_Lock"]):
+    """A named lock of the operating system's, freed when it is left."""
+
+    def __init__(self, name: str) -> None:
+        self.descriptor = os.open(_lock_folder() / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def take(self, shared: bool = False, patience: float | None = None) -> bool:
+        """Whether it could be had within `patience` seconds; None waits as long as it takes."""
+        import fcntl
+
+        mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        if patience is None:
+            fcntl.flock(self.descriptor, mode)
+            return True
+        until = time.monotonic() + patience
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(self.descriptor, mode | fcntl.LOCK_NB)
+                return True
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.001)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+
+
+@contextlib.contextmanager
+def exclusive(name: str) -> Iterator[None]:
+    """One process at a time, by name."""
+    with _Lock(name) as lock:
+        lock.take()
+        yield
+
+
+@contextlib.contextmanager
+def building(core: int) -> Iterator[None]:
+    """Build on a core: not while something is timed there."""
+    with _Lock(f"core-{core}") as lock:
+        with _Lock(f"gate-{core}") as gate:
+            gate.take()
+            lock.take(shared=True)
+        yield
+
+
+@contextlib.contextmanager
+def timing(cores: Sequence[int], count: int) -> Iterator[list[int]]:
+    """Have `count` of the cores for oneself; gives those that were free first, the last ones preferred."""
+    mine: list[int] = []
+    with contextlib.ExitStack() as held:
+
+        def take(core: int, patience: float | None) -> bool:
+            with contextlib.ExitStack() as locks:
+                gate, lock = (locks.enter_context(_Lock(f"{kind}-{core}")) for kind in ("gate", "core"))
+                found = gate.take(patience=None if patience is None else 0.0) and lock.take(patience=patience)
+                if found:
+                    held.push(locks.pop_all())
+            return found
+
+        if count >= len(cores):
+            mine += [
+                core for core in sorted(cores) if take(core, None)
+            ]  # in one order: two timers do not block each other
+        while len(mine) < min(count, len(cores)):
+            for core in sorted(set(cores).difference(mine), reverse=True):
+                if len(mine) < count and take(core, PATIENCE):
+                    mine.append(core)
+            if len(mine) < count:
+                time.sleep(0.001)
+        yield sorted(mine)

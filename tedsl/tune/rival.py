@@ -18,13 +18,20 @@ from typing import Any
 
 import numpy as np
 
-from tedsl.lang.expr import Access, Apply, Axis, Cast, Expr, Reduce
+from tedsl.lang.expr import Access, Apply, Axis, Expr, Reduce
 from tedsl.lang.program import program
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Tensor
 
+from .process import import_path
+
 SECONDS, FEWEST, MOST = 0.3, 3, 200
 THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "OMP_NUM_THREADS")
+
+
+def thread_limits(threads: int | None) -> dict[str, str]:
+    """The environment of a process whose NumPy may use so many threads; None for as many as it takes."""
+    return {} if threads is None else dict.fromkeys(THREADS, str(threads))
 
 
 def numpy_seconds(outputs: Sequence[Tensor], threads: int | None = None) -> float | None:
@@ -38,22 +45,13 @@ def numpy_seconds(outputs: Sequence[Tensor], threads: int | None = None) -> floa
         return None
     text, tensors = found
     question = json.dumps([text, [t.shape for t in tensors], [t.dtype for t in tensors]])
-    limits = {} if threads is None else dict.fromkeys(THREADS, str(threads))
-    path = [p or os.getcwd() for p in sys.path]
-    command = [
-        sys.executable,
-        "-c",
-        f"import sys; sys.path[:] = {path!r}; from tedsl.tune.rival import answer; answer()",
-    ]
-    environment = {**os.environ, "PYTHONSAFEPATH": "1", **limits}
+    code = f"import sys; sys.path[:] = {import_path()!r}; from tedsl.tune.rival import answer; answer()"
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", **thread_limits(threads)}
     try:
         said = subprocess.run(command, input=question, env=environment, capture_output=True, text=True, check=True)
         return float(json.loads(said.stdout))
-    except (
-        OSError,
-        subprocess.CalledProcessError,
-        ValueError,
-    ):  # too little memory, say: then there is nothing to compare with
+    except (OSError, subprocess.CalledProcessError, ValueError):  # too little memory, say
         return None
 
 
@@ -88,12 +86,9 @@ def einsum_of(outputs: Sequence[Tensor]) -> tuple[str, list[Tensor]] | None:
         return None
     part = made.stages[0].parts[0]
     value = part.values[0]
-    if (
-        isinstance(part, ScatterPart)
-        or not isinstance(value, Reduce)
-        or value.reducer.name != "sum"
-        or value.where is not None
-    ):
+    if isinstance(part, ScatterPart) or not isinstance(value, Reduce):
+        return None
+    if value.reducer.name != "sum" or value.where is not None:
         return None
     factors = _factors(value.values[0])
     if factors is None or not all(isinstance(e, Axis) for e in part.lhs):
@@ -106,10 +101,8 @@ def einsum_of(outputs: Sequence[Tensor]) -> tuple[str, list[Tensor]] | None:
     texts, tensors = [], []
     for access in factors:
         tensor: Any = access.tensor
-        whole = all(
-            isinstance(e, Axis) and e in letters and e.extent == d for e, d in zip(access.indices, tensor.shape)
-        )
-        if not whole or not tensor.is_input or tensor.dtype not in ("float32", "float64"):
+        whole = (isinstance(e, Axis) and e in letters and e.extent == d for e, d in zip(access.indices, tensor.shape))
+        if not all(whole) or not tensor.is_input or tensor.dtype not in ("float32", "float64"):
             return None
         texts.append("".join(letters[e] for e in access.indices))
         tensors.append(tensor)
@@ -119,8 +112,6 @@ def einsum_of(outputs: Sequence[Tensor]) -> tuple[str, list[Tensor]] | None:
 def _factors(e: Expr) -> list[Access] | None:
     if isinstance(e, Access):
         return [e]
-    if isinstance(e, Cast):
-        return None
     if isinstance(e, Apply) and e.function == "multiply":
         both = [_factors(c) for c in e.operands]
         return None if None in both else [a for f in both if f is not None for a in f]

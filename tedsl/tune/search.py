@@ -1,6 +1,7 @@
-"""Kinds of search. Each answers the knobs of one candidate after another, and is told what came of them.
+"""What `te.tune` is asked for, and the kinds of search. A search answers the knobs of one candidate after another, and
+is told the candidates' times.
 
-    Search.begin()  →  Candidate;   candidate.answer(knob)  →  value;   search.tell(candidate, seconds)
+    Search.begin()  →  Candidate;   answer(candidate, knob)  →  value;   tell(candidate, seconds)
 
 "tpe", "random", "cmaes" and "evolutionary" are Optuna's samplers, on a study in memory that begins with what the store
 knows. "grid" walks the tree of answers in order, so that knobs which depend on others are walked where they are asked
@@ -12,27 +13,78 @@ from __future__ import annotations
 import hashlib
 import math
 import random
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any
 
 from tedsl.lang.errors import TuneError
 
-from .rows import Trial, config_key
-from .store import import_optuna, quiet
+from .messages import Prediction
+from .store import Trial, config_key, import_optuna, quiet
 from .template import Config, Knob, Value
 
 KINDS = ("tpe", "random", "grid", "cmaes", "evolutionary")
 FAILED = 10.0  # a candidate that failed counts as this many times slower than the slowest
 
 
+@dataclass(frozen=True)
+class Options:
+    """The arguments of `te.tune` beside the template, its arguments and the store. Raises TuneError for what none of
+    them can be.
+    """
+
+    trials: int
+    search: str
+    timeout: float
+    seed: int | None
+    executor: Executor | None
+    threads: int | None
+    rank: bool
+    data: Sequence[Any] | None
+    sizes: Mapping[str, int]
+    memory: int | None
+
+    def __post_init__(self) -> None:
+        whole = "a whole number of at least 1 is needed"
+        data, sizes = self.data, self.sizes
+        for name, good, needed in (
+            ("trials", _is_whole(self.trials, 1), whole),
+            ("search", self.search in KINDS, f"a search is one of {', '.join(KINDS)}"),
+            ("timeout", _is_positive(self.timeout), "a finite number of seconds is needed"),
+            ("seed", self.seed is None or _is_whole(self.seed, 0, 2**32 - 1),
+             "a whole number from 0 to 2**32 - 1 is needed, or None"),
+            ("threads", self.threads is None or _is_whole(self.threads, 1), f"{whole}, or None for all cores"),
+            ("memory", self.memory is None or _is_whole(self.memory, 1),
+             f"{whole} (bytes), or None for most of the machine's"),
+            ("executor", self.executor is None or hasattr(self.executor, "submit"),
+             "an executor of concurrent.futures is needed, or None"),
+            ("data", data is None or isinstance(data, (list, tuple)),
+             "a list of arrays is needed, one for each input, or None"),
+            ("sizes", isinstance(sizes, Mapping) and all(isinstance(k, str) and _is_whole(v) for k, v in sizes.items()),
+             "a dict from the names of symbolic sizes to whole numbers is needed"),
+        ):  # fmt: skip
+            if not good:
+                raise TuneError(f"{name}={getattr(self, name)!r:.200}; {needed}")
+
+
+def _is_whole(value: Any, least: int = 0, most: float = math.inf) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+
+
 class Candidate:
-    """One run of the template: what it asked for, and what it was told."""
+    """One run of the template: the knobs that it asked for, and their values. `token`: the search's own note of it."""
 
     def __init__(self, token: Any = None, forced: Config | None = None) -> None:
         self.token = token
         self.forced = forced
         self.knobs: dict[str, Knob] = {}
         self.config: Config = {}
-        self.guess: Any = None  # what the model says of it
+        self.prediction: Prediction | None = None
 
     @property
     def key(self) -> str:
@@ -40,7 +92,7 @@ class Candidate:
 
 
 class Search:
-    """The interface, and what all kinds share."""
+    """Proposes candidates, and learns from their times."""
 
     exhausted = False
 
@@ -58,18 +110,18 @@ class Search:
         raise NotImplementedError
 
     def tell(self, candidate: Candidate, seconds: float | None) -> None:
-        """What came of it: seconds, or None for a candidate that failed or was turned down."""
+        """The candidate's seconds, or None when it failed or was rejected."""
 
     def forget(self, candidate: Candidate) -> None:
-        """The candidate came to nothing, and that says nothing of it."""
+        """The candidate was given up for a reason that says nothing of how good it is."""
         self.tell(candidate, None)
 
     def learn(self, row: Trial, knobs: dict[str, Knob]) -> None:
-        """Take in a row of the store."""
+        """Take in a trial of the store."""
 
 
 class GivenSearch(Search):
-    """Configurations that are known: whoever has one makes the candidate."""
+    """Answers with the configuration that a candidate was made with."""
 
     def begin(self) -> None:
         """None: nothing is searched."""
@@ -121,12 +173,9 @@ class OptunaSearch(Search):
         samplers = optuna.samplers
         with quiet():
             if kind == "tpe":
+                startup = max(4, min(10, trials // 4))
                 sampler = samplers.TPESampler(
-                    seed=seed,
-                    multivariate=True,
-                    group=True,
-                    constant_liar=True,
-                    n_startup_trials=max(4, min(10, trials // 4)),
+                    seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=startup
                 )
             elif kind == "random":
                 sampler = samplers.RandomSampler(seed=seed)
@@ -144,31 +193,25 @@ class OptunaSearch(Search):
             return Candidate(self.study.ask())
 
     def _value(self, candidate: Candidate, knob: Knob) -> Value:
-        trial = candidate.token
+        if knob.values is not None and len(knob.values) == 1:
+            return knob.values[0]
+        trial, name = candidate.token, _parameter_name(knob)
         with quiet():
             if knob.values is None:
-                return int(
-                    trial.suggest_int(knob.name, knob.lo, knob.hi, step=1 if knob.log else knob.step, log=knob.log)
-                )
-            if len(knob.values) == 1:
-                return knob.values[0]
+                return int(trial.suggest_int(name, knob.lo, knob.hi, step=1 if knob.log else knob.step, log=knob.log))
             try:
                 if knob.ordered:
-                    return knob.values[trial.suggest_int(_name(knob), 0, len(knob.values) - 1)]
-                return knob.values[trial.suggest_categorical(_name(knob), list(range(len(knob.values))))]
+                    return knob.values[trial.suggest_int(name, 0, len(knob.values) - 1)]
+                return knob.values[trial.suggest_categorical(name, list(range(len(knob.values))))]
             except ValueError as e:
                 raise TuneError(f"the knob {knob.name}: {e}") from None
 
     def tell(self, candidate: Candidate, seconds: float | None) -> None:
-        state = self.optuna.trial.TrialState
-        with quiet():
-            if seconds is None:
-                # Told as slow rather than as failed: samplers leave failures out, and would propose the like again.
-                self.study.tell(candidate.token, self._objective(None)) if self.slowest else self.study.tell(
-                    candidate.token, state=state.FAIL
-                )
-            else:
-                self.study.tell(candidate.token, self._objective(seconds))
+        if seconds is None and not self.slowest:
+            self.forget(candidate)
+            return
+        with quiet():  # a failure counts as slow: samplers leave failures out, and would propose the like again
+            self.study.tell(candidate.token, self._objective(seconds))
 
     def forget(self, candidate: Candidate) -> None:
         with quiet():
@@ -182,25 +225,18 @@ class OptunaSearch(Search):
             return
         params: dict[str, Any] = {}
         kinds: dict[str, Any] = {}
-        for name, value in row.config.items():
-            knob = knobs.get(name)
+        for asked, value in row.config.items():
+            knob = knobs.get(asked)
             if knob is None or value not in knob or (knob.values is not None and len(knob.values) == 1):
                 continue
+            name = _parameter_name(knob)
+            params[name] = value if knob.values is None else knob.values.index(value)
             if knob.values is None:
-                params[name], kinds[name] = (
-                    value,
-                    IntDistribution(knob.lo, knob.hi, log=knob.log, step=1 if knob.log else knob.step),
-                )
+                kinds[name] = IntDistribution(knob.lo, knob.hi, log=knob.log, step=1 if knob.log else knob.step)
             elif knob.ordered:
-                params[_name(knob)], kinds[_name(knob)] = (
-                    knob.values.index(value),
-                    IntDistribution(0, len(knob.values) - 1),
-                )
+                kinds[name] = IntDistribution(0, len(knob.values) - 1)
             else:
-                params[_name(knob)], kinds[_name(knob)] = (
-                    knob.values.index(value),
-                    CategoricalDistribution(list(range(len(knob.values)))),
-                )
+                kinds[name] = CategoricalDistribution(list(range(len(knob.values))))
         with quiet():
             self.study.add_trial(create_trial(params=params, distributions=kinds, value=self._objective(row.seconds)))
 
@@ -212,7 +248,7 @@ class OptunaSearch(Search):
         return math.log(max(seconds, 1e-12))
 
 
-def _name(knob: Knob) -> str:
+def _parameter_name(knob: Knob) -> str:
     """A knob whose options depend on other knobs is another parameter for each list of options. (Samplers go through
     parameters by name, so names are the same in every process.)
     """
@@ -232,7 +268,7 @@ def _need_cmaes() -> None:
 
 
 def make_search(kind: str, seed: int | None, trials: int) -> Search:
-    """The search of a name."""
+    """The search of a kind."""
     if kind not in KINDS:
         raise TuneError(f"search={kind!r}; a search is one of {', '.join(KINDS)}")
     return GridSearch() if kind == "grid" else OptunaSearch(kind, seed, trials)

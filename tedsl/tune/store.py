@@ -1,8 +1,8 @@
-"""Where rows are kept: Optuna's storage, an SQLite file unless a URL says otherwise.
+"""Trials, and where they are kept: Optuna's storage, an SQLite file unless a URL says otherwise.
 
-A row is one finished trial of a study, written in a single transaction before the next one starts; the whole of it is
-the trial's user attribute `tedsl`, the knobs and the seconds are also Optuna's own, so that its tools read the store. A
-study holds the rows of one template with one set of arguments. Reading a file needs SQLite alone.
+A trial is one finished trial of a study, written in a single transaction before the next one starts and never changed;
+the whole of it is the user attribute `tedsl`, the knobs and the seconds are also Optuna's own, so that its tools read
+the store. A study holds the trials of one template with one set of arguments. Reading a file needs SQLite alone.
 """
 
 from __future__ import annotations
@@ -13,25 +13,159 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tedsl.lang.errors import TuneError
+from tedsl.lang.errors import BuildError, TuneError
 
-from .rows import Trial
-from .template import Config, Knob
+from .process import exclusive
+from .template import Config, Knob, as_template, frozen
 
+FORMAT = 1
 ROW = "tedsl"
 WAIT = 60  # seconds to wait while another process writes
-MANY = (
-    1000  # options of a knob: Optuna writes all of them beside every row, so of more it is told the place in the list
-)
+MANY = 1000  # options of a knob: Optuna writes all of them beside every row; of more it is told the place in the list
 TRIES = 20  # at a row, while other processes give Optuna other options for the same knob
 _QUERY = "SELECT trial_id, value_json FROM trial_user_attributes WHERE key = ? AND trial_id > ? ORDER BY trial_id"
+NOT_STORED = ("made_by", "number")  # fields of a trial
+_HELD: dict[str, Any] = {  # what JSON gives for a field, by its annotation
+    "Config": dict, "str": str, "str | None": (str, type(None)), "int": int, "float": (int, float),
+    "float | None": (int, float, type(None)), "dict[str, int]": dict, "dict[str, Any]": dict,
+    "list[dict[str, Any]]": list,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One configuration of a template with its time, `seconds`, or the reason why there is none, `error`.
+
+    template, args, fingerprint   the template, what it was called with, and a hash of its text
+    sizes               the numbers of symbolic sizes, those of the program first, in the order of its text
+    workload            the key of what the kernel computes ("" when the template did not get that far)
+    schedule, steps     the schedule: as Python, and with places for names
+    source              the hash of the kernel's source
+    machine, cpu, compiler, version    where and with what it was measured
+    seconds             the median of the faster half of the runs: what slows the others down is not the kernel
+    samples, spread     how many runs were timed, and (third - first quartile) / median of them
+    first, finished     seconds of the first run; time of day of the end, in seconds since 1970
+    prepared            seconds that the template and the compiler took
+    predicted, why      seconds by the cost model, None where it says nothing; and its terms: name -> number or text
+    kind                "measured", "failed", or "duplicate" (of a trial with the same source)
+    """
+
+    config: Config
+    seconds: float | None = None
+    error: str | None = None
+    template: str = ""
+    args: str = ""
+    sizes: dict[str, int] = field(default_factory=dict)
+    fingerprint: str = ""
+    workload: str = ""
+    schedule: str = ""
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    source: str = ""
+    machine: str = ""
+    cpu: str = ""
+    compiler: str = ""
+    version: str = ""
+    samples: int = 0
+    spread: float = 0.0
+    first: float = 0.0
+    threads: int = 0
+    finished: float = 0.0
+    prepared: float = 0.0
+    predicted: float | None = None
+    why: dict[str, Any] = field(default_factory=dict)
+    kind: str = "measured"
+    made_by: Any = field(default=None, repr=False, compare=False)  # the template itself, while it is at hand
+    number: int = field(default=0, repr=False, compare=False)  # in the store that it was read from, from 1 on
+
+    @property
+    def key(self) -> str:
+        """The configuration as text, for comparing."""
+        return config_key(self.config)
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What was tuned: the template, its arguments, and the symbolic sizes."""
+        return (self.template, self.args, json.dumps(self.sizes, sort_keys=True))
+
+    @property
+    def subject(self) -> str:
+        """What was tuned, for people: `matmul[1024]`."""
+        given = "".join(f" {name}={n}" for name, n in self.sizes.items())
+        return f"{self.template}{self.args}{given}"
+
+    @property
+    def identity(self) -> str:
+        """What tells this row from every other, in any store."""
+        where = (self.machine, self.compiler, self.version)
+        return json.dumps([*self.place, self.key, *where, self.source, self.finished])
+
+    def to_json(self) -> dict[str, Any]:
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_STORED}
+        found["format"] = FORMAT
+        return found
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], number: int = 0) -> Trial:
+        """A row from what `to_json` gave; what a later version added is left out. Raises ValueError for anything
+        else.
+        """
+        if not isinstance(value, Mapping) or not isinstance(value.get("config"), Mapping):
+            raise ValueError("no row of tuning results")
+        stored = [f for f in fields(cls) if f.name in value and f.name not in NOT_STORED]
+        for f in stored:
+            if not isinstance(value[f.name], _HELD[str(f.type)]):
+                raise ValueError(f"no row of tuning results: its {f.name} is {value[f.name]!r:.80}")
+        config = {str(k): frozen(v) for k, v in value["config"].items()}
+        return cls(**{**{f.name: value[f.name] for f in stored}, "config": config, "number": number})
+
+    def apply(self) -> tuple[Any, list[Any] | None]:
+        """The schedule and the kernel's arguments: ``te.build(*trial.apply())``. Needs the template, which is imported
+        where it was defined.
+        """
+        found = self.made_by if self.made_by is not None else as_template(self.template)
+        return found.apply(self.config, json.loads(self.args))
+
+
+def config_key(config: Mapping[str, Any]) -> str:
+    """A configuration as text that is the same whatever the order of the knobs."""
+    return json.dumps(dict(config), sort_keys=True)
+
+
+# This machine ---------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def this_machine() -> tuple[str, str]:
+    """A key of this machine (processor, its features, caches, hypervisor), and the processor's name. Trials of other
+    machines are not used unless asked for.
+    """
+    from tedsl.machine import machine
+
+    found = machine()
+    return found.key.removeprefix("machine-"), found.cpu
+
+
+@lru_cache(maxsize=1)
+def compiler() -> str:
+    """What the C compiler says of itself; "" where there is none."""
+    from tedsl.backends.c import toolchain
+
+    try:
+        return toolchain.find().version
+    except BuildError:
+        return ""
+
+
+# Stores ---------------------------------------------------------------------------------------------------------------
 
 
 class Store:
-    """The rows of one template with its arguments and sizes, and of all others in the same store. `where`: a path, a
+    """The trials of one template with its arguments and sizes, and all others in the same store. `where`: a path, a
     URL of Optuna's, or None for memory.
     """
 
@@ -41,14 +175,12 @@ class Store:
         self._last = -1
         self._rows: list[Trial] = []
         self._study: Any = None
-        self._storage: Any = None
         self._kinds: dict[str, Any] = {}  # Optuna's name of a knob → what options it has there
         self._memory = where is None
-        if not self._memory:
-            self._storage = _open(where)
+        self._storage = None if self._memory else _open(where)
 
     def add(self, row: Trial, knobs: dict[str, Knob]) -> None:
-        """Write a row. When this returns it is on disk."""
+        """Write a trial. When this returns it is on disk."""
         if self._memory:
             self._rows.append(row)
             return
@@ -57,19 +189,17 @@ class Store:
 
         asked = [_parameter(knobs.get(name) or Knob(name, (value,)), value) for name, value in row.config.items()]
         state = TrialState.COMPLETE if row.seconds is not None else TrialState.FAIL
-        with _Using(self.where):
+        attributes = {ROW: row.to_json()}
+        with _DatabaseErrors(self.where):
             for n in range(TRIES):
                 try:
                     study = self._open_study()
                     names = [self._name(name, kind) for name, (_, kind) in zip(row.config, asked)]
-                    trial = create_trial(
-                        params={name: value for name, (value, _) in zip(names, asked)},
-                        distributions={name: kind for name, (_, kind) in zip(names, asked)},
-                        value=row.seconds,
-                        state=state,
-                        user_attrs={ROW: row.to_json()},
-                    )
-                    study.add_trial(trial)
+                    params = {name: value for name, (value, _) in zip(names, asked)}
+                    kinds = {name: kind for name, (_, kind) in zip(names, asked)}
+                    study.add_trial(create_trial(
+                        params=params, distributions=kinds, value=row.seconds, state=state, user_attrs=attributes
+                    ))  # fmt: skip
                     return
                 except ValueError:  # another process was first to give a knob a name of Optuna's
                     if n == TRIES - 1:
@@ -83,13 +213,10 @@ class Store:
         last call.
         """
         if not self._memory:
-            new = (
-                _read_sqlite(self.where, self._last)
-                if _is_file(self.where)
-                else _read_optuna(self._storage, self._last)
-            )
-            for self._last, row in new:
-                self._rows.append(row)
+            file = _is_file(self.where)
+            new = _read_sqlite(self.where, self._last) if file else _read_optuna(self._storage, self._last)
+            self._last = new[-1].number if new else self._last
+            self._rows += new
         return self._rows
 
     def mine(self) -> list[Trial]:
@@ -108,11 +235,9 @@ class Store:
 
         if self._study is None:
             with quiet():
+                name = self.subject.subject[:500]
                 self._study = optuna.create_study(
-                    storage=self._storage,
-                    study_name=self.subject.subject[:500],
-                    direction="minimize",
-                    load_if_exists=True,
+                    storage=self._storage, study_name=name, direction="minimize", load_if_exists=True
                 )
             self._kinds = {}
             for trial in self._study.get_trials(deepcopy=False):
@@ -157,15 +282,12 @@ def read(where: Any) -> list[Trial]:
                 f"there are no tuning results {str(where)!r}: the file does not exist; te.tune(…, "
                 f"store={str(where)!r}) makes it",
             )
-        return [row for _, row in _read_sqlite(where, -1)]
-    storage = _open(where)
-    return [row for _, row in _read_optuna(storage, -1)]
+        return _read_sqlite(where, -1)
+    return _read_optuna(_open(where), -1)
 
 
 def merge(sources: Iterable[Any], into: Any) -> tuple[int, int]:
-    """Write the rows of some stores into another one, those that it does not have. Returns how many were written, and
-    how many were there.
-    """
+    """Write the rows of some stores into another one. Returns how many were written, and how many were there."""
     gathered = [row for source in sources for row in read(source)]
     there = read(into) if not _is_file(into) or Path(into).exists() else []
     have = {row.identity for row in there}
@@ -237,25 +359,26 @@ def _open(where: Any) -> Any:
             return where
         raise TuneError(f"store={where!r}: a store is a path, a URL of Optuna's (sqlite:///…, mysql://…) or None")
     if not _is_file(where):
-        with _Using(where):
+        with _DatabaseErrors(where):
             return optuna.storages.get_storage(where)
     path = Path(where)
     if path.is_dir() or not path.parent.is_dir():
         raise _no_file(path)
-    _not_another_ones(path)
-    from .cores import exclusive
+    _check_own_database(path)
+    from sqlalchemy.engine import URL
 
-    url = f"sqlite:///{path.absolute()}"
+    url = URL.create("sqlite", database=str(path.absolute())).render_as_string()
+    url = url.replace("{", "{{").replace("}", "}}")  # Optuna takes it for a template
     # Optuna makes its tables one by one; two processes that begin together would each make some.
-    with exclusive("store-" + hashlib.sha256(url.encode()).hexdigest()[:16]), quiet(), _Using(where):
+    with exclusive("store-" + hashlib.sha256(url.encode()).hexdigest()[:16]), quiet(), _DatabaseErrors(where):
         return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": WAIT}})
 
 
-def _not_another_ones(path: Path) -> None:
+def _check_own_database(path: Path) -> None:
     """Raise TuneError for a database that is in use for something else: nothing is to be written to it."""
     if not path.exists():
         return
-    with _Using(path), contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+    with _DatabaseErrors(path), contextlib.closing(_read_only(path)) as database:
         tables = _tables(database)
     if tables and "studies" not in tables:
         shown = ", ".join(sorted(tables)[:3])
@@ -274,8 +397,8 @@ def _unusable(where: Any, error: BaseException) -> TuneError:
     return TuneError(f"the store {str(where)!r} cannot be used: {text}; give another path, or repair it")
 
 
-class _Using:
-    """What a database has to say of a store becomes a TuneError. (A class, so that the error is at the user's line and
+class _DatabaseErrors:
+    """Turns the errors of a store's database into TuneErrors. (A class, so that the error is at the user's line and
     not at contextlib's.)
     """
 
@@ -286,48 +409,42 @@ class _Using:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        import sqlalchemy.exc
-
         # a RuntimeError says that the tables are of another version of Optuna
-        if isinstance(error, (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError)):
+        of_sqlite = isinstance(error, (sqlite3.Error, ImportError, RuntimeError))
+        if of_sqlite or type(error).__module__.startswith("sqlalchemy."):  # which may not be installed
+            assert error is not None
             raise _unusable(self.where, error) from None
 
 
-def _read_sqlite(where: Any, after: int) -> list[tuple[int, Trial]]:
+def _read_sqlite(where: Any, after: int) -> list[Trial]:
     path = Path(where)
-    try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=WAIT)
-    except sqlite3.Error as e:
-        raise _unusable(where, e) from None
-    try:
-        found = connection.execute(_QUERY, (ROW, after)).fetchall()
-    except sqlite3.OperationalError as e:
-        if "no such table" in str(e) and _tables(connection) == set():
-            return []  # a process has just begun to make it
-        raise _unusable(where, e) from None
-    except sqlite3.Error as e:
-        raise _unusable(where, e) from None
-    finally:
-        connection.close()
+    with _DatabaseErrors(where), contextlib.closing(_read_only(path)) as connection:
+        try:
+            found = connection.execute(_QUERY, (ROW, after)).fetchall()
+        except sqlite3.OperationalError as e:
+            if "no such table" in str(e) and _tables(connection) == set():
+                return []  # a process has just begun to make it
+            raise
     rows = []
     for number, text in found:
         with contextlib.suppress(ValueError, TypeError):
-            rows.append((number, Trial.from_json(json.loads(text))))
+            rows.append(Trial.from_json(json.loads(text), number))
     return rows
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=WAIT)
 
 
 def _tables(connection: sqlite3.Connection) -> set[str]:
     return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
-def _read_optuna(storage: Any, after: int) -> list[tuple[int, Trial]]:
+def _read_optuna(storage: Any, after: int) -> list[Trial]:
     rows = []
     for study in storage.get_all_studies():
         for trial in storage.get_all_trials(study._study_id, deepcopy=False):
             if trial._trial_id > after and ROW in trial.user_attrs:
                 with contextlib.suppress(ValueError, TypeError):
-                    rows.append((trial._trial_id, Trial.from_json(trial.user_attrs[ROW])))
-    return sorted(rows, key=lambda pair: pair[0])
-
-
-__all__ = ["Config", "Store", "import_optuna", "merge", "quiet", "read"]
+                    rows.append(Trial.from_json(trial.user_attrs[ROW], trial._trial_id))
+    return sorted(rows, key=lambda row: row.number)

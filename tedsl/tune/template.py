@@ -8,7 +8,11 @@ Knobs   answers: FixedKnobs from a configuration; the tuner from its search
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
+import inspect
+import itertools
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -36,7 +40,7 @@ class Rejected(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """What may be chosen. `values`: the options of a choice; None for a whole number in lo, lo + step … hi."""
+    """The options of a choice. `values`: all of them, in order; None for the whole numbers lo, lo + step … hi."""
 
     name: str
     values: tuple[Value, ...] | None = None
@@ -65,7 +69,7 @@ class Knob:
 
 
 class Knobs(ABC):
-    """What a template asks: `cfg` in ``def template(cfg, …)``. Asking for one name twice gives one value."""
+    """The values of knobs: `cfg` in ``def template(cfg, …)``. Asking for one name twice gives one value."""
 
     def __init__(self) -> None:
         self.asked: dict[str, Knob] = {}
@@ -95,20 +99,15 @@ class Knobs(ABC):
 
     def choice(self, name: str, values: Sequence[Value]) -> Value:
         """One of `values`: numbers, texts, booleans, None, or tuples of them."""
-        found = [_plain(name, v) for v in values]
+        found = tuple(_plain(name, v) for v in values)
         if any(found[i] == found[j] and type(found[i]) is type(found[j]) for i in range(len(found)) for j in range(i)):
             raise TuneError(f"the knob {name} has a value twice: {list(values)!r}")
-        value = self._ask(Knob(name, tuple(_frozen(v) for v in found)))
-        return value
+        return self._ask(Knob(name, found))
 
     def integer(self, name: str, lo: int, hi: int, step: int = 1, log: bool = False) -> int:
         """A whole number from lo to hi, both included, in steps; log: small ones are as likely as large ones."""
-        if (
-            not all(isinstance(v, int) and not isinstance(v, bool) for v in (lo, hi, step))
-            or step < 1
-            or hi < lo
-            or (log and lo < 1)
-        ):
+        whole = all(isinstance(v, int) and not isinstance(v, bool) for v in (lo, hi, step))
+        if not whole or step < 1 or hi < lo or (log and lo < 1):
             raise TuneError(
                 f"the knob {name}: integer({lo!r}, {hi!r}, step={step!r}, log={log!r}); whole numbers with lo <= hi, "
                 "step >= 1 (and lo >= 1 with log) are needed",
@@ -132,8 +131,6 @@ class Knobs(ABC):
 
     def permutation(self, name: str, axes: Sequence[Any]) -> tuple[Any, ...]:
         """The given axes (or names) in some order."""
-        import itertools
-
         by_name = {_name_of(a): a for a in axes}
         if len(by_name) != len(axes) or not 0 < len(axes) <= 8:
             raise TuneError(f"the knob {name}: permutation of {list(by_name)}; one to eight different axes are needed")
@@ -141,13 +138,13 @@ class Knobs(ABC):
         return tuple(by_name[n] for n in chosen.split())
 
     def require(self, condition: Any, reason: str = "") -> None:
-        """Turn the configuration down unless the condition holds."""
+        """Reject the configuration unless the condition holds."""
         if not condition:
             raise Rejected(reason)
 
 
 class FixedKnobs(Knobs):
-    """The answers of a configuration."""
+    """The values of a configuration."""
 
     def __init__(self, given: Mapping[str, Value]) -> None:
         super().__init__()
@@ -156,7 +153,7 @@ class FixedKnobs(Knobs):
     def _answer(self, knob: Knob) -> Value:
         if knob.name not in self._given:
             raise TuneError(f"the configuration {self._given} has no value for the knob {knob.name}")
-        value = _frozen(self._given[knob.name])
+        value = frozen(self._given[knob.name])
         if value not in knob:
             shown = ", ".join(map(str, list(knob.options)[:12]))
             raise TuneError(f"the knob {knob.name} cannot be {value!r}; it is one of {shown}")
@@ -187,8 +184,8 @@ class Template:
         """The schedule and the kernel's arguments for a configuration: ``te.build(*template.apply({"v1": 4},
         (1024,)))``.
 
-        Raises TuneError when the configuration lacks a knob, has a value that the knob cannot have, or is turned down
-        by the template.
+        Raises TuneError when the configuration lacks a knob, has a value that the knob cannot have, or is rejected by
+        the template.
         """
         knobs = FixedKnobs(config)
         try:
@@ -200,11 +197,9 @@ class Template:
         return result_of(self.name, made)
 
     def fingerprint(self) -> str:
-        """What changes when the function's text does, or that of the functions of its module that it calls, or a
-        constant that they read: a global one, a default of an argument, or a variable of the function around them.
+        """A hash of the function's text, of the functions of its module that it calls, and of the constants that they
+        read: global ones, defaults of arguments, variables of the function around them.
         """
-        import hashlib
-
         digest = hashlib.sha256()
         todo: list[Any] = [self.function]
         seen: set[Any] = set()
@@ -212,7 +207,7 @@ class Template:
             found = todo.pop()
             function = found.function if isinstance(found, Template) else found
             if isinstance(function, functools.partial):
-                digest.update(_text([function.args, function.keywords]).encode())
+                digest.update(_stable_text([function.args, function.keywords]).encode())
                 todo.append(function.func)
             if not hasattr(function, "__code__") or function in seen:
                 continue
@@ -220,13 +215,13 @@ class Template:
             cells = zip(function.__code__.co_freevars, function.__closure__ or ())
             outside = [*(function.__defaults__ or ()), *sorted((function.__kwdefaults__ or {}).items())]
             outside += [(name, cell.cell_contents) for name, cell in cells if _filled(cell)]
-            digest.update(_text(outside).encode())
+            digest.update(_stable_text(outside).encode())
             todo += [v for o in outside for v in (o if isinstance(o, tuple) else (o,)) if _of_module(v, function)]
             codes = [function.__code__]
             while codes:
                 code = codes.pop()
                 digest.update(code.co_code)
-                digest.update(_text([c for c in code.co_consts if not hasattr(c, "co_code")]).encode())
+                digest.update(_stable_text([c for c in code.co_consts if not hasattr(c, "co_code")]).encode())
                 digest.update(repr((code.co_names, code.co_varnames, code.co_freevars)).encode())
                 codes += [c for c in code.co_consts if hasattr(c, "co_code")]
                 for name in code.co_names:
@@ -234,8 +229,45 @@ class Template:
                     if _of_module(value, function):
                         todo.append(value)
                     elif name in function.__globals__:
-                        digest.update(f"{name}={_text(value)}".encode())
+                        digest.update(f"{name}={_stable_text(value)}".encode())
         return digest.hexdigest()[:16]
+
+    def check_arguments(self, args: Sequence[Any]) -> None:
+        """Raise TuneError unless the function can be called with a configuration and these arguments."""
+        signature = inspect.signature(self.function)
+        try:
+            signature.bind(None, *args)
+        except TypeError as e:
+            names = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+            shown = signature.replace(parameters=names, return_annotation=signature.empty)
+            raise TuneError(
+                f"the template {self.name}{shown} cannot be called with a configuration and the arguments "
+                f"{tuple(args)!r:.200}: {e}"
+            ) from None
+
+    def pickled(self) -> bytes:
+        """The template for another process: by reference where it can be imported, by value (with cloudpickle) where
+        not.
+        """
+        module = getattr(self.function, "__module__", "__main__")
+        if module != "__main__":
+            try:
+                return pickle.dumps(self)
+            except (pickle.PicklingError, AttributeError, TypeError):
+                pass
+        try:
+            import cloudpickle
+        except ImportError as e:
+            raise TuneError(
+                f"the template {self.name} is defined in {module}, where another process cannot import it. Put it in "
+                f"a module of its own, or pip install cloudpickle ({e})",
+            ) from None
+        try:
+            return bytes(cloudpickle.dumps(self))
+        except Exception as e:
+            raise TuneError(
+                f"the template {self.name} cannot be sent to another process: {type(e).__name__}: {e}"
+            ) from e
 
     def __reduce__(self) -> tuple[Any, ...]:
         module, _, name = self.reference.partition(":")
@@ -288,15 +320,9 @@ def result_of(name: str, made: Any) -> tuple[Any, list[Any] | None]:
     """The schedule and the arguments that a template returned."""
     from tedsl.schedule.schedule import Schedule
 
-    if isinstance(made, Schedule):
-        return made, None
-    if (
-        isinstance(made, (tuple, list))
-        and len(made) == 2
-        and isinstance(made[0], Schedule)
-        and (made[1] is None or isinstance(made[1], (tuple, list)))
-    ):
-        return made[0], None if made[1] is None else list(made[1])
+    both = tuple(made) if isinstance(made, (tuple, list)) else (made, None)
+    if len(both) == 2 and isinstance(both[0], Schedule) and (both[1] is None or isinstance(both[1], (tuple, list))):
+        return both[0], None if both[1] is None else list(both[1])
     raise TuneError(
         f"the template {name} returned {made!r:.80}; it returns a schedule and a list of the kernel's arguments: "
         "return s, [A, B, C]",
@@ -323,20 +349,20 @@ def _of_module(value: Any, function: Any) -> bool:
     return hasattr(of, "__code__") and getattr(of, "__module__", None) == function.__module__
 
 
-def _text(value: Any) -> str:
+def _stable_text(value: Any) -> str:
     """A constant as text that is the same in every process: sets are in order, and of what is no constant there is the
     kind alone.
     """
     if isinstance(value, dict):
-        return f"{{{','.join(f'{_text(k)}:{_text(v)}' for k, v in value.items())}}}"
+        return f"{{{','.join(f'{_stable_text(k)}:{_stable_text(v)}' for k, v in value.items())}}}"
     if isinstance(value, (list, tuple)):
-        return f"{type(value).__name__}({','.join(map(_text, value))})"
+        return f"{type(value).__name__}({','.join(map(_stable_text, value))})"
     if isinstance(value, (set, frozenset)):
-        return f"set({','.join(sorted(map(_text, value)))})"
+        return f"set({','.join(sorted(map(_stable_text, value)))})"
     if value is None or isinstance(value, (bool, int, float, complex, str, bytes, type, Enum, np.generic, Expr)):
         return repr(value)
     if is_dataclass(value):
-        return f"{type(value).__name__}{_text({f.name: getattr(value, f.name) for f in fields(value)})}"
+        return f"{type(value).__name__}{_stable_text({f.name: getattr(value, f.name) for f in fields(value)})}"
     return type(value).__name__
 
 
@@ -359,5 +385,6 @@ def _plain(knob: str, value: Any) -> Value:
     )
 
 
-def _frozen(value: Value) -> Value:
-    return tuple(_frozen(v) for v in value) if isinstance(value, (list, tuple)) else value
+def frozen(value: Value) -> Value:
+    """The value with tuples for lists, which JSON gives."""
+    return tuple(frozen(v) for v in value) if isinstance(value, (list, tuple)) else value

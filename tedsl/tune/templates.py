@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tedsl.lang.reductions import sum as sum_of
+from tedsl.lang.operators import sum as sum_of
 from tedsl.lang.tensor import axes, tensor
 from tedsl.schedule.schedule import create_schedule
 

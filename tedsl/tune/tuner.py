@@ -1,15 +1,16 @@
-"""`te.tune`: the loop that has candidates built and measured, and writes a row for each.
+"""`te.tune`: the loop that has candidates built and measured, and writes a trial for each.
 
     search → builder (a process: template, source) → known, duplicate, hopeless? → compiler → measuring (an executor) →
-    row → search
+    trial → search
 
-The loop runs in one thread and waits for messages; builders and measuring run side by side. What is begun, gone on with
-and written is the judge's business.
+The loop runs in one thread and waits for messages; builders and measuring run side by side. The judge decides which
+candidates are begun and gone on with, and writes the trials.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import shutil
@@ -22,17 +23,14 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from tedsl.lang.errors import TuneError
+from tedsl.terminal import Progress, duration
 
-from . import builders, pool
-from .builders import Builder
-from .cores import available
+from . import messages
 from .judge import Built, Judge
-from .measure import Job
-from .options import Options
-from .process import START_SECONDS, Deadline, Died
-from .progress import Silent, make_progress
+from .pool import LIMITED, Builder, Measurers, machine_and_compiler, measure_job, timeout_error
+from .process import START_SECONDS, Deadline, Died, available
 from .report import Result
-from .sending import pickled, workers_of
+from .search import Options
 from .store import Store
 from .template import Template, as_template
 
@@ -40,9 +38,12 @@ MOST_BUILDERS = 4
 QUEUE = 4  # candidates that are built and wait to be measured
 
 
-def tune(template: Any, args: Any = (), *, trials: int = 100, store: Any = "tuning.db", search: str = "tpe", timeout: float = 20.0, seed: int | None = None,
-         executor: Executor | None = None, threads: int | None = None, rank: bool = True, data: Sequence[Any] | None = None,
-         sizes: Mapping[str, int] | None = None, memory: int | None = None, progress: bool | None = None) -> Result:  # fmt: skip
+def tune(
+    template: Any, args: Any = (), *, trials: int = 100, store: Any = "tuning.db", search: str = "tpe",
+    timeout: float = 20.0, seed: int | None = None, executor: Executor | None = None, threads: int | None = None,
+    rank: bool = True, data: Sequence[Any] | None = None, sizes: Mapping[str, int] | None = None,
+    memory: int | None = None, progress: bool | None = None,
+) -> Result:  # fmt: skip
     """Search the knobs of a template for the fastest kernel on this machine.
 
     template: made by `te.template`; args: what it is called with after the knobs. trials: how many configurations to
@@ -54,18 +55,19 @@ def tune(template: Any, args: Any = (), *, trials: int = 100, store: Any = "tuni
     terminal).
 
     Each configuration is built and measured in processes of its own and checked against `te.evaluate`. A crash, a hang,
-    a wrong answer or an illegal step is a row with its reason. Rows are written as they are finished: stopped, or
+    a wrong answer or an illegal step is a trial with its reason. Trials are written as they are finished: stopped, or
     killed, and run again, it goes on. Ctrl-C ends it with the results so far. Raises TuneError when the search cannot
-    start: no template, no store, Optuna missing.
+    start: no template, wrong arguments, no store, Optuna missing.
     """
-    options = Options(
-        trials, search, timeout, seed, executor, threads, rank, data, {} if sizes is None else sizes, memory
-    )
-    return _Run(as_template(template), args, store, options, make_progress(progress)).go()
+    sizes = {} if sizes is None else sizes
+    options = Options(trials, search, timeout, seed, executor, threads, rank, data, sizes, memory)
+    return _Tuner(as_template(template), args, store, options, progress).run()
 
 
-class _Run:
-    def __init__(self, template: Template, args: Any, store: Any, options: Options, progress: Silent) -> None:
+class _Tuner:
+    """A search. `queue`: candidates that are built and wait to be measured; `measuring`: those that are measured."""
+
+    def __init__(self, template: Template, args: Any, store: Any, options: Options, progress: bool | None) -> None:
         self.template = template
         self.args = tuple(args) if isinstance(args, (tuple, list)) else (args,)
         try:
@@ -75,249 +77,231 @@ class _Run:
                 f"{template.name} is tuned with the arguments {self.args!r:.200}; they are kept in the store, so "
                 "they are numbers, texts, booleans, None or lists of them",
             ) from None
-        self.options, self.progress, self.where = options, progress, store
-        self.pickled = pickled(template)
-        kept = Store(store, template.reference, args_text, options.sizes)
-        self.judge = Judge(template, kept, options)
-        # What is going on
+        template.check_arguments(self.args)
+        self.options, self.show, self.where = options, progress, store
+        self.local = options.executor is None
+        self.pickled = template.pickled()
+        self.judge = Judge(template, Store(store, template.reference, args_text, options.sizes), options)
         self.builders: list[Builder] = []
         self.queue: list[Built] = []
-        self.flying: dict[Future[Any], Built] = {}
+        self.measuring: dict[Future[Any], Built] = {}
+        self.measurers = Measurers()
         self.started = time.monotonic()
         self.interrupted = False
 
-    # The loop ---------------------------------------------------------------------------------------------------------
-
-    def go(self) -> Result:
-        local = self.options.executor is None
-        self.children = pool.Children()
+    def run(self) -> Result:
         self.scratch = tempfile.mkdtemp(prefix="tedsl-tune-")
-        self.pool: Executor = (
-            self.options.executor
-            if self.options.executor is not None
-            else ThreadPoolExecutor(1, thread_name_prefix="tedsl-tune")
-        )
-        self.wake_read, self.wake_write = os.pipe()
+        self.executor = self.options.executor or ThreadPoolExecutor(1, thread_name_prefix="tedsl-tune")
+        self.wake_read, self.wake_write = os.pipe()  # written to by the executor's threads
         os.set_blocking(self.wake_write, False)
-        showing = False
         try:
-            self.judge.begin(self._who())
+            self.judge.begin(self._machines())
             if self.judge.missing > 0:
-                self.progress.begin(self.judge.done, self.options.trials)
-                showing = True
-                self._start_builders()
-                if local:
-                    self.pool.submit(self.children.prepare)
-                while self._step():
-                    pass
+                with Progress("tuning", self.options.trials, self.judge.done, self.show) as self.progress:
+                    self._start_builders()
+                    if self.local:
+                        self.executor.submit(self.measurers.prepare)
+                    while self._step():
+                        pass
         except KeyboardInterrupt:
             self.interrupted = True
         finally:
-            if showing:
-                self.progress.end()
-            for builder in self.builders:
-                builder.child.kill()
-            for future in self.flying:
-                future.cancel()
-            self.children.end()
-            if local:
-                self.pool.shutdown(wait=True, cancel_futures=True)
-            self.children.end()
-            os.close(self.wake_read)
-            wake, self.wake_write = self.wake_write, -1
-            os.close(wake)
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            self._end()
         result = self._result()
         self.judge.store.close()
         return result
 
-    def _who(self) -> set[tuple[str, str]]:
+    def _end(self) -> None:
+        for builder in self.builders:
+            builder.child.kill()
+        for future in self.measuring:
+            future.cancel()
+        self.measurers.end()
+        if self.local:
+            self.executor.shutdown(wait=True, cancel_futures=True)
+        self.measurers.end()
+        os.close(self.wake_read)
+        wake, self.wake_write = self.wake_write, -1
+        os.close(wake)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _machines(self) -> set[tuple[str, str]]:
         """Which machines measure, with which compilers."""
-        if self.options.executor is None:
-            self.capacity = 1
-            return {(m, c) for m, _, c in [pool.who()]}
-        self.capacity = workers_of(self.options.executor)
+        self.capacity = 1
+        if self.local:
+            return {machine_and_compiler()}
+        self.capacity = _workers_of(self.executor)
         until = Deadline(START_SECONDS)
         try:
-            asked = [self.options.executor.submit(pool.who, n) for n in range(self.capacity)]
-            return {(m, c) for m, _, c in (f.result(max(0.0, until.left)) for f in asked)}
+            asked = [self.executor.submit(machine_and_compiler, n) for n in range(self.capacity)]
+            return {f.result(max(0.0, until.left)) for f in asked}
         except concurrent.futures.TimeoutError:
             why = f"none of its workers has answered in {START_SECONDS} s"
         except Exception as e:  # whatever an executor raises
             why = f"{type(e).__name__}: {e}"
-        raise TuneError(f"nothing can be measured by {self.options.executor!r:.100}: {why}; see that it has workers, and that they have tedsl")  # fmt: skip
+        raise TuneError(
+            f"nothing can be measured by {self.executor!r:.100}: {why}; see that it has workers, and that they have "
+            "tedsl"
+        )
 
     def _start_builders(self) -> None:
         cores = available()
-        self.timing_core = cores[-1] if self.options.executor is None else None
+        self.timing_core = cores[-1] if self.local else None
         if len(cores) > 2:
             cores = cores[:-1]
-        self.builders = [Builder(core, self.scratch) for core in cores[:MOST_BUILDERS]]
+        most = min(MOST_BUILDERS, max(self.judge.missing, self.judge.to_screen))
+        self.builders = [Builder(core, self.scratch) for core in cores[:most]]
+
+    # The loop ---------------------------------------------------------------------------------------------------------
 
     def _step(self) -> bool:
-        """Start what can be started, wait, and deal with what comes. False when all is done."""
-        self._submit()
+        """Start what can be started, wait, and deal with the messages that come. False when all is done."""
+        self._measure_next()
         for builder in self.builders:
             if builder.idle:
                 self._begin(builder)
-        if not self._busy:
+        busy = {builder.child.connection: builder for builder in self.builders if not builder.idle}
+        if not (self.queue or self.measuring or busy):
             return False
-        talking = {builder.child.connection: builder for builder in self.builders if not builder.idle}
-        until = min((builder.deadline.left for builder in talking.values()), default=60.0)
-        ready = wait([*talking, self.wake_read], timeout=max(0.0, min(until, 60.0)))
-        if self.wake_read in ready:
-            os.read(self.wake_read, 4096)
-        for connection in ready:
-            if connection is not self.wake_read and connection != self.wake_read:
-                self._hear(talking[connection])  # type: ignore[index]
-        for builder in talking.values():
+        until = min((builder.deadline.left for builder in busy.values()), default=60.0)
+        for ready in wait([*busy, self.wake_read], timeout=max(0.0, min(until, 60.0))):
+            if isinstance(ready, int):
+                os.read(ready, 4096)
+            else:
+                self._receive(busy[ready])  # type: ignore[index]
+        for builder in busy.values():
             if not builder.idle and builder.deadline.left <= 0:
-                self._late(builder)
-        for future in [f for f in self.flying if f.done()]:
-            self._landed(future)
+                limit = builder.deadline.seconds
+                imported = f"importing it in another process took longer than {limit:g} s"
+                self._restart(builder, timeout_error(builder.phase, limit), imported)
+        for future in [f for f in self.measuring if f.done()]:
+            self._measured(future)
         return True
 
-    @property
-    def _busy(self) -> bool:
-        return bool(self.queue or self.flying or any(not builder.idle for builder in self.builders))
-
-    @property
-    def _wanted(self) -> int:
-        """How many more candidates may be begun."""
-        begun = sum(builder.candidate is not None for builder in self.builders)
-        return self.judge.missing - len(self.queue) - len(self.flying) - begun
-
-    # Beginning --------------------------------------------------------------------------------------------------------
-
     def _begin(self, builder: Builder) -> None:
-        if self._wanted <= 0 or len(self.queue) >= QUEUE:
+        """Have the next candidate built, if one is wanted."""
+        begun = sum(builder.candidate is not None for builder in self.builders)
+        wanted = self.judge.missing - len(self.queue) - len(self.measuring) - begun
+        if wanted <= 0 or len(self.queue) >= QUEUE:
             return
-        if (self.queue or self.flying) and builder.core == self.timing_core:
+        if (self.queue or self.measuring) and builder.core == self.timing_core:
             return  # what is built wants this core
         search, candidate = self.judge.next()
         if candidate is None:
             return
         try:
-            builder.begin(candidate, search, self.options.executor is None)
+            builder.begin(candidate, search, self.local)
         except Died:
             search.forget(candidate)
             builder.start()
 
-    def _submit(self) -> None:
-        while self.queue and len(self.flying) < self.capacity:
+    def _measure_next(self) -> None:
+        """Give the executor as many of the queue as it measures at once."""
+        o = self.options
+        while self.queue and len(self.measuring) < self.capacity:
             built = self.queue.pop(0)
-            made = built.made
-            assert made is not None
-            options = self.options
-            scratch = self.scratch if self.options.executor is None else None
-            job = Job(
-                made.module, made.workload, made.program, dict(options.sizes), options.timeout, options.threads, options.memory, scratch,
-                self.judge.facts.best, options.data)  # fmt: skip  # fmt: skip
-            if self.options.executor is None:
-                future = self.pool.submit(pool.measure_job, job, self.children)
-            else:
-                future = self.pool.submit(pool.measure_job, job)
-            self.flying[future] = built
+            assert built.code is not None
+            scratch = self.scratch if self.local else None
+            job = messages.Job(built.code, o.timeout, o.threads, o.memory, scratch, self.judge.knowledge.best, o.data)
+            mine = (self.measurers,) if self.local else ()
+            future = self.executor.submit(measure_job, job, *mine)
+            self.measuring[future] = built
             future.add_done_callback(self._wake)
 
     def _wake(self, _: Any) -> None:
         if self.wake_write >= 0:
-            try:
+            with contextlib.suppress(OSError):
                 os.write(self.wake_write, b".")
-            except OSError:
-                pass
 
-    # Hearing ----------------------------------------------------------------------------------------------------------
+    # Messages ---------------------------------------------------------------------------------------------------------
 
-    def _hear(self, builder: Builder) -> None:
+    def _receive(self, builder: Builder) -> None:
         try:
             message = builder.child.receive(0)
         except TimeoutError:
             return
         except Died as e:
-            self._crashed(builder, str(e))
+            started = f"the process that runs the template died when it was started: {e}"
+            self._restart(builder, f"crash: the process of the {builder.phase} died: {e}", started)
             return
-        kind = message[0]
-        candidate, search = builder.candidate, builder.search
-        if kind == "ready":
-            if builder.phase == "start":
+        match message:
+            case messages.Ready() if builder.phase == "start":
                 builder.phase = "import"
-                builder.child.send(("template", self.pickled, self.args, dict(self.options.sizes)))
-            else:
+                builder.child.send(messages.LoadTemplate(self.pickled, self.args, dict(self.options.sizes)))
+            case messages.Ready():
                 builder.phase = "idle"
-            return
-        if kind == "failed" and candidate is None:
-            raise TuneError(f"{self.template.name} cannot be tuned: {message[1]}")
+            case messages.Failure() if builder.candidate is None:
+                raise TuneError(f"{self.template.name} cannot be tuned: {message.error}")
+            case messages.Phase():
+                builder.phase = message.name
+                if message.name in LIMITED:
+                    builder.deadline.restart(self.options.timeout)
+            case _:
+                self._follow(builder, message)
+
+    def _follow(self, builder: Builder, message: Any) -> None:
+        """Deal with a message that is about a builder's candidate."""
+        candidate, search = builder.candidate, builder.search
         assert candidate is not None and search is not None
-        if kind == "phase":
-            builder.phase = message[1]
-            if message[1] in builders.LIMITED:
-                builder.deadline.restart(self.options.timeout)
-        elif kind == "ask":
-            value = search.answer(candidate, message[1])
-            builder.child.send(("stop",) if self.judge.known(candidate) else ("answer", value))
-        elif kind == "predicted":
-            candidate.guess = message[1]
-            builder.reply(self.judge.promising(candidate, search))
-        elif kind == "made":
-            builder.made = message[1]
-            builder.reply(self.judge.worth(builder.built))
-        elif kind == "stopped":
-            if not builder.settled:  # while it was asking: the configuration is known
-                self.judge.repeated(candidate, search)
-            builder.free()
-        elif kind == "compiled":
-            self.queue.append(builder.built)
-            builder.free()
-        elif kind == "rejected":
-            self.judge.turned_down(candidate, search, message[1])
-            builder.free()
-        elif kind == "failed":
-            self._settle(builder.built, {"error": message[1]})
-            builder.free()
+        match message:
+            case messages.Ask():
+                value = search.answer(candidate, message.knob)
+                builder.child.send(messages.Stop() if self.judge.known(candidate) else messages.Answer(value))
+                return
+            case messages.Prediction():
+                candidate.prediction = message
+                builder.reply(self.judge.worth_generating(candidate, search))
+                return
+            case messages.Generated():
+                builder.code = message
+                builder.reply(self.judge.worth_compiling(builder.built))
+                return
+            case messages.Compiled():
+                self.queue.append(builder.built)
+            case messages.Stopped() if not builder.decided:  # while it was asking: the configuration is known
+                self.judge.repeat(candidate, search)
+            case messages.Rejection():
+                self.judge.reject(candidate, search, message.reason)
+            case messages.Failure():
+                self._record(builder.built, messages.Measurement(error=message.error))
+        builder.free()
 
-    def _crashed(self, builder: Builder, how: str) -> None:
-        if builder.candidate is None or builder.search is None:
-            raise TuneError(
-                f"{self.template.name} cannot be tuned: the process that runs the template died when it was started: "
-                f"{how}",
-            )
-        self._settle(builder.built, {"error": f"crash: the process of the {builder.phase} died: {how}"})
+    def _restart(self, builder: Builder, error: str, without_candidate: str) -> None:
+        """Record the error of a builder's candidate, and start its process anew; fail where it has no candidate yet."""
         builder.child.kill()
+        if builder.candidate is None:
+            raise TuneError(f"{self.template.name} cannot be tuned: {without_candidate}")
+        self._record(builder.built, messages.Measurement(error=error))
         builder.start()
 
-    def _late(self, builder: Builder) -> None:
-        builder.child.kill()
-        if builder.candidate is None or builder.search is None:
-            raise TuneError(
-                f"{self.template.name} cannot be tuned: importing it in another process took longer than "
-                f"{builder.deadline.seconds:g} s",
-            )
-        error = pool.late(builder.phase, builder.deadline.seconds)
-        self._settle(builder.built, {"error": error})
-        builder.start()
-
-    def _landed(self, future: Future[Any]) -> None:
-        built = self.flying.pop(future)
+    def _measured(self, future: Future[Any]) -> None:
+        built = self.measuring.pop(future)
         try:
             found = future.result()
         except Exception as e:  # the worker died, or the executor broke down
-            found = {"error": f"crash: the worker that measured it failed: {type(e).__name__}: {e}"[:500]}
-        self._settle(built, found)
+            error = f"crash: the worker that measured it failed: {type(e).__name__}: {e}"
+            found = messages.Measurement(error=error[:500])
+        self._record(built, found)
 
-    def _settle(self, built: Built, found: Mapping[str, Any]) -> None:
+    def _record(self, built: Built, found: messages.Measurement) -> None:
         judge = self.judge
-        judge.settle(built, found)
-        self.progress.update(judge.done, judge.facts.best, judge.failed, judge.saved)
+        judge.record(built, found)
+        best = judge.knowledge.best
+        facts = ["none yet" if best is None else f"best {duration(best)}", f"{self.progress.rate(judge.done):.1f}/s"]
+        facts += [f"{judge.failed} failed"] * (judge.failed > 0) + [f"{judge.saved} not measured"] * (judge.saved > 0)
+        self.progress.update(judge.done, ", ".join(facts))
 
     def _result(self) -> Result:
-        return Result(
-            self.judge.rows(),
-            measured=self.judge.measured,
-            counts=self.judge.counts(),
-            rejected=Counter(self.judge.rejected.values()),
-            seconds=time.monotonic() - self.started,
-            interrupted=self.interrupted,
-            left_out=self.judge.left_out(),
-            where=self.where,
-        )
+        judge, seconds = self.judge, time.monotonic() - self.started
+        rejected = Counter(judge.rejected.values())
+        return Result(judge.rows(), judge.measured, judge.counts(), seconds, self.interrupted, rejected,
+                      judge.left_out(), self.where)  # fmt: skip
+
+
+def _workers_of(executor: Any) -> int:
+    """How many calls an executor runs at once."""
+    count = getattr(executor, "_max_workers", None)
+    client = getattr(executor, "_client", None)
+    if count is None and client is not None:
+        count = sum(client.nthreads().values())
+    return max(1, int(count or 1))

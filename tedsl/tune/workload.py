@@ -1,14 +1,14 @@
 """Workloads: a program up to the names in it. What was measured for one is of use for every other with the same key.
 
-key_of(outputs)                       the expressions, shapes and dtypes as a hash; names of tensors, axes and sizes do not matter
-places_of(schedule)                   its steps with places instead of names
-schedule_from(outputs, places)        the same steps on another program with the same key
+key_of(outputs)                   a hash of expressions, shapes and dtypes, without names of tensors, axes and sizes
+places_of(schedule)               its steps with places instead of names
+schedule_from(outputs, places)    the same steps on another program with the same key
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tedsl.lang.errors import ScheduleError
@@ -16,6 +16,7 @@ from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var,
 from tedsl.lang.program import Program, program
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Part, Tensor
+from tedsl.lang.tensor import tensor as scalar
 from tedsl.schedule.loop_tree import Fuse, Split
 from tedsl.schedule.schedule import Schedule
 from tedsl.schedule.state import StageState, State
@@ -91,7 +92,8 @@ class _Writer:
         right = " ".join(self.size(e) for e in part.values)
         kind = "part"
         if isinstance(part, ScatterPart):
-            kind = f"scatter [{' '.join(self.size(a) for a in part.domain)}] {'-' if part.where is None else self.size(part.where)}"
+            where = "-" if part.where is None else self.size(part.where)
+            kind = f"scatter [{' '.join(self.size(a) for a in part.domain)}] {where}"
         self.lines.append(f"{kind} {left} = {right}")
 
     def node(self, root: Expr) -> int:
@@ -129,16 +131,15 @@ class _Writer:
             return reducer.name
         # A reducer of the user's is told by what its combine function returns.
         kinds = reducer.result_dtypes(tuple(v.dtype for v in node.values), node.accumulator)
-        p, q, results = reducer._trace(kinds)
+        p, q = ([scalar(f"{letter}{n}", (), kind)[()] for n, kind in enumerate(kinds)] for letter in "pq")
+        results = reducer.combine(tuple(p), tuple(q))
         numbers = {e: n for n, e in enumerate((*p, *q))}
         lines: list[str] = []
         for sub in walk(*results):
             if sub not in numbers:
-                what = (
-                    sub.function
-                    if isinstance(sub, Apply)
-                    else str(sub.args[0] if isinstance(sub, Const) else type(sub).__name__)
-                )
+                what = type(sub).__name__
+                if isinstance(sub, (Apply, Const)):
+                    what = sub.function if isinstance(sub, Apply) else str(sub.args[0])
                 lines.append(f"{what}:{sub.dtype}({','.join(str(numbers[c]) for c in sub.children)})")
                 numbers[sub] = len(numbers)
         identity = ",".join(str(e.args[0]) for e in reducer.identity(kinds))
@@ -150,9 +151,10 @@ class _Writer:
 # What the arguments of each primitive mean: loops of the stage ("loop"), a loop of the stage given before ("there"),
 # tensors, stages; the last kind is that of all further arguments.
 _MEANING: dict[str, tuple[str, ...]] = {
-    "split": ("loop",), "tile": ("loop", "loop", ""), "fuse": ("loop",), "reorder": ("loop",), "vectorize": ("loop",), "unroll": ("loop",),
-    "parallel": ("loop",), "bind": ("loop", ""), "pragma": ("loop", ""), "compute_at": ("stage", "there"), "set_scope": ("",), "layout": ("loop",),
-    "storage_align": ("loop", ""), "prefetch": ("tensor", "loop", ""), "cache_read": ("tensor", "", "stages"), "cache_write": ("tensor", ""),
+    "split": ("loop",), "tile": ("loop", "loop", ""), "fuse": ("loop",), "reorder": ("loop",), "vectorize": ("loop",),
+    "unroll": ("loop",), "parallel": ("loop",), "bind": ("loop", ""), "pragma": ("loop", ""),
+    "compute_at": ("stage", "there"), "set_scope": ("",), "layout": ("loop",), "storage_align": ("loop", ""),
+    "prefetch": ("tensor", "loop", ""), "cache_read": ("tensor", "", "stages"), "cache_write": ("tensor", ""),
     "rfactor": ("stagename", "thatloop"), "tensorize": ("loop", ""),
 }  # fmt: skip
 
@@ -167,10 +169,12 @@ def names_of(stage: StageState) -> list[str]:
 
 def places_of(schedule: Schedule) -> list[dict[str, Any]]:
     """The steps of a schedule with places in the state before each instead of names, as JSON can hold them."""
-    return [
-        _translated(before, step.stage, step.primitive, step.args, step.kwargs, _to_place)
-        for before, step in schedule._past
-    ]
+    steps = list(schedule.history)
+    earlier, places = schedule.copy(), []
+    for step in reversed(steps):
+        before = earlier.undo().state
+        places.append(_translated(before, step.to_json(), list.index))
+    return places[::-1]
 
 
 def schedule_from(outputs: Sequence[Tensor], several: bool, places: Sequence[Mapping[str, Any]]) -> Schedule:
@@ -180,66 +184,46 @@ def schedule_from(outputs: Sequence[Tensor], several: bool, places: Sequence[Map
     schedule = Schedule(tuple(outputs), several)
     for step in places:
         try:
-            named = _translated(
-                schedule.state,
-                step["stage"],
-                step["primitive"],
-                tuple(step["args"]),
-                dict(step.get("kwargs", {})),
-                _to_name,
-            )
+            named = _translated(schedule.state, step, list.__getitem__)
         except (KeyError, IndexError, TypeError) as e:
             raise ScheduleError(
                 f"the stored step {step!r} does not fit this program ({type(e).__name__}: {e})"
             ) from None
-        schedule.take(named["stage"], named["primitive"], tuple(named["args"]), named.get("kwargs", {}))
+        schedule.replay([named])
     return schedule
 
 
-def _translated(
-    state: State, stage: Any, primitive: str, args: tuple[Any, ...], kwargs: dict[str, Any], change: Any
-) -> dict[str, Any]:
-    own = change(state, "stagename", stage, None) if stage != "" else ""
-    name = stage if isinstance(stage, str) else own
-    meaning = _MEANING.get(primitive, ("",))
-    made, there = [], name
-    for n, value in enumerate(args):
+def _translated(state: State, step: Mapping[str, Any], place: Callable[[list[Any], Any], Any]) -> dict[str, Any]:
+    """A step with places for names, or names for places. `place`: from a list of what there is and one of both to the
+    other.
+    """
+    stages, tensors = [s.name for s in state.stages], list(state.tensors())
+
+    def named(stage: Any) -> str:
+        return stage if isinstance(stage, str) else stages[stage]
+
+    def change(kind: str, value: Any, stage: str) -> Any:
+        match kind:
+            case "loop" | "there" | "thatloop":
+                return place(names_of(state.stage(stage)), value)
+            case "stage":
+                return {"stage": place(stages, value["stage"])}
+            case "stagename":
+                return place(stages, value)
+            case "stages":
+                return [place(stages, v) for v in value]
+            case "tensor":
+                return [place(tensors, v) for v in value] if isinstance(value, list) else place(tensors, value)
+        return value
+
+    meaning = _MEANING.get(step["primitive"], ("",))
+    own = there = named(step["stage"])
+    args = []
+    for n, value in enumerate(step["args"]):
         kind = meaning[min(n, len(meaning) - 1)]
         if kind in ("stage", "stagename"):
-            given = value["stage"] if isinstance(value, dict) else value
-            there = given if isinstance(given, str) else state.stages[given].name
-        made.append(change(state, kind, value, there if kind in ("there", "thatloop") else name))
-    found = {"stage": own, "primitive": primitive, "args": made}
-    if kwargs:
-        found["kwargs"] = kwargs
-    return found
-
-
-def _to_place(state: State, kind: str, value: Any, stage: Any) -> Any:
-    if kind in ("loop", "there", "thatloop"):
-        return names_of(state.stage(stage)).index(value)
-    if kind == "stage":
-        return {"stage": [s.name for s in state.stages].index(value["stage"])}
-    if kind == "stagename":
-        return [s.name for s in state.stages].index(value)
-    if kind == "stages":
-        return [[s.name for s in state.stages].index(v) for v in value]
-    if kind == "tensor":
-        known = list(state.tensors())
-        return [known.index(v) for v in value] if isinstance(value, list) else known.index(value)
-    return value
-
-
-def _to_name(state: State, kind: str, value: Any, stage: Any) -> Any:
-    if kind in ("loop", "there", "thatloop"):
-        return names_of(state.stage(stage))[value]
-    if kind == "stage":
-        return {"stage": state.stages[value["stage"]].name}
-    if kind == "stagename":
-        return state.stages[value].name
-    if kind == "stages":
-        return [state.stages[v].name for v in value]
-    if kind == "tensor":
-        known = list(state.tensors())
-        return [known[v] for v in value] if isinstance(value, list) else known[value]
-    return value
+            there = named(value["stage"] if isinstance(value, dict) else value)
+        args.append(change(kind, value, there if kind in ("there", "thatloop") else own))
+    stage = "" if own == "" else change("stagename", step["stage"], own)
+    made = {"stage": stage, "primitive": step["primitive"], "args": args}
+    return {**made, "kwargs": dict(step["kwargs"])} if step.get("kwargs") else made

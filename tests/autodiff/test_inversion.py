@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from tedsl.autodiff.inversion import Preimage, preimages
-from tedsl.lang.expr import Apply, Axis, Cast, Const, Expr, Var
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import Apply, Axis, Cast, Const, Expr, Var, apply
 from tedsl.lang.integers.conditions import conjuncts
 
 

@@ -124,7 +124,7 @@ def test_reductions_over_several_axes_and_where(f32):
     I[j] = te.argmax(A[i, j, k])
     evaluates(I, a.transpose(1, 0, 2).reshape(5, -1).argmax(1), {A: a})
     M = te.tensor("M")
-    M[j] = te.max(A[i, j, k], where=A[i, j, k] > 100)
+    M[j] = te.max(A[i, j, k], where=A[i, j, k] > 100, initial=-np.inf)
     evaluates(M, np.full(5, -np.inf, "float32"), {A: a})
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import collections
 import copy
 import pickle
+import re
 import subprocess
 import sys
 import threading
 import warnings
+from pathlib import Path
 
 import c_modules
 import numpy as np
 import pytest
 
 from tedsl.backends.c.kernel import build_module
-from tedsl.lang.errors import CompactionWarning
+from tedsl.lang.errors import CallError, CompactionWarning
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +144,22 @@ def test_anything_that_lends_its_memory_is_an_array(add):
     out = Tensor(np.zeros(4))
     assert add(x, x, out=out) is out
     np.testing.assert_array_equal(out.data, 2 * x)
+
+    class Old(Tensor):
+        """One that knows no version of DLPack, which cannot say whether memory may be written to."""
+
+        def __dlpack__(self, stream=None):
+            return self.data.__dlpack__()
+
+    out = Old(np.zeros(4))
+    assert add(x, x, out=out) is out
+    np.testing.assert_array_equal(out.data, 2 * x)
+    fixed = np.zeros(4)
+    fixed.flags.writeable = False
+    for reader in (Tensor, Old):
+        with pytest.raises(CallError):  # old exporters refuse to lend it
+            add(x, x, out=reader(fixed))
+    assert not fixed.any()
     buffer = array.array("d", [0] * 4)
     assert add(x, x, out=buffer) is buffer and list(buffer) == [0, 2, 4, 6]
 
@@ -367,3 +385,12 @@ def test_results_do_not_leak(add):
     gc.collect()
     after = [sys.getrefcount(x), sys.getrefcount(x.dtype)]
     assert all(a - b < 100 for a, b in zip(after, before)), "a reference was lost at every call"
+
+
+def test_what_old_cythons_drop_is_not_written():
+    """Cython 3.0 leaves out the initialiser of a pointer to constant pointers, and what it points to is nowhere."""
+    folder = Path(__file__).parents[2] / "backends"
+    sources = [*(folder / "calls").glob("*.pxi"), folder / "c" / "runtime.pyx"]
+    assert len(sources) == 3
+    for path in sources:
+        assert not re.search(r"cdef [^\n=(]*\*\s*const\b[^\n=(]*=", path.read_text()), path.name

@@ -39,8 +39,8 @@ def test_a_message_ends_with_the_place():
     error = errors.DefinitionError("no extent for axis i", errors.Location("/home/user/file.py", 12))
     assert str(error) == "no extent for axis i  at file.py:12"
     assert repr(error) == "DefinitionError('no extent for axis i  at file.py:12')"
-    assert str(errors.DefinitionError("no extent")) == "no extent"
-    assert str(errors.Error()) == ""
+    assert str(errors.DefinitionError("no extent", None)) == "no extent"
+    assert str(errors.Error("", None)) == ""
 
 
 def test_an_internal_error_says_so_and_asks_for_a_report():

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import tedsl as te
-from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, rewrite, walk
-from tedsl.lang.functions import FUNCTIONS, apply
+from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, apply, rewrite, walk
+from tedsl.lang.functions import FUNCTIONS
 from tedsl.lang.reductions import REDUCERS
 from tedsl.schedule.loops import ir
 from tedsl.schedule.schedule import Loop

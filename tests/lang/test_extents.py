@@ -12,8 +12,8 @@ from points import ap, values
 from tedsl.lang.errors import DefinitionError
 from tedsl.lang.expr import Access, Axis, Expr, Var, as_expr, free_axes
 from tedsl.lang.extents import Read, check_bounds, data_dependent, display, infer_extents
-from tedsl.lang.functions import minimum
-from tedsl.lang.integers import Affine, Known
+from tedsl.lang.integers import Known, affine_of
+from tedsl.lang.operators import minimum
 from tedsl.lang.tensor import Tensor
 
 # Placeholders as a definition makes them: the user's name, and something that makes it unique.
@@ -151,7 +151,7 @@ def largest(reads: list[Read], reach: int, size: int) -> int:
     found = MANY
     for one in reads:
         (index,), extent = one.access.indices, one.access.tensor.shape[0]
-        if not any(a is y for a in free_axes(Affine.of(index).expr())):
+        if not any(a is y for a in free_axes(affine_of(index).expr())):
             continue
         at = values(index, grid)
         good = (at >= 0) & (at < (size if extent is n else extent))
@@ -173,7 +173,7 @@ def test_against_trying_all_values(block: int) -> None:
             extent = n if symbolic and draw.random() < 0.8 else draw.randint(1, 14)
             edge = ap(draw.choice(["less", "greater_equal"]), ap("add", y, r), draw.randint(0, 8))
             index = random_index(draw)
-            guards = (edge,) if draw.random() < 0.2 and Affine.of(index).expr() is not y else ()
+            guards = (edge,) if draw.random() < 0.2 and affine_of(index).expr() is not y else ()
             reads.append(read(tensor(f"X{d}", extent), index, where=guards))
         try:
             found = infer_extents(reads, [y], {r: reach}, None)[y]

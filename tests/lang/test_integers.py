@@ -8,10 +8,9 @@ import pytest
 from points import ap
 
 from tedsl.lang.expr import Axis, Const, Expr, Var, substitute
-from tedsl.lang.functions import cast, maximum, minimum, where
 from tedsl.lang.integers import (
-    Affine,
     Known,
+    affine_of,
     conjuncts,
     constant_bounds,
     lower,
@@ -22,6 +21,7 @@ from tedsl.lang.integers import (
     solve,
     upper,
 )
+from tedsl.lang.operators import cast, maximum, minimum, where
 from tedsl.lang.tensor import Tensor
 
 i, j, k, f, io, ii, yo, yi, r, y = (Axis(name) for name in "i j k f io ii yo yi r y".split())
@@ -111,11 +111,11 @@ def test_sums_of_products_divide_by_sizes() -> None:
 
 
 def test_affine_of() -> None:
-    x = Affine.of(8 * io + ii + 3 + n * i)
+    x = affine_of(8 * io + ii + 3 + n * i)
     assert {repr(atom): c for atom, c in x.terms.items()} == {"io": 8, "ii": 1, "n * i": 1}
     assert x.constant == 3
     assert repr(x.expr()) == "n * i + 8 * io + ii + 3"
-    assert Affine.of(i * n).same(Affine.of(n * i))
+    assert affine_of(i * n).same(affine_of(n * i))
 
 
 @pytest.mark.parametrize(

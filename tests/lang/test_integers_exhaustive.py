@@ -9,7 +9,17 @@ import pytest
 from points import Drawing, Points, ap, points_of, values
 
 from tedsl.lang.expr import Axis, Expr, Var, free_axes
-from tedsl.lang.integers import Affine, Known, constant_bounds, lower, multiple_of, prove, simplify, solve, upper
+from tedsl.lang.integers import (
+    Known,
+    affine_of,
+    constant_bounds,
+    lower,
+    multiple_of,
+    prove,
+    simplify,
+    solve,
+    upper,
+)
 
 i, j, k = (Axis(name) for name in "ijk")
 n, m, q = Var("n", 0), Var("m", 1), Var("q", 2, 2)
@@ -69,7 +79,7 @@ def check(drawing: Drawing, ranges: Ranges, points: Points, known: Known, seen: 
     want, truth = values(e, points), values(condition, points)
     assert (values(simple, points) == want).all(), (e, simple, known)
     assert simplify(simple, known) is simple, (e, simple, known)
-    assert (values(Affine.of(e).expr(), points) == want).all(), (e, known)
+    assert (values(affine_of(e).expr(), points) == want).all(), (e, known)
     assert (values(simpler, points) == truth).all(), (condition, simpler, known)
     assert simplify(simpler, known) is simpler, (condition, simpler, known)
     assert truth.all() or not proved, (condition, known)
@@ -90,7 +100,7 @@ def check(drawing: Drawing, ranges: Ranges, points: Points, known: Known, seen: 
         assert (sign * want <= sign * ends).all(), (e, bound, over, known)
         # an axis that stays must not narrow those that run
         apart = has((j,), over) or not has((i,), over) or all(isinstance(v, int) for v in ranges[j])
-        if grouped and apart and all(isinstance(atom, Axis) for atom in Affine.of(e).terms):
+        if grouped and apart and all(isinstance(atom, Axis) for atom in affine_of(e).terms):
             # a sum of axes reaches its bound, for every value of the axes that stay
             reached = defaultdict(bool)
             rest = [points[a] for a in (i, j, k) if not has((a,), over)]

@@ -9,8 +9,7 @@ import pytest
 
 import tedsl as te
 from tedsl.lang.errors import InternalError
-from tedsl.lang.expr import Access, Axis, Cast, Const
-from tedsl.lang.functions import apply
+from tedsl.lang.expr import Access, Axis, Cast, Const, apply
 from tedsl.schedule.loops.ir import Allocate, Block, Buffer, For, If, Stmt, Store, block, preorder
 from tedsl.schedule.loops.text import lines_of
 from tedsl.schedule.loops.verify import verify_stmt

@@ -122,7 +122,7 @@ class Interpreter:
                 x = np.float64(values[0])
                 result = (result[0] + x if node.reducer.name == "sum" else result[0] * x,)
                 continue
-            p, q = (tuple(Access(Tensor._internal(side, (), k), ()) for k in kinds) for side in "pq")
+            p, q = (tuple(Access(Tensor(side, (), k), ()) for k in kinds) for side in "pq")
             combined = node.reducer.combine(p, q)
             held = {e.tensor: v for e, v in zip((*p, *q), (*result, *values), strict=True)}
             result = tuple(

@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tedsl import cli
-from tedsl.cli import output
+from tedsl import cli, terminal
 from tedsl.lang.errors import DefinitionError, InternalError, Location
 from tedsl.version import __version__
 
@@ -111,7 +110,7 @@ def test_wrong_usage(words: list[str], message: str, capsys: pytest.CaptureFixtu
 def test_errors_are_one_message_and_status_2(failing, capsys: pytest.CaptureFixture[str]) -> None:
     assert failing(DefinitionError("axis i has no range", Location("cli.py", 8))) == 2
     assert capsys.readouterr().err == "tedsl cache: axis i has no range\n"  # no line: there is no program to look at
-    assert failing(output.InputError("no such thing")) == 2
+    assert failing(terminal.InputError("no such thing")) == 2
     assert capsys.readouterr().err == "tedsl cache: no such thing\n"
     assert failing(MemoryError()) == 2
     assert capsys.readouterr().err == "tedsl cache: not enough memory\n"
@@ -181,7 +180,7 @@ def test_colour_on_a_terminal_and_plain_text_in_a_pipe() -> None:
 
 
 def test_plain_tables_are_aligned_without_trailing_blanks() -> None:
-    text = output.plain_table([["a", "1"], ["long name", "100"]], ["name", "n"], title="Things", right=[1])
+    text = terminal.plain_table([["a", "1"], ["long name", "100"]], ["name", "n"], title="Things", right=[1])
     assert text == "Things\nname         n\na            1\nlong name  100"
 
 
@@ -189,11 +188,11 @@ def test_plain_tables_are_aligned_without_trailing_blanks() -> None:
     "seconds, text", [(2.5, "2.5 s"), (0.00125, "1.25 ms"), (3.2e-5, "32 us"), (4e-8, "40 ns"), (0, "0 ns")]
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert output.duration(seconds) == text
+    assert terminal.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
     "count, text", [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB"), (3 << 40, "3.0 TiB")]
 )
 def test_sizes(count: int, text: str) -> None:
-    assert output.size(count) == text
+    assert terminal.size(count) == text

@@ -189,6 +189,8 @@ def test_several_results_go_to_an_npz_file(refused, folder: Path) -> None:
     )
     assert cli.main(["run", text, "A=a.npy", "-o", "c.npz"]) == 0
     assert sorted(np.load("c.npz")) == ["C", "D"]
+    assert cli.main(["run", text.replace("C", "file").replace("D", "allow_pickle"), "A=a.npy", "-o", "c.npz"]) == 0
+    assert sorted(np.load("c.npz")) == ["allow_pickle", "file"]
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is always full")

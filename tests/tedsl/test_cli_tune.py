@@ -92,6 +92,8 @@ def test_a_search_and_what_it_leaves(capsys):
         (["matmul", "--n", "0"], "a size is at least 1, not 0"),
         (["matmul", "--n", "4", "--args", "4"], "give one of them"),
         (["matmul", "--trials", "0"], "trials=0"),
+        (["matmul", "--args", "4", "5"], "the template matmul(cfg, n) cannot be called with a configuration and"),
+        (["cli_templates:plus", "--args", "4", "5"], "the template plus(cfg, n) cannot be called with"),
         (["matmul", "more"], "only one template at a time"),
         (["show"], "does not exist"),
         (["show", "--store", "no.db"], "'no.db': the file does not exist"),

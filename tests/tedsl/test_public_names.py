@@ -44,7 +44,7 @@ def test_an_unknown_name() -> None:
         te.matmul  # noqa: B018
 
 
-@pytest.mark.parametrize("name", ["op", "build"])
+@pytest.mark.parametrize("name", ["op", "build", "tune"])
 def test_a_function_stays_one_when_its_module_is_imported(name: str) -> None:
     for code in (
         f"import tedsl.{name}, tedsl; print(callable(tedsl.{name}))",
@@ -52,6 +52,11 @@ def test_a_function_stays_one_when_its_module_is_imported(name: str) -> None:
         f"import tedsl; from tedsl.{name} import {name}; print(callable(tedsl.{name}) and tedsl.{name} is {name})",
     ):
         assert run(code) == "True"
+
+
+def test_a_worker_process_of_the_tuner_does_not_import_the_tuner() -> None:
+    code = "import sys, tedsl.tune.worker; print(*(n for n in ('tuner', 'report') if 'tedsl.tune.' + n in sys.modules))"
+    assert run(code) == ""
 
 
 def test_the_import_is_light() -> None:

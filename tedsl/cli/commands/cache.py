@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from tedsl.cli.output import InputError, say, size, table
+from tedsl.terminal import InputError, say, size, table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

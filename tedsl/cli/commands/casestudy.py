@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tedsl.cli.output import InputError, console, duration, say, table
+from tedsl.terminal import InputError, Progress, duration, say, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tedsl.casestudy import Row
 
 
@@ -50,10 +46,10 @@ def run(options: argparse.Namespace) -> int:
 
     peak = machine.peak_gflops["float32"]
     rows = []
-    with progress(len(LADDER)) as advance:
+    with Progress("measuring", len(LADDER)) as progress:
         for row in study(options.n, options.threads):
             rows.append(row)
-            advance(row.step)
+            progress.update(len(rows), row.step)
     if options.json != "-":
         threads = f"{options.threads} thread{'s' * (options.threads != 1)}"
         show(rows, f"C = A·Bᵀ, {options.n} x {options.n} float32, {threads}; FMA peak {peak:.0f} GFLOP/s a core")
@@ -72,18 +68,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def show(rows: list[Row], title: str) -> None:
-    lines = [
-        (
-            row.step,
-            duration(row.seconds),
-            f"{row.gflops:.1f}",
-            f"{row.of_peak:.1%}",
-            f"{row.of_numpy:.2f}x",
-            loads(row, "A"),
-            loads(row, "B"),
-        )
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        numbers = (duration(row.seconds), f"{row.gflops:.1f}", f"{row.of_peak:.1%}", f"{row.of_numpy:.2f}x")
+        lines.append((row.step, *numbers, loads(row, "A"), loads(row, "B")))
     fastest = max(rows, key=lambda row: row.gflops)
     header = ("step", "time", "GFLOP/s", "of peak", "NumPy", "loads of A", "loads of B")
     styles = ["bold green" if row is fastest else "" for row in rows]
@@ -98,20 +86,6 @@ def loads(row: Row, tensor: str) -> str:
         name.rpartition(" ")[2]: load["formula"] for name, load in row.loads.items() if name.startswith(f"{tensor} ")
     }
     return ", ".join(f"{formula} from {level}" for level, formula in found.items())
-
-
-@contextmanager
-def progress(total: int) -> Iterator[Callable[[str], None]]:
-    """A bar on a terminal; elsewhere nothing."""
-    terminal = console()
-    if terminal is None:
-        yield lambda step: None
-        return
-    from rich.progress import Progress
-
-    with Progress(console=terminal, transient=True) as bar:
-        task = bar.add_task("measuring", total=total)
-        yield lambda step: bar.update(task, advance=1, description=step)
 
 
 def check_writable(option: str, file: str) -> None:

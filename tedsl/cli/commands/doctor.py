@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tedsl.cli.output import duration, say, size, table
+from tedsl.terminal import duration, say, size, table
 
 OPTIONAL = {
     "optuna": "tune",
@@ -69,24 +69,18 @@ def versions() -> list[Finding]:
 
     python = f"{platform.python_version()} ({platform.python_implementation()})"
     system = f"{platform.system()} {platform.release()}, {platform.machine()}"
-    return [
-        Finding("tedsl", "ok", __version__),
-        Finding("Python", "ok", python),
-        Finding("NumPy", "ok", numpy.__version__),
-        Finding("system", "ok", system),
-    ]
+    found = {"tedsl": __version__, "Python": python, "NumPy": numpy.__version__, "system": system}
+    return [Finding(what, "ok", detail) for what, detail in found.items()]
 
 
 def compiler() -> list[Finding]:
     from tedsl.backends.c import toolchain
 
     found = toolchain.find()
-    if found.openmp:
-        openmp = Finding("OpenMP", "ok", "parallel loops use all cores")
-    else:
-        openmp = Finding(
-            "OpenMP", "warning", "the compiler has none (install libgomp or libomp): loops run on one core"
-        )
+    openmp = Finding("OpenMP", "ok", "parallel loops use all cores")
+    if not found.openmp:
+        text = "the compiler has none (install libgomp or libomp): loops run on one core"
+        openmp = Finding("OpenMP", "warning", text)
     return [
         Finding("C compiler", "ok", f"{' '.join(found.command)}: {found.version}"),
         Finding("flags", "ok", " ".join(toolchain.flags(openmp=found.openmp))),
@@ -95,13 +89,11 @@ def compiler() -> list[Finding]:
 
 
 def cpu() -> list[Finding]:
-    import os
+    from tedsl.hardware import cores, instruction_set
 
-    from tedsl.backends.c import toolchain
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    level, width = toolchain.level(), toolchain.vector_bytes()
-    return [Finding("CPU", "ok", f"{level}, vectors of {width} bytes, {cores} core{'s' * (cores != 1)} to use")]
+    found, count = instruction_set(), cores()
+    text = f"{found.name}, vectors of {found.vector_bytes} bytes, {count} core{'s' * (count != 1)} to use"
+    return [Finding("CPU", "ok", text)]
 
 
 def cache() -> list[Finding]:
@@ -153,7 +145,6 @@ def trial() -> list[Finding]:
             else:
                 os.environ["TEDSL_CACHE_DIR"] = before
     if not np.array_equal(got, (a * 2 + 1).sum(1)):
-        return [
-            Finding("test kernel", "FAILED", "it was compiled and loaded, but gave a wrong answer; please report this")
-        ]
+        text = "it was compiled and loaded, but gave a wrong answer; please report this"
+        return [Finding("test kernel", "FAILED", text)]
     return [Finding("test kernel", "ok", f"compiled in {duration(took)}, its answer is right")]

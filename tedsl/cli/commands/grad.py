@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tedsl.cli.output import InputError
+from tedsl.terminal import InputError
 
 if TYPE_CHECKING:
     from tedsl.lang.grammar import Equation, Node
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def read_sizes(words: list[str]) -> dict[str, tuple[int, ...]]:
-    """What ``NAME=4x3`` words say."""
+    """The shapes of ``NAME=4x3`` words."""
     found: dict[str, tuple[int, ...]] = {}
     for word in words:
         name, equals, text = word.partition("=")

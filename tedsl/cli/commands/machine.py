@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from tedsl.cli.output import size, table
+from tedsl.terminal import size, table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,13 +29,8 @@ def run(options: argparse.Namespace) -> int:
     rows = [("CPU", machine.cpu, cores), ("vectors", f"{machine.vector_bytes} bytes", machine.level)]
     rows += [(f"peak {dtype}", f"{speed:.1f} GFLOP/s", "") for dtype, speed in machine.peak_gflops.items()]
     held = {"l1": machine.l1_bytes, "l2": machine.l2_bytes, "l3": machine.l3_bytes}
-    rows += [
-        (
-            "DRAM" if level == "dram" else level.upper(),
-            f"{speed / 1e9:.1f} GB/s",
-            size(held[level]) if held.get(level) else "",
-        )
-        for level, speed in machine.bandwidth.items()
-    ]
+    for level, speed in machine.bandwidth.items():
+        bytes_held = size(held[level]) if held.get(level) else ""
+        rows.append((level.upper(), f"{speed / 1e9:.1f} GB/s", bytes_held))
     table(rows, ("", "of one core", ""))
     return 0

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from tedsl.cli.output import InputError, duration, say
+from tedsl.terminal import InputError, duration, say
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,49 +14,37 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from typing import Any
 
-from tedsl.cli.output import InputError, console, duration, say, table
+from tedsl.terminal import InputError, duration, say, table
 
 ACTIONS = ("show", "export", "merge")
-SEARCHES = ("tpe", "random", "grid", "cmaes", "evolutionary")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", nargs="?", help="a template, or show, export, merge")
-    parser.add_argument("files", nargs="*", help="merge: the stores; show, export: a template's name")
-    parser.add_argument("--list", action="store_true", help="the templates of the package, and what is in the store")
-    parser.add_argument("--n", type=int, metavar="N", help="the template's size (default: 1024)")
-    parser.add_argument("--args", nargs="+", metavar="A", help="the template's arguments, in place of --n")
-    parser.add_argument(
-        "--trials",
-        type=int,
-        default=100,
-        metavar="N",
-        help="configurations, those in the store included (default: 100)",
-    )
-    parser.add_argument(
-        "--store", default="tuning.db", metavar="FILE", help="where the trials are kept (default: tuning.db)"
-    )
-    parser.add_argument("--search", default="tpe", choices=SEARCHES, help="default: tpe")
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        default=20.0,
-        metavar="S",
-        help="seconds for the template, the compiler and the kernel, each (default: 20)",
-    )
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of parallel loops (default: all cores)")
-    parser.add_argument("--seed", type=int, metavar="N", help="of the search")
-    parser.add_argument("--measure-all", action="store_true", help="also what the cost model predicts to be slow")
-    parser.add_argument("--dask", metavar="ADDRESS", help="measure on the workers of a Dask scheduler")
-    parser.add_argument(
-        "--machine", default="this", metavar="KEY", help="show, export: rows of another machine, or any (default: this)"
-    )
-    parser.add_argument("--limit", type=int, default=20, metavar="N", help="show: at most N trials (default: 20)")
-    parser.add_argument("--png", metavar="FILE", help="draw the search")
-    parser.add_argument("-o", "--output", metavar="FILE", help="export: the file to write (default: print it)")
-    parser.add_argument("--into", metavar="FILE", help="merge: the store to write to (default: --store)")
+    from tedsl.tune.search import KINDS
+
+    add = parser.add_argument
+    add("what", nargs="?", help="a template, or show, export, merge")
+    add("files", nargs="*", help="merge: the stores; show, export: a template's name")
+    add("--list", action="store_true", help="the templates of the package, and what is in the store")
+    add("--n", type=int, metavar="N", help="the template's size (default: 1024)")
+    add("--args", nargs="+", metavar="A", help="the template's arguments, in place of --n")
+    add("--trials", type=int, default=100, metavar="N", help="how many, those in the store included (default: 100)")
+    add("--store", default="tuning.db", metavar="FILE", help="where the trials are kept (default: tuning.db)")
+    add("--search", default="tpe", choices=KINDS, help="default: tpe")
+    seconds = "seconds for the template, the compiler and the kernel, each (default: 20)"
+    add("--timeout", type=float, default=20.0, metavar="S", help=seconds)
+    add("--threads", type=int, metavar="N", help="threads of parallel loops (default: all cores)")
+    add("--seed", type=int, metavar="N", help="of the search")
+    add("--measure-all", action="store_true", help="also what the cost model predicts to be slow")
+    add("--dask", metavar="ADDRESS", help="measure on the workers of a Dask scheduler")
+    add("--machine", default="this", metavar="KEY", help="show, export: trials of another one, or any (default: this)")
+    add("--limit", type=int, default=20, metavar="N", help="show: at most N trials (default: 20)")
+    add("--png", metavar="FILE", help="draw the search")
+    add("-o", "--output", metavar="FILE", help="export: the file to write (default: print it)")
+    add("--into", metavar="FILE", help="merge: the store to write to (default: --store)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -87,8 +75,6 @@ def _template(name: str) -> Any:
         raise InputError(
             f"there is no template '{name}'; there are {', '.join(TEMPLATES)}, and your own as module:name"
         )
-    import sys
-
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # where a user's own templates are
     return as_template(name)
@@ -112,7 +98,7 @@ def _number(text: str) -> Any:
 
 
 def _tune(options: argparse.Namespace) -> int:
-    from tedsl.tune.machine import identity
+    from tedsl.tune.store import this_machine
     from tedsl.tune.tuner import tune
 
     template, args = _template(options.what), _arguments(options)
@@ -121,17 +107,16 @@ def _tune(options: argparse.Namespace) -> int:
     if options.png and not os.path.isdir(os.path.dirname(options.png) or "."):
         raise InputError(f"{options.png} cannot be written: there is no folder {os.path.dirname(options.png)}")
     executor = _dask(options.dask) if options.dask else None
-    result = tune(template, args, trials=options.trials, store=options.store, search=options.search, timeout=options.timeout, seed=options.seed,
-                  threads=options.threads, rank=not options.measure_all, executor=executor, progress=True)  # fmt: skip
+    result = tune(template, args, trials=options.trials, store=options.store, search=options.search,
+                  timeout=options.timeout, seed=options.seed, threads=options.threads, rank=not options.measure_all,
+                  executor=executor, progress=True)  # fmt: skip
     say(str(result))
     good = [t for t in result.trials if t.seconds is not None]
-    rival = result.numpy_seconds() if good and result.best.machine == identity()[0] else None
+    rival = result.numpy_seconds() if good and result.best.machine == this_machine()[0] else None
     if rival is not None:
         threads = max(result.best.threads, 1)
-        say(
-            f"NumPy with {threads} thread{'s' * (threads > 1)}: {duration(rival)}, "
-            f"{rival / (result.best.seconds or rival):.2f} times as long"
-        )
+        times = rival / (result.best.seconds or rival)
+        say(f"NumPy with {threads} thread{'s' * (threads > 1)}: {duration(rival)}, {times:.2f} times as long")
     if options.png and good:
         result.plot(options.png)
         say(f"The search is drawn in {options.png}.")
@@ -152,24 +137,17 @@ def _dask(address: str) -> Any:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from tedsl.tune.report import bests, load_results
+    from tedsl.tune.report import best_by_subject, load_results
     from tedsl.tune.templates import TEMPLATES
 
     rows = [(name, (t.__doc__ or "").split("\n\n")[0].replace("\n    ", " ").strip()) for name, t in TEMPLATES.items()]
     table(rows, ("template", "what it is"))
     if os.path.exists(options.store):
         result = load_results(options.store, machine="any")
-        found = bests(result.trials)
-        cells = [
-            (
-                t.template,
-                t.subject.removeprefix(t.template),
-                sum(other.place == t.place for other in result.trials),
-                duration(t.seconds or 0.0),
-                t.cpu,
-            )
-            for _, t in sorted(found.items())
-        ]
+        cells = []
+        for _, t in sorted(best_by_subject(result.trials).items()):
+            trials = sum(other.place == t.place for other in result.trials)
+            cells.append((t.template, t.subject.removeprefix(t.template), trials, duration(t.seconds or 0.0), t.cpu))
         say("")
         table(cells, ("in the store", "arguments", "trials", "best", "machine"), right=(2, 3))
     return 0
@@ -182,16 +160,9 @@ def _results(options: argparse.Namespace) -> Any:
     args = None if options.n is None and options.args is None else _arguments(options)
     result = load_results(options.store, template=name, args=args, machine=options.machine)
     if not result.trials:
-        raise InputError(
-            f"{options.store} has no trials"
-            + (f" of {name}" if name else "")
-            + (
-                ""
-                if options.machine == "any"
-                else f" of {'this machine' if options.machine == 'this' else f'the machine {options.machine}'}; "
-                "--machine any shows those of others"
-            )
-        )
+        machine = "this machine" if options.machine == "this" else f"the machine {options.machine}"
+        others = "" if options.machine == "any" else f" of {machine}; --machine any shows those of others"
+        raise InputError(f"{options.store} has no trials" + f" of {name}" * bool(name) + others)
     return result
 
 
@@ -201,24 +172,14 @@ def _show(options: argparse.Namespace) -> int:
     result = _results(options)
     ordered = sorted(result.trials, key=lambda t: t.seconds if t.seconds is not None else float("inf"))
     knobs = list(dict.fromkeys(k for t in ordered for k in t.config))
-    cells = []
+    cells, styles = [], []
     for t in ordered[: options.limit]:
-        what = duration(t.seconds) if t.seconds is not None else "failed"
+        time = duration(t.seconds) if t.seconds is not None else "failed"
         predicted = duration(t.predicted) if t.predicted else ""
-        cells.append(
-            (
-                what,
-                predicted,
-                *(_shown(t.config[k]) if k in t.config else "" for k in knobs),
-                (t.error or "").split("\n")[0][:60],
-            )
-        )
-    table(
-        cells,
-        ("time", "predicted", *knobs, "error"),
-        right=(0, 1),
-        styles=["" if t.seconds is not None else "red" for t in ordered[: options.limit]] if console() else (),
-    )
+        values = (_shown(t.config[k]) if k in t.config else "" for k in knobs)
+        cells.append((time, predicted, *values, (t.error or "").split("\n")[0][:60]))
+        styles.append("red" if t.seconds is None else "")
+    table(cells, ("time", "predicted", *knobs, "error"), right=(0, 1), styles=styles)
     if len(ordered) > options.limit:
         say(f"... and {len(ordered) - options.limit} more; --limit shows them.")
     say("")
@@ -233,9 +194,9 @@ def _shown(value: Any) -> str:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from tedsl.tune.report import source_of
+    from tedsl.tune.report import python_source
 
-    text = source_of(_results(options).best)
+    text = python_source(_results(options).best)
     if options.output is None:
         print(text, end="")
         return 0

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from .affine import Affine
 from .bounds import constant_bounds, lower, multiple_of, upper
-from .conditions import conjuncts, joined, negated, simplify, simplify_indices
+from .conditions import conjuncts, joined
 from .elimination import effort_left, limited_effort
-from .known import Known
-from .normal_form import recombined
-from .prove import prove
+from .known import Known, affine_of, negated, prove, recombined, simplify, simplify_indices
 from .solve import Solution, solve
 
 __all__ = [
     "Affine",
     "Known",
     "Solution",
+    "affine_of",
     "conjuncts",
     "constant_bounds",
     "effort_left",

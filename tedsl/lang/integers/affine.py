@@ -101,13 +101,6 @@ class Affine:
         self.terms = terms
         self.constant = constant
 
-    @classmethod
-    def of(cls, e: Expr) -> Affine:
-        """The normal form of an integer expression, by arithmetic alone (nothing is assumed of the axes in it)."""
-        from .normal_form import affine
-
-        return affine(e, None)
-
     def __add__(self, other: Affine | int) -> Affine:
         if isinstance(other, int):
             return Affine(self.terms, self.constant + other)

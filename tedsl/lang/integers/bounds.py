@@ -1,4 +1,4 @@
-"""Bounds of index expressions: intervals in numbers, and tight bounds as expressions in the axes that stay."""
+"""Bounds of index expressions: in numbers, and as expressions in the axes that stay."""
 
 from __future__ import annotations
 
@@ -7,142 +7,17 @@ from math import gcd
 
 from tedsl.lang.expr import Apply, Axis, Const, Expr, Var, free_axes
 
-from .affine import ZERO, Affine, atom_limits, factors, integer, product, removed, within
-from .known import Bounds, Known
+from .affine import ZERO, Affine, factors, integer, product, removed, within
+from .assumptions import Bounds
+from .intervals import atom_interval
+from .known import FREE, Known
 from .normal_form import affine, extreme, extremes, floor, modulo, recombined
-
-# Intervals ------------------------------------------------------------------------------------------------------------
-
-
-def _times(a: Bounds, b: Bounds) -> Bounds:
-    """The interval of a product."""
-    if None not in a and None not in b:
-        corners = [p * q for p in a for q in b]  # type: ignore[operator]
-        return min(corners), max(corners)
-    if a[0] is not None and b[0] is not None and a[0] >= 0 and b[0] >= 0:
-        return a[0] * b[0], (0 if a[1] == 0 or b[1] == 0 else None)
-    return None, None
-
-
-def interval(x: Affine, known: Known | None) -> Bounds:
-    """An interval that holds `x`, from the ranges of its atoms alone (None: no bound). Quick; exact when its atoms are
-    independent axes.
-    """
-    low: int | None = x.constant
-    high: int | None = x.constant
-    for atom, c in x.terms.items():
-        a, b = atom_interval(atom, known)
-        if c < 0:
-            a, b = b, a
-        low = None if low is None or a is None else low + c * a
-        high = None if high is None or b is None else high + c * b
-    return low, high
-
-
-def atom_interval(atom: Expr, known: Known | None) -> Bounds:
-    if type(atom) is Var:
-        return (atom.args[1] if known is None else known.least_size(atom)), None
-    if known is None:
-        return _atom_interval(atom, None)
-    found = known.intervals.get(atom)
-    if found is None:
-        known.intervals[atom] = (None, None)  # a range that refers to itself is no range
-        found = known.intervals[atom] = _atom_interval(atom, known)
-    return found
-
-
-def _atom_interval(atom: Expr, known: Known | None) -> Bounds:
-    if isinstance(atom, Axis):
-        span = None if known is None else known.span(atom)
-        if span is None:
-            return None, None
-        return interval(span[0], known)[0], interval(span[1], known)[1]
-    if isinstance(atom, Apply):
-        name, operands = atom.args
-        if name in ("minimum", "maximum"):
-            spans = [interval(v, known) for v in extremes(atom)]
-            lows, highs = [s[0] for s in spans], [s[1] for s in spans]
-            if name == "minimum":
-                return _all(lows, -1), _some(highs, -1)
-            return _some(lows, 1), _all(highs, 1)
-        if name == "where":
-            spans = [interval(affine(v, None), known) for v in operands[1:]]
-            return _all([s[0] for s in spans], -1), _all([s[1] for s in spans], 1)
-        if name == "absolute":
-            a, b = interval(affine(operands[0], None), known)
-            least = max(0, 0 if a is None else a, 0 if b is None else -b)
-            return least, None if a is None or b is None else max(-a, b)
-        if name == "multiply" and len(parts := factors(atom)) > 1:  # a product of data is an atom as it stands
-            result = atom_interval(parts[0], known)
-            for part in parts[1:]:
-                result = _times(result, atom_interval(part, known))
-            return result
-        if name in ("floor_divide", "remainder"):
-            x, y = affine(operands[0], None), affine(operands[1], None)
-            a, b = interval(x, known)
-            p, q = interval(y, known)
-            if p is None or p < 1:
-                return None, None
-            if name == "remainder":
-                if a is not None and b is not None and p == q and a // p == b // p:
-                    return a % p, b % p
-                return 0, None if q is None else q - 1
-            low = None if a is None else a // p if a < 0 else 0 if q is None else a // q
-            high = None if b is None else b // p if b >= 0 else -1 if q is None else b // q
-            return low, high
-    return atom_limits(atom)
-
-
-def _all(values: list[int | None], sign: int) -> int | None:
-    """The greatest (`sign` 1) or least (-1) of `values`; None where one of them is unbounded."""
-    given = [v for v in values if v is not None]
-    return None if len(given) < len(values) else sign * max(sign * v for v in given)
-
-
-def _some(values: list[int | None], sign: int) -> int | None:
-    """The greatest or least of those that are bounded."""
-    given = [sign * v for v in values if v is not None]
-    return sign * max(given) if given else None
-
-
-def _independent(x: Affine, known: Known) -> bool:
-    """Whether the interval of `x` is exact: its atoms are axes of constant ranges, which no condition narrows."""
-    if known.conditions:
-        return False
-    for atom in x.terms:
-        if type(atom) is not Axis:
-            return False
-        span = known.span(atom)
-        if span is not None and (span[0].terms or span[1].terms):
-            return False
-    return True
-
-
-def tight(x: Affine, known: Known) -> Bounds:
-    """The interval of `x` with what the conditions and the dependence between its atoms say."""
-    if not x.terms:
-        return x.constant, x.constant
-    quick = interval(x, known)
-    if _independent(x, known):
-        return quick
-    key = x.key()
-    found = known.bounds.get(key)
-    if found is None:
-        from .prove import project
-
-        low, high = project(x, known)
-        if quick[0] is not None:
-            low = quick[0] if low is None else max(low, quick[0])
-        if quick[1] is not None:
-            high = quick[1] if high is None else min(high, quick[1])
-        found = known.bounds[key] = (low, high)
-    return found
 
 
 def constant_bounds(e: Expr, known: Known | None = None) -> Bounds:
     """The least and greatest value of `e` as numbers, over all ranges and sizes; None where there is none."""
     known = known or Known()
-    return tight(affine(e, known), known)
+    return known.tight(affine(e, known))
 
 
 def multiple_of(e: Expr, known: Known | None = None) -> int:
@@ -206,7 +81,7 @@ def _outermost(x: Affine, over: Iterable[Axis], known: Known, sign: int) -> Expr
     result = affine(result.expr(), known)
     if not result.terms and x.terms:
         # ends that are reached at different points make a bound that is not reached: in numbers it can be had exactly
-        end = tight(x, known)[sign > 0]
+        end = known.tight(x)[sign > 0]
         if end is not None and sign * end < sign * result.constant:
             return integer(end)
     return result.expr()
@@ -273,7 +148,7 @@ def _over_axis(x: Affine, axis: Axis, known: Known, sign: int) -> Affine | None:
     if not slope.terms:
         end = last if slope.constant * sign > 0 else first
         return None if end is None else _sum(others, end.scaled(slope.constant))
-    low, high = interval(slope, known)
+    low, high = known.interval(slope)
     if low is not None and low >= 0:
         end = last if sign > 0 else first
     elif high is not None and high <= 0:
@@ -287,7 +162,7 @@ def _over_axis(x: Affine, axis: Axis, known: Known, sign: int) -> Affine | None:
 
 
 def _sum(a: Affine, b: Affine) -> Affine:
-    return recombined(a.plus(b, 1))
+    return recombined(a.plus(b, 1), FREE)
 
 
 def _nonlinear(
@@ -301,10 +176,10 @@ def _nonlinear(
     if name in ("minimum", "maximum", "where") and isinstance(atom, Apply):
         remaining = x.without(atom)
         if name == "where":
-            values = [affine(v, None) for v in atom.args[1][1:]]
+            values = [affine(v, FREE) for v in atom.args[1][1:]]
             join = "maximum" if sign > 0 else "minimum"
         else:
-            values = extremes(atom)
+            values = extremes(atom, FREE)
             join = name if c > 0 else ("maximum" if name == "minimum" else "minimum")
         if alone:
             bounds = [_over_axis(v.scaled(c), axis, known, sign) if _mentions(v, axis) else v.scaled(c) for v in values]
@@ -318,7 +193,7 @@ def _nonlinear(
         result = extreme(join, given)
         return _sum(others, result) if alone else result
     if name in ("floor_divide", "remainder") and isinstance(atom, Apply):
-        inner, divisor = (affine(v, None) for v in atom.args[1])
+        inner, divisor = (affine(v, FREE) for v in atom.args[1])
         if not divisor.terms and divisor.constant > 0:
             d = divisor.constant
             if name == "floor_divide" and alone:
@@ -326,7 +201,7 @@ def _nonlinear(
                 return None if end is None else _sum(others, floor(end, d, known).scaled(c))
             if name == "floor_divide" and c % d == 0:  # c*(y // d) = c/d * (y - y % d)
                 k = c // d
-                again = x.without(atom).plus(inner, k).plus(modulo(inner, d, None), -k)
+                again = x.without(atom).plus(inner, k).plus(modulo(inner, d, FREE), -k)
                 if atom not in again.terms:
                     return _bound(again, [axis], known, sign)
             end = _atom_end(atom, inner, d, axis, known, direction)
@@ -334,7 +209,7 @@ def _nonlinear(
                 return None
             return _bound(x.without(atom).plus(end, c), [axis], known, sign)
     if name == "absolute" and isinstance(atom, Apply):
-        inner = affine(atom.args[1][0], None)
+        inner = affine(atom.args[1][0], FREE)
         return _over_axis(x.without(atom).plus(extreme("maximum", [inner, -inner]), c), axis, known, sign)
     low, high = atom_interval(atom, known)
     bound = high if direction > 0 else low
@@ -349,7 +224,7 @@ def _atom_end(atom: Expr, inner: Affine, d: int, axis: Axis, known: Known, direc
     if atom.args[0] == "floor_divide":
         end = _over_axis(inner, axis, known, direction)
         return None if end is None else floor(end, d, known)
-    low, high = tight(inner, known)
+    low, high = known.tight(inner)
     if low is not None and high is not None and low // d == high // d:
         return Affine({}, high % d if direction > 0 else low % d)
     return Affine({}, d - 1 if direction > 0 else 0)  # common factors stand outside of the remainder

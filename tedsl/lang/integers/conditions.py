@@ -10,28 +10,28 @@ from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Cast, Const, Expr, Reduce, rewrite
 
 from .affine import FALSE, TRUE, Affine, integer, order
-from .known import Known
+from .assumptions import Assumptions
 from .normal_form import affine, is_apply, plus
 
 _COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
 
 
-def comparison(e: Expr, known: Known | None) -> tuple[str, Affine] | None:
+def comparison(e: Expr, known: Assumptions) -> tuple[str, Affine] | None:
     """A comparison of integers as ("ge", x) for ``x >= 0``, ("eq", x) for ``x == 0`` or ("ne", x); None when it is
     none.
     """
     if not (isinstance(e, Apply) and e.args[0] in _COMPARISONS):
         return None
-    if known is not None:
+    if known is not known.free:
         return _compared(e, known)
     try:
         return e._compared
     except AttributeError:
-        e._compared = _compared(e, None)
+        e._compared = _compared(e, known)
         return e._compared
 
 
-def _compared(e: Apply, known: Known | None) -> tuple[str, Affine] | None:
+def _compared(e: Apply, known: Assumptions) -> tuple[str, Affine] | None:
     name, (a, b) = e.args
     if not (dtypes.is_integer(a.dtype) and dtypes.is_integer(b.dtype)):
         return None
@@ -40,22 +40,20 @@ def _compared(e: Apply, known: Known | None) -> tuple[str, Affine] | None:
         return None
     x, y = affine(a, known), affine(b, known)
     if common not in ("int", "int64"):
-        from .bounds import interval
-
         low, high = dtypes.limits(common)
         for value in (x, y):
-            least, most = interval(value, known)
+            least, most = known.interval(value)
             if least is None or most is None or least < low or most > high:
                 return None
     if name == "less":
-        return "ge", plus(y, -x) - 1
+        return "ge", plus(y, -x, known) - 1
     if name == "less_equal":
-        return "ge", plus(y, -x)
+        return "ge", plus(y, -x, known)
     if name == "greater":
-        return "ge", plus(x, -y) - 1
+        return "ge", plus(x, -y, known) - 1
     if name == "greater_equal":
-        return "ge", plus(x, -y)
-    return ("eq" if name == "equal" else "ne"), plus(x, -y)
+        return "ge", plus(x, -y, known)
+    return ("eq" if name == "equal" else "ne"), plus(x, -y, known)
 
 
 def relation(kind: str, x: Affine) -> Expr:
@@ -95,11 +93,11 @@ def _leads_negative(x: Affine) -> bool:
     return min(x.terms.items(), key=lambda t: order(t[0]))[1] < 0
 
 
-def negated(e: Expr) -> Expr:
+def negated(e: Expr, known: Assumptions) -> Expr:
     """``~e``, comparisons of integers turned round."""
     if isinstance(e, Const):
         return FALSE if e.value else TRUE
-    found = comparison(e, None)
+    found = comparison(e, known.free)
     if found is not None:
         kind, x = found
         return relation("ge", -x - 1) if kind == "ge" else relation("ne" if kind == "eq" else "eq", x)
@@ -109,7 +107,8 @@ def negated(e: Expr) -> Expr:
             return operands[0]
         if name in ("bitwise_and", "bitwise_or"):
             return Apply(
-                "bitwise_or" if name == "bitwise_and" else "bitwise_and", (negated(operands[0]), negated(operands[1]))
+                "bitwise_or" if name == "bitwise_and" else "bitwise_and",
+                (negated(operands[0], known), negated(operands[1], known)),
             )
     return Apply("invert", (e,))
 
@@ -132,9 +131,9 @@ def joined(parts: list[Expr], name: str = "bitwise_and") -> Expr:
     return result
 
 
-def conditioned(e: Expr, known: Known | None) -> Expr:
+def conditioned(e: Expr, known: Assumptions) -> Expr:
     """The condition `e`, simplified."""
-    if known is None:
+    if known is known.free:
         return _conditioned(e, known)
     found = known.simplified.get(e)
     if found is None:
@@ -143,16 +142,14 @@ def conditioned(e: Expr, known: Known | None) -> Expr:
     return found
 
 
-def _conditioned(e: Expr, known: Known | None) -> Expr:
+def _conditioned(e: Expr, known: Assumptions) -> Expr:
     if isinstance(e, Const):
         return e
     found = comparison(e, known)
     if found is not None:
         kind, x = found
-        if known is not None:
-            from .prove import decide
-
-            truth = decide(kind, x, known)
+        if known is not known.free:
+            truth = known.decide(kind, x)
             if truth is not None:
                 return TRUE if truth else FALSE
         return relation(kind, x)
@@ -160,11 +157,11 @@ def _conditioned(e: Expr, known: Known | None) -> Expr:
         name = e.args[0]
         if name == "invert":
             inner = conditioned(e.args[1][0], known)
-            turned = negated(inner)
-            return turned if is_apply(turned, "invert") or known is None else conditioned(turned, known)
+            turned = negated(inner, known)
+            return turned if is_apply(turned, "invert") or known is known.free else conditioned(turned, known)
         if name in ("bitwise_and", "bitwise_or"):
             return _connected(e, name, known)
-    if known is not None and known.assumes(e):
+    if known.assumes(e):
         return TRUE
     children = e.children
     if isinstance(e, Reduce) or not children:
@@ -173,7 +170,7 @@ def _conditioned(e: Expr, known: Known | None) -> Expr:
     return e.with_children(new) if any(a is not b for a, b in zip(children, new)) else e
 
 
-def _without_implied(parts: list[Expr], name: str) -> list[Expr] | None:
+def _without_implied(parts: list[Expr], name: str, free: Assumptions) -> list[Expr] | None:
     """`parts` without those that another one with the same axes implies (or, for ``|``, is implied by); None when two
     exclude each other.
     """
@@ -181,7 +178,7 @@ def _without_implied(parts: list[Expr], name: str) -> list[Expr] | None:
     least: dict[frozenset[tuple[Expr, int]], tuple[int, Expr]] = {}
     kept = dict.fromkeys(parts)
     for part in parts:
-        found = comparison(part, None)
+        found = comparison(part, free)
         if found is None or found[0] != "ge":
             continue
         x = found[1]
@@ -202,7 +199,7 @@ def _without_implied(parts: list[Expr], name: str) -> list[Expr] | None:
     return list(kept)
 
 
-def _connected(e: Expr, name: str, known: Known | None) -> Expr:
+def _connected(e: Expr, name: str, known: Assumptions) -> Expr:
     neutral, absorbing = (TRUE, FALSE) if name == "bitwise_and" else (FALSE, TRUE)
     parts: dict[Expr, None] = {}
     for part in conjuncts(e, name):
@@ -213,13 +210,13 @@ def _connected(e: Expr, name: str, known: Known | None) -> Expr:
             parts.update(dict.fromkeys(conjuncts(part, name)))
     if len(parts) < 2:
         return joined(list(parts), name)
-    if _opposite(parts):
+    if _opposite(parts, known.free):
         return absorbing
-    kept = _without_implied(list(parts), name)
+    kept = _without_implied(list(parts), name, known.free)
     return absorbing if kept is None else joined(sorted(kept, key=order), name)
 
 
-def _opposite(parts: dict[Expr, None]) -> bool:
+def _opposite(parts: dict[Expr, None], free: Assumptions) -> bool:
     """Whether one of `parts` is the negation of another. (That of what `|` joins is joined by `&`, and would stand in
     `parts` piece by piece.)
     """
@@ -227,15 +224,15 @@ def _opposite(parts: dict[Expr, None]) -> bool:
         if is_apply(part, "invert"):
             if part.args[1][0] in parts:
                 return True
-        elif comparison(part, None) is not None and negated(part) in parts:
+        elif comparison(part, free) is not None and negated(part, free) in parts:
             return True
     return False
 
 
-# The public faces -----------------------------------------------------------------------------------------------------
+# Whole expressions ----------------------------------------------------------------------------------------------------
 
 
-def simplified(e: Expr, known: Known | None) -> Expr:
+def simplified(e: Expr, known: Assumptions) -> Expr:
     if e.dtype == "bool":
         return conditioned(e, known)
     if dtypes.is_integer(e.dtype):
@@ -249,10 +246,10 @@ def simplified(e: Expr, known: Known | None) -> Expr:
         if isinstance(result, Cast) and result.operand.dtype == e.dtype:
             return result.operand
         return Cast(e.dtype, result)
-    return _in_values(e, known)
+    return indices_simplified(e, known)
 
 
-def _in_values(e: Expr, known: Known | None) -> Expr:
+def indices_simplified(e: Expr, known: Assumptions) -> Expr:
     def rule(node: Expr) -> Expr | None:
         if isinstance(node, Access):
             return Access(node.tensor, tuple([simplified(x, known) for x in node.indices]))
@@ -265,25 +262,4 @@ def _in_values(e: Expr, known: Known | None) -> Expr:
             return Apply("where", (condition, a, b))
         return None
 
-    return rewrite(e, rule, None if known is None else known.values, whole=Access)
-
-
-def simplify(e: Expr, known: Known | None = None) -> Expr:
-    """`e` in its normal form: equal to `e` wherever the ranges and conditions of `known` hold, of the same type, the
-    same however it was written.
-
-    Integer and bool expressions are simplified throughout; in a floating one, the indices and the conditions of `where`
-    are.
-    """
-    known = known or Known()
-    found = known.simplified.get(e)
-    if found is None:
-        found = known.simplified[e] = simplified(e, known)
-    return found
-
-
-def simplify_indices(e: Expr, known: Known | None = None) -> Expr:
-    """The value `e` with every index and every condition of a `where` in it simplified; its own arithmetic is left as
-    it is.
-    """
-    return _in_values(e, known or Known())
+    return rewrite(e, rule, None if known is known.free else known.values, whole=Access)

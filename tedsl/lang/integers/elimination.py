@@ -83,7 +83,41 @@ def eliminate(
     `effort`: of this proof.
     """
     whole = _of_all.get()
-    rows, pending = list(rows), list(equations)
+    table: dict[frozenset[tuple[Expr, int]], Row] = {}
+    for row in _without_equations(list(rows), list(equations), keep):
+        _enter(table, row)
+    while True:
+        counts: dict[Expr, list[int]] = {}
+        for terms, _ in table.values():
+            for atom, c in terms.items():
+                if atom is not keep:
+                    count = counts.setdefault(atom, [0, 0, 0])
+                    count[c < 0] += 1
+                    if c != 1 and c != -1:
+                        count[2] = 1  # eliminating it may let in points that are no integers
+        if not counts:
+            return list(table.values())
+        # exact eliminations first, then the cheapest
+        best = min(counts, key=lambda a: (counts[a][2], counts[a][0] * counts[a][1] - counts[a][0] - counts[a][1]))
+        up = [row for row in table.values() if row[0].get(best, 0) > 0]
+        down = [row for row in table.values() if row[0].get(best, 0) < 0]
+        table = {key: row for key, row in table.items() if best not in row[0]}
+        made = len(up) * len(down)
+        if made + len(table) > _MOST_ROWS or (effort is not None and made > effort.left):
+            continue  # the variable's rows are forgotten: what is left still holds
+        for account in (effort, whole):
+            if account is not None:
+                account.left -= made
+        for a, c in up:
+            p = a[best]
+            for b, d in down:
+                q = -b[best]
+                g = gcd(p, q)
+                _enter(table, (_combine(a, q // g, b, p // g), c * (q // g) + d * (p // g)))
+
+
+def _without_equations(rows: list[Row], pending: list[Row], keep: Expr | None) -> list[Row]:
+    """The rows with the equations substituted in them (Gauss); those of `keep` become two rows."""
     fresh = 0
     while pending:
         if len(pending) > 1:
@@ -125,37 +159,7 @@ def eliminate(
 
         rows = [replaced(row) for row in rows]
         pending = [replaced(row) for row in pending]
-    table: dict[frozenset[tuple[Expr, int]], Row] = {}
-    for row in rows:
-        _enter(table, row)
-    while True:
-        counts: dict[Expr, list[int]] = {}
-        for terms, _ in table.values():
-            for atom, c in terms.items():
-                if atom is not keep:
-                    count = counts.setdefault(atom, [0, 0, 0])
-                    count[c < 0] += 1
-                    if c != 1 and c != -1:
-                        count[2] = 1  # eliminating it may let in points that are no integers
-        if not counts:
-            return list(table.values())
-        # exact eliminations first, then the cheapest
-        best = min(counts, key=lambda a: (counts[a][2], counts[a][0] * counts[a][1] - counts[a][0] - counts[a][1]))
-        up = [row for row in table.values() if row[0].get(best, 0) > 0]
-        down = [row for row in table.values() if row[0].get(best, 0) < 0]
-        table = {key: row for key, row in table.items() if best not in row[0]}
-        made = len(up) * len(down)
-        if made + len(table) > _MOST_ROWS or (effort is not None and made > effort.left):
-            continue  # the variable's rows are forgotten: what is left still holds
-        for account in (effort, whole):
-            if account is not None:
-                account.left -= made
-        for a, c in up:
-            p = a[best]
-            for b, d in down:
-                q = -b[best]
-                g = gcd(p, q)
-                _enter(table, (_combine(a, q // g, b, p // g), c * (q // g) + d * (p // g)))
+    return rows
 
 
 def _enter(table: dict[frozenset[tuple[Expr, int]], Row], row: Row) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from tedsl.lang.expr import Apply, Axis, Const, Expr, Var
 
 from .affine import Affine, atom_limits, factors, product
+from .assumptions import Assumptions
 from .conditions import comparison
 from .elimination import Contradiction, Row
-from .known import Known
+from .intervals import interval
 from .normal_form import affine, extremes
 
 
@@ -34,11 +35,11 @@ def _literal(kind: str, x: Affine) -> Formula:
     return Formula(kind, x)
 
 
-def formula(e: Expr, positive: bool) -> Formula:
+def formula(e: Expr, positive: bool, known: Assumptions) -> Formula:
     """The condition `e`, or its negation."""
     if isinstance(e, Const):
         return Formula("all" if bool(e.args[0]) == positive else "any")
-    found = comparison(e, None)
+    found = comparison(e, known.free)
     if found is not None:
         kind, x = found
         if not positive:
@@ -47,10 +48,10 @@ def formula(e: Expr, positive: bool) -> Formula:
     if isinstance(e, Apply) and e.dtype == "bool":
         name, operands = e.args
         if name == "invert":
-            return formula(operands[0], not positive)
+            return formula(operands[0], not positive, known)
         if name in ("bitwise_and", "bitwise_or"):
             kind = "all" if (name == "bitwise_and") == positive else "any"
-            return Formula(kind, parts=[formula(x, positive) for x in operands])
+            return Formula(kind, parts=[formula(x, positive, known) for x in operands])
     # a condition that arithmetic cannot look into is a variable of value 0 or 1
     return Formula("eq", Affine({e: 1}, -1 if positive else 0))
 
@@ -60,7 +61,7 @@ class System:
 
     __slots__ = ("assumed", "choices", "equations", "known", "rows", "seen")
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: Assumptions) -> None:
         self.known = known
         self.rows: list[Row] = []
         self.equations: list[Row] = []
@@ -107,11 +108,11 @@ class System:
         for atom in list(x.terms):
             if isinstance(atom, Apply) and atom.args[0] == "remainder":
                 y, d = atom.args[1]
-                divisor = Affine.of(d)
+                divisor = affine(d, self.known.free)
                 if self.divides(divisor):
                     c = x.terms[atom]
-                    quotient = affine(Apply("floor_divide", (y, d)), None)
-                    x = x.without(atom).plus(Affine.of(y), c).plus(quotient.times(divisor), -c)
+                    quotient = affine(Apply("floor_divide", (y, d)), self.known.free)
+                    x = x.without(atom).plus(affine(y, self.known.free), c).plus(quotient.times(divisor), -c)
                     return self.expanded(x)
         for atom in x.terms:
             if atom not in self.seen:
@@ -125,8 +126,6 @@ class System:
         """
         if not divisor.terms:
             return divisor.constant > 0
-        from .bounds import interval
-
         low, _ = interval(divisor, self.known)
         return low is not None and low >= 1
 
@@ -152,13 +151,13 @@ class System:
             name, operands = atom.args
             if name in ("minimum", "maximum"):
                 sign = 1 if name == "minimum" else -1
-                values = extremes(atom)
+                values = extremes(atom, self.known)
                 for v in values:
                     self.at_least_zero((v - one).scaled(sign))
                 self.choices.append([Formula("ge", (one - v).scaled(sign)) for v in values])
                 return
             if name == "floor_divide":
-                divisor, x = Affine.of(operands[1]), Affine.of(operands[0])
+                divisor, x = (affine(v, self.known.free) for v in reversed(operands))
                 if self.divides(divisor):
                     low = x - one.times(divisor)
                     self.at_least_zero(low)
@@ -166,13 +165,14 @@ class System:
                 return
             if name == "where":
                 condition, a, b = operands
+                free = self.known.free
                 self.choices.append([
-                    Formula("all", parts=[formula(condition, True), Formula("eq", one - Affine.of(a))]),
-                    Formula("all", parts=[formula(condition, False), Formula("eq", one - Affine.of(b))]),
+                    Formula("all", parts=[formula(condition, True, self.known), Formula("eq", one - affine(a, free))]),
+                    Formula("all", parts=[formula(condition, False, self.known), Formula("eq", one - affine(b, free))]),
                 ])  # fmt: skip
                 return
             if name == "absolute":
-                x = Affine.of(operands[0])
+                x = affine(operands[0], self.known.free)
                 self.at_least_zero(one - x)
                 self.at_least_zero(one + x)
                 self.choices.append([Formula("ge", x - one), Formula("ge", -x - one)])
@@ -215,8 +215,6 @@ class System:
 
     def bounds_of(self, atom: Expr) -> tuple[Affine | None, Affine | None]:
         """Two sums that are not negative: ``atom - low`` and ``high - atom``; None where there is no such bound."""
-        from .bounds import interval
-
         one = Affine({atom: 1})
         if isinstance(atom, Axis):
             span = self.known.span(atom)

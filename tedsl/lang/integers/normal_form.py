@@ -1,7 +1,7 @@
 """Normal forms of integers: sums of terms, with ``//``, ``%``, min, max and where folded as far as is provable.
 
 The rules that take a term apart are identities of floor division over all integers; a range is used only where the text
-says so. With `known` None nothing is assumed of the axes, only what holds of every size: that form is what proofs are
+says so. Under `known.free` nothing is assumed of the axes, only what holds of every size: that form is what proofs are
 made of.
 """
 
@@ -9,21 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import gcd
-from typing import TYPE_CHECKING
 
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, reads_tensors, walk
 
 from .affine import FALSE, TRUE, ZERO, Affine, factors, integer, order, product, removed
+from .assumptions import Assumptions
 
-if TYPE_CHECKING:
-    from .known import Known
-
-_free: dict[Expr, Affine] = {}
 _DIVISIONS = ("floor_divide", "remainder")
 
 
-def affine(e: Expr, known: Known | None) -> Affine:
+def affine(e: Expr, known: Assumptions) -> Affine:
     """The integer expression `e` as a sum of terms, simplified by what is known."""
     kind = type(e)
     if kind is Const:
@@ -31,24 +27,24 @@ def affine(e: Expr, known: Known | None) -> Affine:
     if kind is Var:
         return Affine({e: 1})
     if kind is Axis:
-        return Affine({e: 1}) if known is None else known.axis_value(e)  # type: ignore[arg-type]
-    cache = _free if known is None else known.affines
+        return known.axis_value(e)  # type: ignore[arg-type]
+    cache = known.affines
     found = cache.get(e)
     if found is None:
-        free = _free.get(e) if known is not None else None
-        if known is not None and free is not None and free.linear:
+        free = None if known is known.free else known.free.affines.get(e)
+        if free is not None and free.linear:
             found = _at_values(free, known)  # assumptions can only say what the axes in it are
         else:
             found = _affine(e, known)
         # what is kept for good must not keep the user's tensors
-        if known is not None or not reads_tensors(e):
+        if known is not known.free or not reads_tensors(e):
             if len(cache) > 8192:
                 cache.clear()
             cache[e] = found
     return found
 
 
-def _at_values(x: Affine, known: Known) -> Affine:
+def _at_values(x: Affine, known: Assumptions) -> Affine:
     """`x` with the values of those of its axes that take one only."""
     result = x
     for atom, c in x.terms.items():
@@ -59,7 +55,7 @@ def _at_values(x: Affine, known: Known) -> Affine:
     return result
 
 
-def _affine(e: Expr, known: Known | None) -> Affine:
+def _affine(e: Expr, known: Assumptions) -> Affine:
     if isinstance(e, Apply):
         rule = _RULES.get(e.args[0])
         if rule is not None and dtypes.is_integer(e.dtype):
@@ -75,19 +71,17 @@ def _affine(e: Expr, known: Known | None) -> Affine:
     return Affine({_opaque(e, known): 1})
 
 
-def _opaque(e: Expr, known: Known | None) -> Expr:
+def _opaque(e: Expr, known: Assumptions) -> Expr:
     """An atom that arithmetic cannot look into; 64 bits wide, so that sums with it are computed exactly."""
-    from .conditions import simplified
-
     if not isinstance(e, Reduce):
         children = e.children
-        new = tuple(simplified(child, known) for child in children)
+        new = tuple(known.simplify_inside(child) for child in children)
         if any(a is not b for a, b in zip(children, new)):
             e = e.with_children(new)
     return e if e.dtype in ("int", "int64") else Cast("int64", e)
 
 
-def _computes_exactly(e: Expr, values: list[Affine], known: Known | None) -> bool:
+def _computes_exactly(e: Expr, values: list[Affine], known: Assumptions) -> bool:
     """Whether `e`, computed in its own type, cannot wrap around. Index arithmetic proper (no data in it) is taken to
     fit 64 bits.
     """
@@ -97,11 +91,9 @@ def _computes_exactly(e: Expr, values: list[Affine], known: Known | None) -> boo
         n.dtype == "bool" or (dtypes.is_integer(n.dtype) and not isinstance(n, (Access, Reduce))) for n in walk(e)
     ):
         return True
-    from .bounds import interval
-
     low, high = dtypes.limits(dtypes.strong(e.dtype))
     for value in values:
-        a, b = interval(value, known)
+        a, b = known.interval(value)
         if a is None or b is None or a < low or b > high:
             return False
     return True
@@ -114,7 +106,7 @@ def is_apply(atom: Expr, *names: str) -> bool:
     return isinstance(atom, Apply) and atom.args[0] in names
 
 
-def recombined(x: Affine) -> Affine:
+def recombined(x: Affine, known: Assumptions) -> Affine:
     """Put together what division took apart: ``y//d*d + y%d -> y``, ``y - y//d*d -> y%d``, ``y - y%d -> y//d*d``."""
     again = True
     while again:
@@ -122,9 +114,9 @@ def recombined(x: Affine) -> Affine:
         for atom, c in x.terms.items():
             for part in factors(atom):
                 if is_apply(part, *_DIVISIONS):
-                    new = _recombine(x, atom, c, part)
+                    new = _recombine(x, atom, c, part, known.free)
                 elif part is atom and is_apply(part, "minimum", "maximum"):
-                    new = _absorbed(x, atom, c)
+                    new = _absorbed(x, atom, c, known.free)
                 else:
                     continue
                 if new is not None:
@@ -135,16 +127,16 @@ def recombined(x: Affine) -> Affine:
     return x
 
 
-def _recombine(x: Affine, atom: Expr, c: int, part: Expr) -> Affine | None:
+def _recombine(x: Affine, atom: Expr, c: int, part: Expr, free: Assumptions) -> Affine | None:
     y_expr, d_expr = part.args[1]
-    y = affine(y_expr, None)
+    y = affine(y_expr, free)
     if isinstance(d_expr, Const):
         d = d_expr.args[0]
         if part is not atom or d <= 0:
             return None
         divisor = Affine({}, d)
     else:
-        divisor = Affine.of(d_expr)
+        divisor = affine(d_expr, free)
         if divisor.constant or len(divisor.terms) != 1:
             return None
         d = next(iter(divisor.terms.values()))
@@ -156,7 +148,7 @@ def _recombine(x: Affine, atom: Expr, c: int, part: Expr) -> Affine | None:
         k = c // d
         if not divisor.terms and not y.constant % d and all(p * known_multiple(a) % d == 0 for a, p in y.terms.items()):
             return x.plus(whole, -k).plus(y, k)  # d divides y
-        other = _its_remainder(x, y, part, k)
+        other = _its_remainder(x, y, part, k, free)
         if other is not None:
             return x.plus(whole, -k).plus(Affine({other: 1}), -k).plus(y, k)
         if y.terms and all(x.terms.get(a) == -k * p for a, p in y.terms.items()):
@@ -168,7 +160,7 @@ def _recombine(x: Affine, atom: Expr, c: int, part: Expr) -> Affine | None:
     return x.plus(y, c).plus(Affine({atom: 1}), -c).plus(quotient, -c)
 
 
-def _its_remainder(x: Affine, y: Affine, quotient: Expr, k: int) -> Expr | None:
+def _its_remainder(x: Affine, y: Affine, quotient: Expr, k: int, free: Assumptions) -> Expr | None:
     """The term of `x`, k times, that is ``y % d`` for the ``y // d`` given. Its dividend may be another one of the same
     residue.
     """
@@ -178,16 +170,16 @@ def _its_remainder(x: Affine, y: Affine, quotient: Expr, k: int) -> Expr | None:
         return same if x.terms.get(same) == k else None
     for atom, c in x.terms.items():
         if c == k and is_apply(atom, "remainder") and atom.args[1][1] is d_expr:
-            apart = y - affine(atom.args[1][0], None)
+            apart = y - affine(atom.args[1][0], free)
             if not apart.constant % d_expr.args[0] and not apart.content() % d_expr.args[0]:
                 return atom
     return None
 
 
-def _absorbed(x: Affine, atom: Expr, c: int) -> Affine | None:
+def _absorbed(x: Affine, atom: Expr, c: int, free: Assumptions) -> Affine | None:
     """``min(8*a + 8, n) - 8*a -> min(8, n - 8*a)``: what cancels all axes of an operand goes inside."""
     rest = x.terms
-    values = extremes(atom)
+    values = extremes(atom, free)
     for v in values:
         if v.terms and all(rest.get(a) == -c * p for a, p in v.terms.items()):
             inside = Affine(v.terms)
@@ -203,48 +195,46 @@ def _has_division(x: Affine) -> bool:
     return False
 
 
-def _add(e: Expr, v: list[Affine], known: Known | None) -> Affine:
+def _add(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
     result = v[0].plus(v[1], 1)
-    return recombined(result) if _has_division(result) else result
+    return recombined(result, known) if _has_division(result) else result
 
 
-def _subtract(e: Expr, v: list[Affine], known: Known | None) -> Affine:
+def _subtract(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
     result = v[0].plus(v[1], -1)
-    return recombined(result) if _has_division(result) else result
+    return recombined(result, known) if _has_division(result) else result
 
 
-def _multiply(e: Expr, v: list[Affine], known: Known | None) -> Affine:
+def _multiply(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
     result = v[0].times(v[1])
-    return recombined(result) if _has_division(result) else result
+    return recombined(result, known) if _has_division(result) else result
 
 
-def _negative(e: Expr, v: list[Affine], known: Known | None) -> Affine:
+def _negative(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
     return -v[0]
 
 
 # Division -------------------------------------------------------------------------------------------------------------
 
 
-def _floor_divide(e: Expr, v: list[Affine], known: Known | None) -> Affine:
+def _floor_divide(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
     x, y = v
     if not y.terms:
         return floor(x, y.constant, known)
     return _symbolic(x, y, known)[0]
 
 
-def _remainder(e: Expr, v: list[Affine], known: Known | None) -> Affine:
+def _remainder(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
     x, y = v
     if not y.terms:
         return modulo(x, y.constant, known)
     return _symbolic(x, y, known)[1]
 
 
-def _grouped(x: Affine, d: int, known: Known | None) -> tuple[int, Affine, Affine, int] | None:
+def _grouped(x: Affine, d: int, known: Assumptions) -> tuple[int, Affine, Affine, int] | None:
     """(g, high, low, k): ``x = g*high + low`` with g a divisor of d and ``k*g <= low < (k+1)*g`` by the ranges; None
     when there is none.
     """
-    from .bounds import tight
-
     for g in sorted({gcd(c, d) for c in x.terms.values()}, reverse=True):
         if g == 1:
             break
@@ -252,8 +242,8 @@ def _grouped(x: Affine, d: int, known: Known | None) -> tuple[int, Affine, Affin
         low = Affine({a: c for a, c in x.terms.items() if c % g}, x.constant)
         if not low.terms:
             return g, Affine(high), low, x.constant // g
-        if known is not None:
-            least, most = tight(low, known)
+        if known is not known.free:
+            least, most = known.tight(low)
             if least is not None and most is not None and least // g == most // g:
                 return g, Affine(high), low, least // g
     return None
@@ -268,7 +258,7 @@ def known_multiple(atom: Expr) -> int:
     return result
 
 
-def floor(x: Affine, d: int, known: Known | None) -> Affine:
+def floor(x: Affine, d: int, known: Assumptions) -> Affine:
     """``x // d``."""
     if not d:
         return ZERO
@@ -292,29 +282,27 @@ def floor(x: Affine, d: int, known: Known | None) -> Affine:
     whole, rest = Affine(outer, q), Affine(inner, r)
     if not inner:
         return whole
-    together = recombined(rest) if _has_division(rest) else rest
+    together = recombined(rest, known) if _has_division(rest) else rest
     if together is not rest:  # smaller coefficients may fit what they did not fit before
-        return plus(whole, floor(together, d, known))
-    if known is not None:
-        from .bounds import tight
-
-        least, most = tight(rest, known)
+        return plus(whole, floor(together, d, known), known)
+    if known is not known.free:
+        least, most = known.tight(rest)
         if least is not None and most is not None and least // d == most // d:
             return whole + least // d
     group = _grouped(rest, d, known)
     if group is not None:
         g, high, _, k = group
-        return plus(whole, floor(high + k, d // g, known))
+        return plus(whole, floor(high + k, d // g, known), known)
     if len(inner) == 1:
         ((atom, c),) = inner.items()
         if c == 1 and is_apply(atom, "floor_divide"):
             y, b = atom.args[1]
             if isinstance(b, Const) and b.args[0] > 0:  # (y // b + r) // d = (y + b*r) // (b*d)
-                return plus(whole, floor(affine(y, None) + b.args[0] * r, b.args[0] * d, known))
-    return plus(whole, Affine({Apply("floor_divide", (rest.expr(), integer(d))): 1}))
+                return plus(whole, floor(affine(y, known.free) + b.args[0] * r, b.args[0] * d, known), known)
+    return plus(whole, Affine({Apply("floor_divide", (rest.expr(), integer(d))): 1}), known)
 
 
-def modulo(x: Affine, d: int, known: Known | None) -> Affine:
+def modulo(x: Affine, d: int, known: Assumptions) -> Affine:
     """``x % d``."""
     if d < 0:
         return -modulo(-x, -d, known)
@@ -326,7 +314,7 @@ def modulo(x: Affine, d: int, known: Known | None) -> Affine:
     while pending:
         atom, c = pending.pop()
         if is_apply(atom, "remainder") and isinstance(atom.args[1][1], Const) and not c * atom.args[1][1].args[0] % d:
-            y = affine(atom.args[1][0], None)  # (y % m) % d = y % d where d divides m
+            y = affine(atom.args[1][0], known.free)  # (y % m) % d = y % d where d divides m
             pending.extend((a, c * p) for a, p in y.terms.items())
             constant += c * y.constant
             continue
@@ -336,28 +324,26 @@ def modulo(x: Affine, d: int, known: Known | None) -> Affine:
     rest = Affine(terms, constant % d)
     if not terms:
         return rest
-    together = recombined(rest) if _has_division(rest) else rest
+    together = recombined(rest, known) if _has_division(rest) else rest
     if together is not rest:
         return modulo(together, d, known)
-    if known is not None:
-        from .bounds import tight
-
-        least, most = tight(rest, known)
+    if known is not known.free:
+        least, most = known.tight(rest)
         if least is not None and most is not None and least // d == most // d:
-            return plus(rest, Affine({}, -(least // d) * d))
+            return plus(rest, Affine({}, -(least // d) * d), known)
     group = _grouped(rest, d, known)
     if group is not None:
         g, high, low, k = group
-        return plus(modulo(high + k, d // g, known).scaled(g), low - k * g)
+        return plus(modulo(high + k, d // g, known).scaled(g), low - k * g, known)
     return Affine({Apply("remainder", (rest.expr(), integer(d))): 1})
 
 
-def plus(a: Affine, b: Affine) -> Affine:
+def plus(a: Affine, b: Affine, known: Assumptions) -> Affine:
     result = a.plus(b, 1)
-    return recombined(result) if a.terms and b.terms and _has_division(result) else result
+    return recombined(result, known) if a.terms and b.terms and _has_division(result) else result
 
 
-def _symbolic(x: Affine, y: Affine, known: Known | None) -> tuple[Affine, Affine]:
+def _symbolic(x: Affine, y: Affine, known: Assumptions) -> tuple[Affine, Affine]:
     """``x // y`` and ``x % y`` for a divisor that is not a constant. Where it may be 0 (then both are 0) or negative,
     they stay as they are.
     """
@@ -394,27 +380,23 @@ def _symbolic(x: Affine, y: Affine, known: Known | None) -> tuple[Affine, Affine
     else:
         rest = x
     operands = (rest.expr(), divisor)
-    return plus(whole, Affine({Apply("floor_divide", operands): 1})), Affine({Apply("remainder", operands): 1})
+    return plus(whole, Affine({Apply("floor_divide", operands): 1}), known), Affine({Apply("remainder", operands): 1})
 
 
 # Choices --------------------------------------------------------------------------------------------------------------
 
 
-def at_least(x: Affine, bound: int, known: Known | None) -> bool:
+def at_least(x: Affine, bound: int, known: Assumptions) -> bool:
     """Whether ``x >= bound`` is provable."""
-    from .bounds import interval
-
-    low, high = interval(x, known)
+    low, high = known.interval(x)
     if low is not None and low >= bound:
         return True
-    if known is None or (high is not None and high < bound):
+    if known is known.free or (high is not None and high < bound):
         return False
-    from .prove import always_at_least
-
-    return always_at_least(x - bound, known)
+    return known.never_negative(x - bound)
 
 
-def _extreme(e: Expr, v: list[Affine], known: Known | None) -> Affine:
+def _extreme(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
     name = e.args[0]
     sign = 1 if name == "minimum" else -1
     candidates: list[Affine] = []
@@ -422,7 +404,7 @@ def _extreme(e: Expr, v: list[Affine], known: Known | None) -> Affine:
         if len(value.terms) == 1 and not value.constant:
             ((atom, c),) = value.terms.items()
             if c == 1 and is_apply(atom, name):
-                candidates.extend(extremes(atom))
+                candidates.extend(extremes(atom, known))
                 continue
         candidates.append(value)
     kept: list[Affine] = []
@@ -434,11 +416,11 @@ def _extreme(e: Expr, v: list[Affine], known: Known | None) -> Affine:
     return extreme(name, kept)
 
 
-def extremes(atom: Expr) -> list[Affine]:
+def extremes(atom: Expr, known: Assumptions) -> list[Affine]:
     """The operands of a minimum or maximum atom, nested ones taken apart."""
     name, (a, b) = atom.args
-    first = extremes(a) if is_apply(a, name) else [affine(a, None)]
-    return [*first, *(extremes(b) if is_apply(b, name) else [affine(b, None)])]
+    first = extremes(a, known) if is_apply(a, name) else [affine(a, known.free)]
+    return [*first, *(extremes(b, known) if is_apply(b, name) else [affine(b, known.free)])]
 
 
 def extreme(name: str, values: list[Affine]) -> Affine:
@@ -453,29 +435,27 @@ def extreme(name: str, values: list[Affine]) -> Affine:
     return Affine({result: 1})
 
 
-def _where(e: Expr, v: list[Affine], known: Known | None) -> Affine:
-    from .conditions import conditioned, negated
-
-    condition = conditioned(e.args[1][0], known)
+def _where(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
+    condition = known.conditioned(e.args[1][0])
     if condition is TRUE or (condition is not FALSE and v[0].same(v[1])):
         return v[0]
     if condition is FALSE:
         return v[1]
-    if known is not None:
-        v = [_under(v[0], condition, known), _under(v[1], negated(condition), known)]
+    if known is not known.free:
+        v = [_under(v[0], condition, known), _under(v[1], known.negated(condition), known)]
         if v[0].same(v[1]):
             return v[0]
     return Affine({Apply("where", (condition, v[0].expr(), v[1].expr())): 1})
 
 
-def _under(x: Affine, condition: Expr, known: Known) -> Affine:
+def _under(x: Affine, condition: Expr, known: Assumptions) -> Affine:
     """`x` simplified where `condition` holds, if there is anything in it that this may change."""
     if not any(isinstance(atom, Apply) for atom in x.terms):
         return x
     return affine(x.expr(), known.with_(conditions=[condition]))
 
 
-def _absolute(e: Expr, v: list[Affine], known: Known | None) -> Affine:
+def _absolute(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
     (x,) = v
     if at_least(x, 0, known):
         return x
@@ -486,7 +466,55 @@ def _absolute(e: Expr, v: list[Affine], known: Known | None) -> Affine:
     return Affine({Apply("absolute", ((x if first > 0 else -x).expr(),)): 1})
 
 
-_RULES: dict[str, Callable[[Expr, list[Affine], Known | None], Affine]] = {
-    "add": _add, "subtract": _subtract, "multiply": _multiply, "negative": _negative, "floor_divide": _floor_divide, "remainder": _remainder,
+# Bits -----------------------------------------------------------------------------------------------------------------
+
+
+def _invert(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
+    return -v[0] - 1
+
+
+def _whole(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
+    """Rounding of what is whole."""
+    return v[0]
+
+
+def _bitwise_and(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
+    """The lowest bits are a remainder; what is left without them, a multiple."""
+    for x, mask in (v, v[::-1]):
+        m = mask.constant
+        if not mask.terms and m >= 0 and not m & (m + 1):
+            return modulo(x, m + 1, known)
+        if not mask.terms and m < 0 and not -m & (-m - 1):
+            return plus(x, -modulo(x, -m, known), known)
+    return Affine({_opaque(e, known): 1})
+
+
+def _left_shift(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
+    x, by = v
+    return x.scaled(1 << by.constant) if not by.terms and 0 <= by.constant < 63 else Affine({_opaque(e, known): 1})
+
+
+def _right_shift(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
+    x, by = v
+    return (
+        floor(x, 1 << by.constant, known) if not by.terms and 0 <= by.constant < 63 else Affine({_opaque(e, known): 1})
+    )
+
+
+def _power(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
+    x, n = v
+    if n.terms or not 0 <= n.constant <= _MOST_FACTORS or len(x.terms) + (x.constant != 0) > 1:
+        return Affine({_opaque(e, known): 1})
+    result = Affine({}, 1)
+    for _ in range(n.constant):
+        result = result.times(x)
+    return result
+
+
+_MOST_FACTORS = 4  # of a power that is written as a product
+_RULES: dict[str, Callable[[Expr, list[Affine], Assumptions], Affine]] = {
+    "add": _add, "subtract": _subtract, "multiply": _multiply, "negative": _negative, "floor_divide": _floor_divide,
+    "remainder": _remainder, "invert": _invert, "bitwise_and": _bitwise_and, "left_shift": _left_shift,
+    "right_shift": _right_shift, "power": _power, "floor": _whole, "ceil": _whole, "trunc": _whole, "rint": _whole,
     "minimum": _extreme, "maximum": _extreme, "where": _where, "absolute": _absolute,
 }  # fmt: skip

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import TYPE_CHECKING
 
 from tedsl.lang.expr import Apply, Axis, Const, Expr, Var, free_axes
+from tedsl.lang.functions import FUNCTIONS
 
 from .affine import Affine
-
-if TYPE_CHECKING:
-    from .known import Known
+from .assumptions import Assumptions
 
 _FIRST, _LAST, _MIXED = range(3)
 _LARGE = 1009  # a size that no tile divides
-
-_EVALUATE = {
-    "add": lambda a, b: a + b, "subtract": lambda a, b: a - b, "multiply": lambda a, b: a * b, "negative": lambda a: -a,
-    "floor_divide": lambda a, b: a // b if b else 0, "remainder": lambda a, b: a % b if b else 0,
-    "minimum": min, "maximum": max, "absolute": abs, "where": lambda c, a, b: a if c else b,
-    "less": lambda a, b: a < b, "less_equal": lambda a, b: a <= b, "greater": lambda a, b: a > b, "greater_equal": lambda a, b: a >= b,
-    "equal": lambda a, b: a == b, "not_equal": lambda a, b: a != b,
-    "bitwise_and": lambda a, b: a & b, "bitwise_or": lambda a, b: a | b, "invert": lambda a: not a,
-}  # fmt: skip
 
 
 class Unknown(Exception):
@@ -35,7 +24,7 @@ class Sample:
 
     __slots__ = ("fixed", "known", "large", "memo", "pattern", "turn")
 
-    def __init__(self, known: Known, large: bool, pattern: int) -> None:
+    def __init__(self, known: Assumptions, large: bool, pattern: int) -> None:
         self.known = known
         self.large = large
         self.pattern = pattern
@@ -80,13 +69,21 @@ class Sample:
                 value += k * (_LARGE + 2 * self.turn)
             return value
         if isinstance(e, Apply):
-            rule = _EVALUATE.get(e.args[0])
+            rule = FUNCTIONS[e.args[0]].exact
             if rule is not None and e.dtype in ("int", "int64", "bool"):
-                return int(rule(*(self.value(x) for x in e.args[1])))  # type: ignore[operator]
+                operands = [self.value(x) for x in e.args[1]]
+                if e.args[0] == "invert" and e.dtype == "bool":
+                    return int(not operands[0])
+                try:
+                    result = int(rule(*operands))
+                except ArithmeticError:
+                    raise Unknown from None
+                if -(2**63) <= result < 2**63:
+                    return result
         raise Unknown
 
 
-def samples(known: Known) -> Iterator[Sample]:
+def samples(known: Assumptions) -> Iterator[Sample]:
     """Points at which the conditions of `known` hold, as far as it was easy to find some; each is made when it is first
     asked for.
     """
@@ -99,7 +96,7 @@ def samples(known: Known) -> Iterator[Sample]:
         yield sample
 
 
-def _make(known: Known) -> Iterator[Sample]:
+def _make(known: Assumptions) -> Iterator[Sample]:
     for large in (True, False):
         for pattern in (_LAST, _FIRST, _MIXED) if large else (_LAST, _FIRST):
             sample = Sample(known, large, pattern)
@@ -110,7 +107,7 @@ def _make(known: Known) -> Iterator[Sample]:
                 continue
 
 
-def falsified(x: Affine, known: Known) -> bool:
+def falsified(x: Affine, known: Assumptions) -> bool:
     """Whether ``x < 0`` at some point that `known` allows."""
     for sample in samples(known):
         try:
@@ -121,7 +118,7 @@ def falsified(x: Affine, known: Known) -> bool:
     return False
 
 
-def disproved(condition: Expr, known: Known) -> bool:
+def disproved(condition: Expr, known: Assumptions) -> bool:
     """Whether `condition` fails at some point that `known` allows."""
     for sample in samples(known):
         try:
@@ -132,7 +129,7 @@ def disproved(condition: Expr, known: Known) -> bool:
     return False
 
 
-def vanishes(x: Affine, known: Known) -> bool:
+def vanishes(x: Affine, known: Assumptions) -> bool:
     """Whether ``x == 0`` at some point that `known` allows."""
     for sample in samples(known):
         try:
@@ -143,7 +140,7 @@ def vanishes(x: Affine, known: Known) -> bool:
     return False
 
 
-def exhausted(condition: Expr, known: Known, most: int) -> bool | None:
+def exhausted(condition: Expr, known: Assumptions, most: int) -> bool | None:
     """The truth of `condition` at all points, by trying them: None when there are more than `most`, or it depends on
     sizes or data.
     """

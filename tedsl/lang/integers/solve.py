@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gcd
+from typing import cast
 
 from tedsl.lang.expr import Apply, Axis, Const, Expr
 
 from .affine import TRUE, Affine, factors, product, removed, within
 from .conditions import comparison, conditioned, conjuncts, joined, relation
-from .known import Known
+from .known import FREE, Known
 from .normal_form import affine, at_least, extreme, extremes, floor, modulo
 
 
@@ -51,7 +52,7 @@ def solve(condition: Expr, axis: Axis, known: Known | None = None) -> Solution |
     found = _Set([], [], None, [])
     rest: list[Expr] = []
     expressed = False
-    for part in conjuncts(conditioned(condition, None)):
+    for part in conjuncts(conditioned(condition, FREE)):
         if within(axis, part) and (_gather(part, axis, found) or _scaled(part, axis, found, outside)):
             expressed = True
         elif part is not TRUE:
@@ -87,7 +88,7 @@ def _slope(x: Affine, axis: Axis) -> tuple[int, Affine] | None:
 
 def _gather(part: Expr, axis: Axis, found: _Set) -> bool:
     """Put the condition `part` into `found`; False (and nothing changed) when it cannot be said of the axis."""
-    compared = comparison(part, None)
+    compared = comparison(part, FREE)
     if compared is None or compared[0] == "ne":
         return False
     kind, x = compared
@@ -95,12 +96,9 @@ def _gather(part: Expr, axis: Axis, found: _Set) -> bool:
     if linear is not None:
         a, rest = linear
         if kind == "ge":
-            if a > 0:  # axis >= ceil(-rest / a)
-                found.lows.append(-floor(rest, a, None))
-            else:
-                found.highs.append(floor(rest, -a, None))
+            _end(a, rest, found)
             return True
-        value = floor(-rest if a > 0 else rest, abs(a), None)
+        value = floor(-rest if a > 0 else rest, abs(a), FREE)
         found.lows.append(value)
         found.highs.append(value)
         if abs(a) > 1:
@@ -115,9 +113,9 @@ def _gather(part: Expr, axis: Axis, found: _Set) -> bool:
         return False
     name, operands = atom.args
     if name == "remainder" and kind == "eq" and abs(c) == 1 and isinstance(operands[1], Const):
-        return _congruence(affine(operands[0], None), operands[1].args[0], rest.scaled(-c), axis, found)
+        return _congruence(affine(operands[0], FREE), operands[1].args[0], rest.scaled(-c), axis, found)
     if name == "floor_divide" and isinstance(operands[1], Const) and operands[1].args[0] > 0:
-        y, d = affine(operands[0], None), operands[1].args[0]
+        y, d = affine(operands[0], FREE), operands[1].args[0]
         inner = _slope(y, axis)
         if inner is None:
             return False
@@ -125,43 +123,48 @@ def _gather(part: Expr, axis: Axis, found: _Set) -> bool:
         if kind == "ge":
             # c*q + rest >= 0: q >= ceil(-rest/c), that is y >= d*ceil(-rest/c); or q <= rest // -c, that is y <=
             # d*(rest // -c) + d - 1
-            parts.append(y.plus(floor(rest, c, None), d) if c > 0 else (-y).plus(floor(rest, -c, None), d) + (d - 1))
+            parts.append(y.plus(floor(rest, c, FREE), d) if c > 0 else (-y).plus(floor(rest, -c, FREE), d) + (d - 1))
         else:
-            value = floor(-rest if c > 0 else rest, abs(c), None).scaled(d)
+            value = floor(-rest if c > 0 else rest, abs(c), FREE).scaled(d)
             parts += [y - value, value - y + (d - 1)]
             if abs(c) > 1:
                 found.side.append(_divisible(rest, abs(c)))
         for p in parts:
             linear = _slope(p, axis)
             assert linear is not None
-            a, other = linear
-            (found.lows if a > 0 else found.highs).append(-floor(other, a, None) if a > 0 else floor(other, -a, None))
+            _end(*linear, found)
         return True
     if kind == "ge" and name in ("minimum", "maximum") and (name == "minimum") == (c > 0):
-        # every operand has to hold
-        values = [rest.plus(v, c) for v in extremes(atom)]
-        trial = _Set([], [], None, [])
-        for v in values:
-            if not any(within(axis, a) for a in v.terms):
-                trial.side.append(relation("ge", v))
-                continue
-            linear = _slope(v, axis)
-            if linear is None:
-                return False
-            a, other = linear
-            (trial.lows if a > 0 else trial.highs).append(-floor(other, a, None) if a > 0 else floor(other, -a, None))
-        found.lows += trial.lows
-        found.highs += trial.highs
-        found.side += trial.side
-        return True
+        return _gather_all([rest.plus(v, c) for v in extremes(atom, FREE)], axis, found)
     return False
+
+
+def _gather_all(values: list[Affine], axis: Axis, found: _Set) -> bool:
+    """Put ``v >= 0`` for all of `values` into `found`; False (and nothing changed) when one is not linear in it."""
+    slopes = [_slope(v, axis) if any(within(axis, a) for a in v.terms) else (0, v) for v in values]
+    if None in slopes:
+        return False
+    for a, other in cast("list[tuple[int, Affine]]", slopes):
+        if a:
+            _end(a, other, found)
+        else:
+            found.side.append(relation("ge", other))
+    return True
+
+
+def _end(a: int, rest: Affine, found: _Set) -> None:
+    """Put ``a*axis + rest >= 0`` into `found`."""
+    if a > 0:  # axis >= ceil(-rest / a)
+        found.lows.append(-floor(rest, a, FREE))
+    else:
+        found.highs.append(floor(rest, -a, FREE))
 
 
 def _scaled(part: Expr, axis: Axis, found: _Set, outside: Known) -> bool:
     """Put an inequality into `found` in which the axis is multiplied or divided by a size or the like, that is
     positive: ``block*axis + rest >= 0``, ``(axis + b) // block + rest >= 0``.
     """
-    compared = comparison(part, None)
+    compared = comparison(part, FREE)
     if compared is None or compared[0] != "ge":
         return False
     x = _undivided(compared[1], axis, outside)
@@ -196,7 +199,7 @@ def _undivided(x: Affine, axis: Axis, outside: Known) -> Affine:
     """What is not negative where ``x`` is not, without the quotient by a size that the axis stands in."""
     for atom, c in x.terms.items():
         if isinstance(atom, Apply) and atom.args[0] == "floor_divide" and abs(c) == 1 and within(axis, atom):
-            y, d = (affine(e, None) for e in atom.args[1])
+            y, d = (affine(e, FREE) for e in atom.args[1])
             rest = x.without(atom)
             if d.terms and not any(within(axis, a) for a in (*d.terms, *rest.terms)) and at_least(d, 1, outside):
                 # y // d >= -rest; y // d <= rest
@@ -205,7 +208,7 @@ def _undivided(x: Affine, axis: Axis, outside: Known) -> Affine:
 
 
 def _divisible(x: Affine, d: int) -> Expr:
-    return relation("eq", modulo(x, d, None))
+    return relation("eq", modulo(x, d, FREE))
 
 
 def _congruence(y: Affine, d: int, value: Affine, axis: Axis, found: _Set) -> bool:
@@ -220,8 +223,8 @@ def _congruence(y: Affine, d: int, value: Affine, axis: Axis, found: _Set) -> bo
     target = value - rest
     if g > 1:
         found.side.append(_divisible(target, g))
-        target = floor(target, g, None)
+        target = floor(target, g, FREE)
     step = d // g
     if step > 1:
-        found.residue = (step, modulo(target.scaled(pow(a // g, -1, step)), step, None))
+        found.residue = (step, modulo(target.scaled(pow(a // g, -1, step)), step, FREE))
     return True

@@ -82,4 +82,4 @@ def test_any_executor_measures(templates):
     assert result.measured == 6
     from tedsl.tune import pool
 
-    pool._here.end()
+    pool.worker_measurers().end()

@@ -9,9 +9,9 @@ import pytest
 
 import tedsl as te
 from tedsl.schedule.cost.predict import Model, predict
-from tedsl.tune.ranking import PAIRS, SKIPS, Ranking, margin, trusted
+from tedsl.tune.judge import PAIRS, SKIPS, Ranking, margin, trusted
+from tedsl.tune.messages import Prediction
 from tedsl.tune.templates import matmul
-from tedsl.tune.worker import Guess
 
 MACHINE = SimpleNamespace(
     vector_bytes=64, cores=2, l1_bytes=32 << 10, l2_bytes=1 << 20, l3_bytes=32 << 20, peak_gflops={"float32": 200.0, "float64": 100.0},
@@ -88,12 +88,14 @@ def test_predictions_are_trusted_while_they_are_right():
 
 def test_what_is_left_out():
     ranking = Ranking()
-    assert not ranking.hopeless(Guess(5.0, ""), None)
-    ranking.passed(Guess(1.0, ""))
-    assert ranking.hopeless(Guess(5.0, ""), None) and not ranking.hopeless(Guess(1.5, ""), None)
-    assert ranking.hopeless(Guess(None, "too many registers"), None) and not ranking.hopeless(Guess(None, ""), 1.0)
-    ranking.in_row = SKIPS
-    assert not ranking.hopeless(Guess(50.0, ""), None)
-    assert ranking.expected(Guess(2.0, "")) is None
+    assert not ranking.hopeless(Prediction(5.0, ""), None)
+    ranking.accept(Prediction(1.0, ""))
+    assert ranking.hopeless(Prediction(5.0, ""), None) and not ranking.hopeless(Prediction(1.5, ""), None)
+    assert ranking.hopeless(Prediction(None, "too many registers"), None) and not ranking.hopeless(
+        Prediction(None, ""), 1.0
+    )
+    ranking.skipped = SKIPS
+    assert not ranking.hopeless(Prediction(50.0, ""), None)
+    assert ranking.expected(Prediction(2.0, "")) is None
     ranking.pairs = [(1.0, 3.0)]
-    assert math.isclose(ranking.expected(Guess(2.0, "")), 6.0)
+    assert math.isclose(ranking.expected(Prediction(2.0, "")), 6.0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import tedsl as te
-from tedsl.tune.rows import Trial
 from tedsl.tune.search import KINDS, GivenSearch, GridSearch, OptunaSearch, make_search
+from tedsl.tune.store import Trial
 from tedsl.tune.template import Knob
 
 A = Knob("a", (1, 2, 4, 8))

@@ -12,9 +12,7 @@ import pytest
 
 import tedsl as te
 from tedsl.tune import merge
-from tedsl.tune.machine import identity
-from tedsl.tune.rows import Trial
-from tedsl.tune.store import Store, read
+from tedsl.tune.store import Store, Trial, read, this_machine
 from tedsl.tune.template import Knob
 
 
@@ -24,7 +22,7 @@ def row(**fields):
         "seconds": 1.0,
         "template": "m:f",
         "args": "[8]",
-        "machine": identity()[0],
+        "machine": this_machine()[0],
         "finished": 1.0,
     }
     return Trial(**{**given, **fields})
@@ -42,6 +40,30 @@ def test_rows_come_back_as_they_were(tmp_path):
     assert store.rows() == rows == read(path)
     assert store.rows() == rows  # nothing twice
     store.close()
+
+
+@pytest.mark.parametrize("name", ["what?.db", "100%.db", "a%20b.db", "{x}.db", "a#b.db", "a b&c=d.db"])
+def test_a_path_is_a_path_whatever_is_in_it(tmp_path, name):
+    folder = tmp_path / name.replace(".db", "")
+    folder.mkdir()
+    store = Store(folder / name, "m:f", "[8]")
+    store.add(row(), {})
+    store.close()
+    assert [f.name for f in folder.iterdir()] == [name] and [f.name for f in tmp_path.iterdir()] == [folder.name]
+    assert read(folder / name) == [row()] == list(te.load_results(str(folder / name)).trials)
+    assert merge([folder / name], folder / f"other {name}") == (1, 0)
+
+
+def test_rows_that_are_read_have_numbers(tmp_path):
+    store = Store(tmp_path / "t.db", "m:f", "[8]")
+    other = Store(tmp_path / "t.db", "m:g", "[8]")
+    for n in range(4):
+        (store, other)[n % 2].add(row(config={"a": n}), {})
+    assert [(r.number, r.config["a"]) for r in read(tmp_path / "t.db")] == [(1, 0), (2, 1), (3, 2), (4, 3)]
+    assert [r.number for r in te.load_results(f"sqlite:///{tmp_path}/t.db").all_trials] == [1, 2, 3, 4]
+    assert row().number == 0 and "number" not in row().to_json()
+    store.close()
+    other.close()
 
 
 def test_a_store_is_optunas(tmp_path):
@@ -89,10 +111,10 @@ def test_whoever_is_second_to_name_options_goes_on(tmp_path):
 def test_two_processes_write_to_one_store(tmp_path):
     code = """
         import sys
-        from tedsl.tune.rows import Trial
+        from tedsl.tune.store import Trial
         from tedsl.tune.store import Store
         store = Store("t.db", "m:f", "[8]")
-        for n in range(15):
+        for n in range(8):
             store.add(Trial({"a": n, "who": sys.argv[1]}, seconds=1.0, template="m:f", args="[8]", finished=float(n)), {})
     """
     env = {**os.environ, "PYTHONSAFEPATH": "1"}
@@ -101,7 +123,7 @@ def test_two_processes_write_to_one_store(tmp_path):
     ]
     assert [p.wait(120) for p in started] == [0, 0]
     rows = read(tmp_path / "t.db")
-    assert sorted((r.config["who"], r.config["a"]) for r in rows) == [(w, n) for w in "xy" for n in range(15)]
+    assert sorted((r.config["who"], r.config["a"]) for r in rows) == [(w, n) for w in "xy" for n in range(8)]
 
 
 def test_merge_writes_each_row_once(tmp_path):

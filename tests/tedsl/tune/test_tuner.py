@@ -21,11 +21,13 @@ import numpy as np
 import pytest
 
 import tedsl as te
-from tedsl.tune.cores import available, timing
-from tedsl.tune.pool import Children, measure_job
-from tedsl.tune.process import Died
+from tedsl.tune.messages import Job
+from tedsl.tune.pool import Measurers, measure_job
+from tedsl.tune.process import Died, available, timing
+from tedsl.tune.report import Result
 from tedsl.tune.rival import einsum_of, numpy_seconds
-from tedsl.tune.worker import foresee, make
+from tedsl.tune.store import Trial
+from tedsl.tune.worker import generate_code, lower_and_predict
 
 pytest.importorskip("optuna")
 HERE = Path(__file__).parent
@@ -254,6 +256,10 @@ def test_what_cannot_be_tuned(templates):
         te.tune(templates.same, (object(),))
     with pytest.raises(te.TuneError, match="none of 1 trials was successful: "):
         te.tune(templates.same, (0.5,), trials=1, store=None).best  # noqa: B018
+    for args, problem in (((8, 9), "too many positional arguments"), ((), "missing a required argument: 'n'")):
+        message = f"the template same(cfg, n) cannot be called with a configuration and the arguments {args}: {problem}"
+        with pytest.raises(te.TuneError, match=re.escape(message)):
+            te.tune(templates.same, args)
     assert not Path("tuning.db").exists()
 
 
@@ -312,7 +318,7 @@ def test_templates_that_other_processes_cannot_have(tmp_path, monkeypatch):
     with pytest.raises(te.TuneError, match="the template died when it was started: it ended with status 3"):
         te.tune(ended.f, (8,), trials=1, store=None)
 
-    monkeypatch.setattr(importlib.import_module("tedsl.tune.builders"), "START_SECONDS", 3.0)
+    monkeypatch.setattr(importlib.import_module("tedsl.tune.pool"), "START_SECONDS", 3.0)
     slow = module(tmp_path, monkeypatch, "slow_template", mine + "time.sleep(1000)\n")
     with pytest.raises(te.TuneError, match="f cannot be tuned: importing it in another process took longer than 3 s"):
         te.tune(slow.f, (8,), trials=1, store=None)
@@ -322,7 +328,7 @@ def test_measuring_that_cannot_be_started_is_a_row(templates, monkeypatch):
     def none(self):
         raise Died("no process can be started")
 
-    monkeypatch.setattr(Children, "take", none)
+    monkeypatch.setattr(Measurers, "take", none)
     result = te.tune(templates.plain, (16,), store=None)
     assert [t.error for t in result.trials] == [
         "the process that measures could not be started: no process can be started"
@@ -384,40 +390,37 @@ def test_waiting_for_a_core_is_no_candidates_fault(templates):
 
 
 def job(timeout=60.0, change=lambda source: source, size=16):
-    from tedsl.tune.measure import Job
-
     i = te.axes("i")
     A, B = te.tensor("A", (size,)), te.tensor("B")
     B[i] = A[i] * 2
     s = te.create_schedule(B)
-    nest, _ = foresee(s, [A, B], {})
-    made = make(s, [A, B], nest, {})
-    source = change(made.module.source)
-    module = dataclasses.replace(made.module, source=source)
-    return Job(module, made.workload, made.program, {}, timeout)
+    nest, _ = lower_and_predict(s, [A, B], {})
+    code = generate_code(s, [A, B], nest, {})
+    module = dataclasses.replace(code.module, source=change(code.module.source))
+    return Job(dataclasses.replace(code, module=module), timeout)
 
 
 @pytest.fixture
-def children():
-    found = Children()
+def measurers():
+    found = Measurers()
     yield found
     found.end()
 
 
-def test_kernels_are_checked_and_timed(children):
-    found = measure_job(job(), children)
-    assert found["seconds"] > 0 and found["samples"] > 2 and found["threads"] == 1
-    assert len(children.idle) == 1
+def test_kernels_are_checked_and_timed(measurers):
+    found = measure_job(job(), measurers)
+    assert found.seconds > 0 and found.samples > 2 and found.threads == 1
+    assert len(measurers.idle) == 1
 
 
-def test_a_kernel_that_computes_something_else_is_found_out(children):
+def test_a_kernel_that_computes_something_else_is_found_out(measurers):
     def lie(source):
         head, _, tail = source.rpartition("2.0")
         return head + "2.5" + tail
 
-    assert measure_job(job(), children)["seconds"] and len(children.idle) == 1
-    assert "wrong answer: B[0] is" in measure_job(job(change=lie), children)["error"]
-    assert not children.idle and not children.busy  # what such a kernel did elsewhere is not known
+    assert measure_job(job(), measurers).seconds and len(measurers.idle) == 1
+    assert "wrong answer: B[0] is" in measure_job(job(change=lie), measurers).error
+    assert not measurers.idle and not measurers.busy  # what such a kernel did elsewhere is not known
 
 
 def begin_of_body(statement):
@@ -428,27 +431,27 @@ def begin_of_body(statement):
     return change
 
 
-def test_a_kernel_that_never_ends(children):
-    found = measure_job(job(2.0, begin_of_body('for (;;) __asm__ volatile("");')), children)
-    assert found["error"] == "timeout: the kernel took longer than 2 s" and not children.idle and not children.busy
+def test_a_kernel_that_never_ends(measurers):
+    found = measure_job(job(2.0, begin_of_body('for (;;) __asm__ volatile("");')), measurers)
+    assert found.error == "timeout: the kernel took longer than 2 s" and not measurers.idle and not measurers.busy
 
 
-def test_a_kernel_that_crashes(children):
-    found = measure_job(job(60.0, begin_of_body("__builtin_trap();")), children)
-    assert found["error"].startswith("crash: the process of the kernel died: it was ended by SIG")
+def test_a_kernel_that_crashes(measurers):
+    found = measure_job(job(60.0, begin_of_body("__builtin_trap();")), measurers)
+    assert found.error.startswith("crash: the process of the kernel died: it was ended by SIG")
 
 
-def test_a_kernel_that_does_not_compile(children):
-    found = measure_job(job(60.0, begin_of_body("this is no C;")), children)
-    assert "failed on" in found["error"]
-    assert "seconds" in measure_job(job(), children)  # the process is in order
+def test_a_kernel_that_does_not_compile(measurers):
+    found = measure_job(job(60.0, begin_of_body("this is no C;")), measurers)
+    assert "failed on" in found.error
+    assert measure_job(job(), measurers).seconds  # the process is in order
 
 
-def test_a_kernel_that_wants_too_much_memory(children):
+def test_a_kernel_that_wants_too_much_memory(measurers):
     wanted = dataclasses.replace(job(60.0, begin_of_body("return -1;")), memory=2**30)
-    assert "memory" in measure_job(wanted, children)["error"]
-    assert "out of memory" in measure_job(dataclasses.replace(job(size=1 << 24), memory=1), children)["error"]
-    assert "seconds" in measure_job(job(), children)  # the limit is that job's alone
+    assert "memory" in measure_job(wanted, measurers).error
+    assert "out of memory" in measure_job(dataclasses.replace(job(size=1 << 24), memory=1), measurers).error
+    assert measure_job(job(), measurers).seconds  # the limit is that job's alone
 
 
 # Interrupted --------------------------------------------------------------------------------------------------------
@@ -499,28 +502,40 @@ def test_interrupted_it_returns_what_it_has(templates, tmp_path):
     assert out.strip() == "True {'seconds': 0} 1"
 
 
-def test_pictures(templates, tmp_path):
+def test_pictures(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
-    result = te.tune(templates.matmul, (16,), trials=4, store="t.db", search="grid", rank=False)
+    monkeypatch.chdir(tmp_path)
+    trials = [
+        Trial(
+            {"v1": v1, "v2": v2},
+            (v1 + v2) * 1e-6,
+            predicted=v1 * 1e-6,
+            finished=1.0 * v1,
+            schedule='s["C"].unroll("i")',
+        )
+        for v1 in (1, 2)
+        for v2 in (4, 8)
+    ]
+    result = Result(trials)
     result.plot("t.png", knobs=("v2", "v1"))
     assert Path("t.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     shown = result._repr_html_()
     assert shown.startswith("<pre>4 trials, 4 successful") and "&quot;" in shown
     assert base64.b64decode(shown.partition("base64,")[2].partition('"')[0]).startswith(b"\x89PNG")
-    never = te.tune(templates.never, (16,), trials=1, store=None)
+    never = Result([], rejected={"n is no square": 2})
     assert never._repr_html_().startswith("<pre>0 trials") and "<img" not in never._repr_html_()
     assert result.plot().axes
     for knobs in (("a", "b"), ("v1",), "v1", ("v1", "v2", "v1")):
         with pytest.raises(te.TuneError, match="two knobs of v1, v2"):
             result.plot("x.png", knobs=knobs)
     with pytest.raises(te.TuneError, match="no trial was successful"):
-        te.tune(templates.never, (16,), trials=1, store=None).plot()
+        never.plot()
     for suffix in ("pdf", "svg"):
         assert Path(result.plot(f"t.{suffix}")).stat().st_size > 1000
     with pytest.raises(te.TuneError, match="cannot be written"):
         result.plot(tmp_path / "no" / "t.png")
     with pytest.raises(te.TuneError, match="cannot be written: it is a folder"):
         result.plot(tmp_path)
-    few = te.tune(templates.plain, (16,), trials=1, store=None).plot().axes  # one trial, no knobs
+    few = Result([Trial({}, 1e-3)]).plot().axes  # one trial, no knobs
     assert [t.get_text() for place in few[2:] for t in place.texts] == ["one knob", "three trials are needed"]
     assert pickle.loads(pickle.dumps(result.trials[0])).config == result.trials[0].config

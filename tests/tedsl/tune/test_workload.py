@@ -9,9 +9,8 @@ import pytest
 
 import tedsl as te
 from tedsl.tune import best_schedule
-from tedsl.tune.machine import identity
-from tedsl.tune.rows import Trial
-from tedsl.tune.store import Store
+from tedsl.tune.report import StoredSchedule, find_schedule
+from tedsl.tune.store import Store, Trial, this_machine
 from tedsl.tune.workload import key_of, places_of, schedule_from, sizes_of
 
 
@@ -123,7 +122,7 @@ def test_the_schedule_of_the_nearest_sizes_is_taken(tmp_path):
             sizes=sizes,
             workload=key(Y),
             steps=places_of(s),
-            machine=identity()[0],
+            machine=this_machine()[0],
             finished=seconds,
         )
 
@@ -140,6 +139,30 @@ def test_the_schedule_of_the_nearest_sizes_is_taken(tmp_path):
 
     assert chosen() == 7 and chosen(a=100, b=10) == 4 and chosen(a=90, b=3000) == 6 and chosen(a=900) == 7
     assert chosen(b=11) == 4 and "split" in te.build(program("a", "b"), tuned=tmp_path / "t.db", a=120, b=8).source
+
+
+def test_a_stored_schedule_says_where_it_comes_from(tmp_path):
+    path = tmp_path / "t.db"
+    _, _, C = matmul(300)
+    s = te.create_schedule(C)
+    s[C].split("j", factor=4)
+    store = Store(path, "m:f", "[300]")
+    found = {"workload": key(C), "steps": places_of(s), "machine": this_machine()[0]}
+    store.add(Trial({"a": 1}, error="crash: …", kind="failed", **found), {})
+    assert find_schedule(C, path) == StoredSchedule(None, f"automatic: {path} has no successful trial")
+    store.add(Trial({"a": 2}, 1.0, **{**found, "machine": "elsewhere"}), {})
+    assert find_schedule(C, path).origin == f"automatic: no row of this machine for 300 x 300 in {path}"
+    assert find_schedule(C, te.load_results(path, machine="any")).origin == f"{path}, trial 2"
+    store.add(Trial({"a": 3}, 2.0, **found), {})
+    store.close()
+    here, anywhere = find_schedule(C, path), find_schedule(C, path, any_machine=True)
+    assert here.origin == f"{path}, trial 3" and anywhere.origin == f"{path}, trial 2"
+    assert here.schedule is not None and len(here.schedule.history) == 1
+    assert find_schedule(C, te.load_results(path)).origin == f"{path}, trial 3"
+    assert find_schedule(matmul(301)[2], path) == StoredSchedule(None, f"automatic: no row for 301 x 301 in {path}")
+    total = te.define("L[] = sum(X[i])", X=(4,))
+    assert find_schedule(total, path).origin == f"automatic: no row for a scalar in {path}"
+    assert best_schedule(matmul(301)[2], path) is None
 
 
 def test_steps_that_do_not_fit_are_refused():
@@ -160,11 +183,11 @@ def test_stored_schedules_run_no_code_of_their_own(tmp_path):
     own = json.dumps(places_of(s))
     store = Store(tmp_path / "t.db", "m:f", "[]")
     for seconds, steps in [(1e-3, own.replace("+=", "-=")), (2e-3, own)]:
-        made = {"workload": key(C), "steps": json.loads(steps), "machine": identity()[0], "finished": seconds}
+        made = {"workload": key(C), "steps": json.loads(steps), "machine": this_machine()[0], "finished": seconds}
         store.add(Trial({}, seconds, sizes={}, **made), {})
     store.close()
     with pytest.warns(
-        te.HistoryWarning, match=r"\[W004\] a stored schedule of C is left out: it calls the intrinsic dot"
+        te.HistoryWarning, match=r"\[W004\] a stored schedule of C is left out: .* calls the intrinsic dot"
     ):
         found = best_schedule(C, tmp_path / "t.db")
     assert "+=" in te.emit(found) and "-=" not in te.emit(found)

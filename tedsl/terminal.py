@@ -1,14 +1,18 @@
-"""What commands print: tables and colour on a terminal, plain aligned text in a pipe or a file."""
+"""What tedsl prints: tables and colour on a terminal, plain aligned text in a pipe or a file."""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+LINE_SECONDS = 10.0  # between two lines of progress
 
 
 class InputError(Exception):
@@ -94,3 +98,59 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+class Progress:
+    """How work is getting on, on stderr: a bar on a terminal; elsewhere a line of text now and then.
+
+        with Progress("tuning", 100) as progress:
+            progress.update(30, "best 1.2 ms")
+
+    done: what there is already. show: False for nothing, True for lines in a pipe as well, None for lines in a notebook
+    only.
+    """
+
+    def __init__(self, name: str, total: int, done: int = 0, show: bool | None = None) -> None:
+        self.name, self.total, self.first = name, total, done
+        self.started = self.printed = time.monotonic()
+        self.bar = _bar() if show is not False and sys.stderr.isatty() else None
+        self.lines = self.bar is None and (_in_a_notebook() if show is None else show)
+
+    def __enter__(self) -> Progress:
+        if self.bar is not None:
+            self.task = self.bar.add_task(self.name, total=self.total, completed=self.first, text="")
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def rate(self, done: int) -> float:
+        """How much was done a second."""
+        return (done - self.first) / max(time.monotonic() - self.started, 1e-9)
+
+    def update(self, done: int, text: str) -> None:
+        """So much is done; `text` is shown beside it."""
+        now = time.monotonic()
+        if self.bar is not None:
+            self.bar.update(self.task, completed=done, text=text)
+        elif self.lines and (now - self.printed >= LINE_SECONDS or done >= self.total):
+            self.printed, rate = now, self.rate(done)
+            left = f", {(self.total - done) / rate:.0f} s left" if rate > 0 and done < self.total else ""
+            print(f"{self.name}: {done} of {self.total}, {text}{left}", file=sys.stderr, flush=True)
+
+
+def _bar() -> Any:
+    from rich import progress
+    from rich.console import Console
+
+    columns: Any = ("{task.description}", progress.BarColumn(), progress.MofNCompleteColumn(), "{task.fields[text]}")
+    times = (progress.TimeElapsedColumn(), progress.TimeRemainingColumn())
+    return progress.Progress(*columns, *times, console=Console(stderr=True), transient=True)
+
+
+def _in_a_notebook() -> bool:
+    """Whether a person reads along in Jupyter."""
+    shell = sys.modules.get("IPython")
+    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"

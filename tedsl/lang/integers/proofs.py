@@ -15,10 +15,11 @@ from functools import cached_property
 from tedsl.lang.expr import READS, Access, Apply, Axis, Cast, Const, Expr, accesses, walk
 
 from .affine import FALSE, Affine
+from .assumptions import Assumptions, Bounds
 from .conditions import comparison
 from .elimination import Contradiction, Effort, effort_left, eliminate
 from .inequalities import Formula, System, formula
-from .known import Bounds, Known
+from .intervals import interval
 from .samples import disproved, exhausted, falsified, samples, vanishes
 
 _MOST_CASES = 48
@@ -27,16 +28,16 @@ _MOST_POINTS = 2048
 
 
 class Facts:
-    """The conditions of a Known as formulas, with the atoms that each one speaks of."""
+    """The conditions of assumptions as formulas, with the atoms that each one speaks of."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: Assumptions) -> None:
         self.known = known
 
     @cached_property
     def conditions(self) -> list[tuple[Formula, frozenset[Expr]]]:
         result = []
         for e in self.known.conditions:
-            f = formula(e, True)
+            f = formula(e, True, self.known)
             result.append((f, frozenset(_leaves(f))))
         return result
 
@@ -101,7 +102,7 @@ def _refuted(system: System, budget: _Budget) -> bool:
     return True
 
 
-def _impossible(f: Formula, known: Known) -> bool:
+def _impossible(f: Formula, known: Assumptions) -> bool:
     if effort_left() <= 0:
         return False
     system = System(known)
@@ -125,7 +126,7 @@ def _mention(system: System, f: Formula) -> None:
         _mention(system, part)
 
 
-def always_at_least(x: Affine, known: Known) -> bool:
+def never_negative(x: Affine, known: Assumptions) -> bool:
     """Whether ``x >= 0`` wherever `known` holds."""
     key = x.key()
     found = known.proofs.get(key)
@@ -134,7 +135,7 @@ def always_at_least(x: Affine, known: Known) -> bool:
     return found
 
 
-def decide(kind: str, x: Affine, known: Known) -> bool | None:
+def decide(kind: str, x: Affine, known: Assumptions) -> bool | None:
     """The truth of ``x >= 0`` ("ge"), ``x == 0`` ("eq"), ``x != 0`` ("ne") under `known`; None when it is not
     decided.
     """
@@ -143,8 +144,6 @@ def decide(kind: str, x: Affine, known: Known) -> bool | None:
         return None if truth is None else not truth
     if not x.terms:
         return x.constant >= 0 if kind == "ge" else x.constant == 0
-    from .bounds import interval
-
     low, high = interval(x, known)
     if kind == "ge":
         if low is not None and low >= 0:
@@ -158,21 +157,21 @@ def decide(kind: str, x: Affine, known: Known) -> bool | None:
             if least is not None and decide("ge", rest + least, known):
                 return True
             return False if most is not None and decide("ge", -rest - most - 1, known) else None
-        if always_at_least(x, known):
+        if never_negative(x, known):
             return True
-        return False if always_at_least(-x - 1, known) else None
+        return False if never_negative(-x - 1, known) else None
     if (low is not None and low > 0) or (high is not None and high < 0):
         return False
     if _data(x, known):
         return None
-    if always_at_least(x, known) and always_at_least(-x, known):
+    if never_negative(x, known) and never_negative(-x, known):
         return True
     if vanishes(x, known):
         return None
     return False if _impossible(Formula("eq", x), known) else None
 
 
-def _data(x: Affine, known: Known) -> Affine | None:
+def _data(x: Affine, known: Assumptions) -> Affine | None:
     """The elements of tensors in `x`, where nothing is known of them but their types; None when there are none, or more
     is known.
     """
@@ -184,7 +183,7 @@ def _data(x: Affine, known: Known) -> Affine | None:
     return Affine(data) if plain and not nested else None
 
 
-def contradictory(known: Known) -> bool:
+def contradictory(known: Assumptions) -> bool:
     """Whether the conditions are seen to hold nowhere in the ranges."""
     if not known.conditions:
         return False
@@ -192,16 +191,15 @@ def contradictory(known: Known) -> bool:
     if found is None and next(samples(known), None) is not None:
         found = known.proofs[FALSE] = False
     if found is None:
-        parts = [formula(e, True) for e in known.conditions]
+        parts = [formula(e, True, known) for e in known.conditions]
         found = known.proofs[FALSE] = _impossible(Formula("all", parts=parts), known)
     return found
 
 
-def prove(condition: Expr, known: Known | None = None) -> bool:
+def holds(condition: Expr, known: Assumptions) -> bool:
     """Whether `condition` holds at every integer point of the ranges that satisfies the conditions. False: it could not
     be proved.
     """
-    known = known or Known()
     if known.assumes(condition):
         return True
     found = known.proofs.get(condition)
@@ -214,25 +212,23 @@ def prove(condition: Expr, known: Known | None = None) -> bool:
     return found
 
 
-def _plain(e: Expr, known: Known) -> bool:
+def _plain(e: Expr, known: Assumptions) -> bool:
     """Whether the ranges alone say that `e` holds."""
-    from .bounds import interval
-
-    found = comparison(e, None)
+    found = comparison(e, known.free)
     if found is None or found[0] != "ge":
         return False
     low, _ = interval(found[1], known)
     return low is not None and low >= 0
 
 
-def _prove(e: Expr, known: Known) -> bool:
+def _prove(e: Expr, known: Assumptions) -> bool:
     if isinstance(e, Const):
         return bool(e.value)
     if isinstance(e, Apply) and e.args[0] == "bitwise_and" and e.dtype == "bool":
-        return all(prove(x, known) for x in e.args[1])
-    found = comparison(e, None)
+        return all(holds(x, known) for x in e.args[1])
+    found = comparison(e, known.free)
     if found is None or found[0] == "ne":
-        return _impossible(formula(e, False), known)
+        return _impossible(formula(e, False, known), known)
     if decide(*found, known):
         return True
     if not any(isinstance(atom, (Apply, Cast)) for atom in found[1].terms):
@@ -242,7 +238,7 @@ def _prove(e: Expr, known: Known) -> bool:
     return simpler is not None and not simpler[1].same(found[1]) and decide(*simpler, known) is True
 
 
-def project(x: Affine, known: Known) -> Bounds:
+def project(x: Affine, known: Assumptions) -> Bounds:
     """The least and the greatest value of `x`, as far as elimination finds them."""
     if effort_left() <= 0:
         return None, None
@@ -293,3 +289,35 @@ def _projected(system: System, target: Expr, budget: _Budget) -> Bounds:
             bound = constant // -c
             high = bound if high is None else min(high, bound)
     return low, high
+
+
+def _independent(x: Affine, known: Assumptions) -> bool:
+    """Whether the interval of `x` is exact: its atoms are axes of constant ranges, which no condition narrows."""
+    if known.conditions:
+        return False
+    for atom in x.terms:
+        if type(atom) is not Axis:
+            return False
+        span = known.span(atom)
+        if span is not None and (span[0].terms or span[1].terms):
+            return False
+    return True
+
+
+def tight(x: Affine, known: Assumptions) -> Bounds:
+    """The interval of `x` with what the conditions and the dependence between its atoms say."""
+    if not x.terms:
+        return x.constant, x.constant
+    quick = interval(x, known)
+    if _independent(x, known):
+        return quick
+    key = x.key()
+    found = known.bounds.get(key)
+    if found is None:
+        low, high = project(x, known)
+        if quick[0] is not None:
+            low = quick[0] if low is None else max(low, quick[0])
+        if quick[1] is not None:
+            high = quick[1] if high is None else min(high, quick[1])
+        found = known.bounds[key] = (low, high)
+    return found
