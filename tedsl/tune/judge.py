@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from tedsl.version import __version__
 
 from .messages import Generated, Measurement, Prediction
-from .search import Candidate, GivenSearch, GridSearch, Options, OptunaSearch, Search, make_search
+from .search import Candidate, GridSearch, Options, OptunaSearch, Search, make_search
 from .store import Store, Trial
 from .template import Config, Knob, Template
 
@@ -231,7 +231,7 @@ class Judge:
     def next(self) -> tuple[Search, Candidate | None]:
         """A candidate of the search; when that repeats itself, one of those that are left."""
         if self.first:
-            return GivenSearch(), Candidate(forced=self.first.pop(0))
+            return Search(), Candidate(forced=self.first.pop(0))
         if self.rest is None and self.fruitless > FRUITLESS and isinstance(self.search, OptunaSearch):
             self.rest = GridSearch(shuffle=self.options.seed or 0)
         search = self.rest or self.search
@@ -240,7 +240,7 @@ class Judge:
         if self.skipped and over:
             # Nothing else is left: what the cost model left out, the most promising first.
             key = min(self.skipped, key=lambda k: self.skipped[k].predicted or 0.0)
-            return GivenSearch(), Candidate(forced=self.skipped.pop(key).config)
+            return Search(), Candidate(forced=self.skipped.pop(key).config)
         return search, candidate
 
     # Whether to go on: if not, the candidate is dealt with here -------------------------------------------------------

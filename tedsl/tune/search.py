@@ -92,13 +92,15 @@ class Candidate:
 
 
 class Search:
-    """Proposes candidates, and learns from their times."""
+    """Proposes candidates, and learns from their times. This one proposes none: it answers with the configuration that a
+    candidate was made with.
+    """
 
     exhausted = False
 
     def begin(self) -> Candidate | None:
         """A new candidate; None when there is none at the moment (or none any more: `exhausted`)."""
-        raise NotImplementedError
+        return None
 
     def answer(self, candidate: Candidate, knob: Knob) -> Value:
         value = self._value(candidate, knob)
@@ -107,7 +109,8 @@ class Search:
         return value
 
     def _value(self, candidate: Candidate, knob: Knob) -> Value:
-        raise NotImplementedError
+        given = candidate.forced or {}
+        return given[knob.name] if given.get(knob.name) in knob else knob.options[0]
 
     def tell(self, candidate: Candidate, seconds: float | None) -> None:
         """The candidate's seconds, or None when it failed or was rejected."""
@@ -118,17 +121,6 @@ class Search:
 
     def learn(self, row: Trial, knobs: dict[str, Knob]) -> None:
         """Take in a trial of the store."""
-
-
-class GivenSearch(Search):
-    """Answers with the configuration that a candidate was made with."""
-
-    def begin(self) -> None:
-        """None: nothing is searched."""
-
-    def _value(self, candidate: Candidate, knob: Knob) -> Value:
-        given = candidate.forced or {}
-        return given[knob.name] if given.get(knob.name) in knob else knob.options[0]
 
 
 class GridSearch(Search):
