@@ -77,10 +77,12 @@ def _is_positive(value: Any) -> bool:
 
 
 class Candidate:
-    """One run of the template: the knobs that it asked for, and their values. `token`: the search's own note of it."""
+    """One run of the template: the search that proposed it, the knobs that it asked for, and their values. `token`: the
+    search's own note of it; `forced`: the values, where they are known before.
+    """
 
-    def __init__(self, token: Any = None, forced: Config | None = None) -> None:
-        self.token = token
+    def __init__(self, search: Search, token: Any = None, forced: Config | None = None) -> None:
+        self.search, self.token = search, token
         self.forced = forced
         self.knobs: dict[str, Knob] = {}
         self.config: Config = {}
@@ -137,7 +139,7 @@ class GridSearch(Search):
             return None
         self.running += 1
         at = -1 if self.random is None else self.random.randrange(len(self.pending))
-        return Candidate(self.pending.pop(at))
+        return Candidate(self, self.pending.pop(at))
 
     def _value(self, candidate: Candidate, knob: Knob) -> Value:
         prefix: list[Value] = candidate.token
@@ -182,7 +184,7 @@ class OptunaSearch(Search):
 
     def begin(self) -> Candidate | None:
         with quiet():
-            return Candidate(self.study.ask())
+            return Candidate(self, self.study.ask())
 
     def _value(self, candidate: Candidate, knob: Knob) -> Value:
         if knob.values is not None and len(knob.values) == 1:

@@ -84,7 +84,7 @@ def test_given_configurations():
     search = Search()
     from tedsl.tune.search import Candidate
 
-    candidate = Candidate(forced={"a": 4, "b": "y", "n": 3})
+    candidate = Candidate(search, forced={"a": 4, "b": "y", "n": 3})
     assert run(search, candidate, time)[0] == {"a": 4, "b": "y", "n": 3}
 
 
