@@ -93,6 +93,17 @@ class Stmt:
         return ()
 
 
+class Around(Stmt):
+    """Base of statements around one `body`."""
+
+    __slots__ = ()
+    body: Stmt
+
+    @property
+    def body_parts(self) -> tuple[Stmt, ...]:
+        return (self.body,)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Block(Stmt):
     stmts: tuple[Stmt, ...]
@@ -103,7 +114,7 @@ class Block(Stmt):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class For(Stmt):
+class For(Around):
     axis: Axis
     lo: Expr
     extent: Expr
@@ -115,10 +126,6 @@ class For(Stmt):
     step_from: str = ""  # the step of the schedule that made the loop
     no_vectors: str = ""  # why a vectorised loop became a plain one
 
-    @property
-    def body_parts(self) -> tuple[Stmt, ...]:
-        return (self.body,)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Store(Stmt):
@@ -129,14 +136,10 @@ class Store(Stmt):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Allocate(Stmt):
+class Allocate(Around):
     buffer: Buffer
     body: Stmt
     variables: tuple[tuple[int, int], ...] | None = None  # (first element, lanes) of each, if it is kept in variables
-
-    @property
-    def body_parts(self) -> tuple[Stmt, ...]:
-        return (self.body,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,7 +188,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Vector(Stmt):
+class Vector(Around):
     """`to`: where the stores go: "" as ever, "past" the caches, or to a line of `row`: its "first" vector or the "next"."""
 
     axis: Axis
@@ -194,10 +197,6 @@ class Vector(Stmt):
     body: Stmt
     to: str = ""
     row: Row | None = None
-
-    @property
-    def body_parts(self) -> tuple[Stmt, ...]:
-        return (self.body,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -230,18 +229,14 @@ class Carried(Stmt):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Squares(Stmt):
+class Squares(Around):
     loop: For
     lanes: int
     body: Stmt
 
-    @property
-    def body_parts(self) -> tuple[Stmt, ...]:
-        return (self.body,)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Turned(Stmt):
+class Turned(Around):
     """`squares`: the buffers of registers, each with the access that is read along its rows, `lanes` from `first` on."""
 
     squares: tuple[tuple[Buffer, Access], ...]
@@ -249,10 +244,6 @@ class Turned(Stmt):
     first: int
     lanes: int
     body: Stmt
-
-    @property
-    def body_parts(self) -> tuple[Stmt, ...]:
-        return (self.body,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
