@@ -92,6 +92,12 @@ class History(Sequence[Step]):
 
     __repr__ = __str__
 
+    @property
+    def factors(self) -> list[Var]:
+        """The tile factors that are sizes, with what is known of them."""
+        given = (a for step in self for a in (*step.args, *step.kwargs.values()))
+        return [decoded(a) for a in given if isinstance(a, dict) and "var" in a]
+
     def to_json(self) -> str:
         import json
 

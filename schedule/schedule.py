@@ -6,35 +6,37 @@ behind. Handles (stages, loops) are names, so they work on copies and replays.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
+from tedsl.hardware import INSTRUCTION_SETS
 from tedsl.lang.errors import ScheduleError, here
-from tedsl.lang.expr import Axis
 from tedsl.lang.tensor import Tensor
 
-from .handles import Loop, StageHandle
+from .handles import StageHandle, told_by
 from .history import History, Step, decoded, encoded, steps_from
 from .loops.program import Nest, make_nest
-from .primitives import intrinsics as tensorize
-from .primitives import loops
-from .primitives import marks as kinds
-from .primitives import placement as places
-from .primitives import stages as rewrites
-from .primitives.legality import check
-from .state import State, initial
+from .names import Loop, loop_name, stage_name, tensor_name
+from .primitives import loops, marks, placement
+from .primitives import stages as making
+from .primitives.check import check
+from .sizes import fixed_steps, fixed_tensors, fixed_values, program_sizes
+from .state import Result, State, initial
+from .text import schedule_html, schedule_text
 
-PRIMITIVES = {
-    "split": loops.split, "tile": loops.tile, "fuse": loops.fuse, "reorder": loops.reorder,
-    "vectorize": kinds.vectorize, "unroll": kinds.unroll, "parallel": kinds.parallel, "bind": kinds.bind, "pragma": kinds.pragma,
-    "compute_at": places.compute_at, "compute_inline": places.compute_inline, "compute_root": places.compute_root, "set_scope": places.set_scope,
-    "layout": places.layout, "storage_align": places.storage_align, "double_buffer": places.double_buffer, "prefetch": places.prefetch,
-    "cache_read": rewrites.cache_read, "cache_write": rewrites.cache_write, "rfactor": rewrites.rfactor,
-    "tensorize": tensorize.tensorize,
-}  # fmt: skip
-OF_THE_SCHEDULE = ("cache_read", "cache_write", "rfactor")  # the others belong to a stage
+__all__ = ["Loop", "Schedule", "as_outputs", "create_schedule", "lower"]
+
+OF_THE_SCHEDULE = (making.cache_read, making.cache_write, making.rfactor)
+OF_A_STAGE = (
+    loops.split, loops.tile, loops.fuse, loops.reorder,
+    marks.vectorize, marks.unroll, marks.parallel, marks.bind, marks.pragma,
+    placement.compute_at, placement.compute_inline, placement.compute_root, placement.set_scope, placement.layout,
+    placement.storage_align, placement.double_buffer, placement.prefetch,
+)  # fmt: skip
+PRIMITIVES: dict[str, Callable[..., Result]] = {
+    rule.__name__: rule for rule in (*OF_A_STAGE, *OF_THE_SCHEDULE, marks.tensorize)
+}
 
 
 class Schedule:
@@ -50,11 +52,11 @@ class Schedule:
     # Stages -----------------------------------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> StageHandle:
-        return StageHandle(self, self._stage(key))
+        return StageHandle(self, stage_name(self.state, key))
 
     def __contains__(self, key: Any) -> bool:
         try:
-            self._stage(key)
+            stage_name(self.state, key)
         except ScheduleError:
             return False
         return True
@@ -66,96 +68,6 @@ class Schedule:
     def stages(self) -> tuple[StageHandle, ...]:
         """Every stage, producers before their readers."""
         return tuple(StageHandle(self, s.name) for s in self.state.stages)
-
-    def _stage(self, key: Any) -> str:
-        """The name of the stage that `key` means."""
-        names = [s.name for s in self.state.stages]
-        if isinstance(key, StageHandle):
-            self._same_program(key)
-            key = key.name
-        elif isinstance(key, Tensor):
-            key = self._standing(key)
-            writer = self.state.writer(key)
-            if writer is not None:
-                return writer.name
-            if any(t is key for _, t in self.state.inputs):
-                raise ScheduleError(
-                    f"{key.name} is an input and has no loops. Its readers have; a copy of it has loops of its own: "
-                    f"s.cache_read({key.name}, scope, readers)",
-                )
-            if not isinstance(key, rewrites.StageTensor):
-                raise ScheduleError(
-                    f"{key!r} is no part of this schedule, whose stages are {', '.join(names)}. Make the schedule of "
-                    "a tensor that needs it",
-                )
-            key = key.name
-        elif not isinstance(key, str):
-            raise ScheduleError(f"{key!r} names no stage; a stage is given by its tensor, its name or its handle")
-        if key in names:
-            return cast(str, key)
-        for s in self.state.stages:
-            if any(t.name == key for t in s.tensors):
-                return s.name
-        raise ScheduleError(f"this schedule has no stage {key}; its stages are {', '.join(names)}")
-
-    def _standing(self, tensor: Tensor) -> Tensor:
-        """The tensor of this schedule that stands for `tensor` when sizes have been fixed; itself otherwise."""
-        return next(
-            (
-                t
-                for t in self.state.tensors().values()
-                if getattr(t, "source", None) is tensor and not isinstance(t, rewrites.StageTensor)
-            ),
-            tensor,
-        )
-
-    def _same_program(self, handle: StageHandle) -> None:
-        other = handle.schedule
-        if other is self or all(a is b for a, b in zip(other.outputs, self.outputs, strict=False)):
-            return
-        if [s.name for s in initial(other.outputs).stages] == [s.name for s in initial(self.outputs).stages]:
-            return  # a copy that travelled
-        raise ScheduleError(
-            f"the stage {handle.name} belongs to the schedule of {', '.join(t.name for t in other.outputs)}, and "
-            f"this is one of {', '.join(t.name for t in self.outputs)}. Take the stage from this schedule",
-        )
-
-    def _tensor(self, key: Any) -> str:
-        """The name of the tensor that `key` means: an input or what a stage computes."""
-        tensors = self.state.tensors()
-        if isinstance(key, Tensor):
-            key = self._standing(key)
-            for name, t in tensors.items():
-                if t is key:
-                    return name
-            if isinstance(key, rewrites.StageTensor) and key.name in tensors:
-                return key.name
-        elif isinstance(key, StageHandle):
-            return self._stage(key)
-        elif isinstance(key, str) and key in tensors:
-            return key
-        shown = key.name if isinstance(key, Tensor) else repr(key)
-        if isinstance(key, Tensor) and shown in tensors:
-            shown = f"this {shown}, another one than the {shown} that is read,"
-        raise ScheduleError(f"{shown} is no tensor of this schedule; its tensors are {', '.join(tensors)}")
-
-    def _loop(self, stage: str, key: Any, primitive: str) -> str:
-        """The name of the loop of `stage` that `key` means."""
-        if isinstance(key, Loop) and key.stage != stage:
-            mine = self.state.stage(stage)
-            if mine.root(key.name) is None and not stage.startswith(key.stage + "."):
-                raise ScheduleError(
-                    f"{primitive} of {stage} got the loop {key.name} of {key.stage}; the loops of {stage} are "
-                    f"{', '.join(mine.leaves) or 'none'}",
-                )
-        if isinstance(key, Axis):
-            return cast(str, key.name)
-        if isinstance(key, str):
-            return key
-        raise ScheduleError(
-            f"{primitive} of {stage} got {key!r}; an axis is given by itself, by its name, or as a primitive "
-            "returned it",
-        )
 
     # Steps ------------------------------------------------------------------------------------------------------------
 
@@ -171,7 +83,7 @@ class Schedule:
             self._together = False
         check(self.state, "the steps")
 
-    def _apply(
+    def take(
         self,
         stage: str,
         primitive: str,
@@ -179,8 +91,8 @@ class Schedule:
         kwargs: Mapping[str, Any] | None = None,
         location: Any = None,
     ) -> tuple[str, ...]:
-        """Carry out a step given in names and numbers. Raises ScheduleError, and leaves the schedule as it was, when it
-        may not be done.
+        """Carry out a step given in names and numbers, as a history holds it. Returns the names of the loops or stages
+        that it made. Raises ScheduleError, and leaves the schedule as it was, when it may not be done.
         """
         rule = PRIMITIVES.get(primitive)
         if rule is None:
@@ -188,18 +100,20 @@ class Schedule:
         kwargs = kwargs or {}
         known = {k: decoded(v) for k, v in kwargs.items()}
         values = [decoded(a) for a in args]
-        if primitive not in OF_THE_SCHEDULE:
-            values.insert(0, self._stage(stage))
-        state, made = cast(Any, rule)(self.state, *values, **known)
+        if rule not in OF_THE_SCHEDULE:
+            values.insert(0, stage_name(self.state, stage))
+        state, made = rule(self.state, *values, **known)
         step = Step(stage, primitive, tuple(args), dict(kwargs), location or here(), made)
         if not self._together:
             check(state, str(step))
         if step.stage and made:  # the loops that it made know of it
-            stage_state = state.stage(step.stage)
-            state = state.updated(replace(stage_state, made_by=(*stage_state.made_by, *((n, step.call) for n in made))))
+            changed = state.stage(step.stage)
+            for loop in made:
+                changed = changed.marked(loop, made_by=step.call)
+            state = state.updated(changed)
         self._past = (*self._past, (self.state, step))
         self.state = state
-        return cast("tuple[str, ...]", made)
+        return made
 
     @property
     def history(self) -> History:
@@ -236,7 +150,7 @@ class Schedule:
         before = self.state, self._past
         for n, step in enumerate(steps):
             try:
-                self._apply(step.stage, step.primitive, step.args, step.kwargs, step.location)
+                self.take(step.stage, step.primitive, step.args, step.kwargs, step.location)
             except (ScheduleError, TypeError, KeyError, ValueError) as e:
                 self.state, self._past = before
                 message = e.message if isinstance(e, ScheduleError) else f"{type(e).__name__}: {e}"
@@ -257,108 +171,49 @@ class Schedule:
 
     def fixed(self, **sizes: int) -> Schedule:
         """The same schedule with whole numbers in place of the sizes named: tile factors, and the sizes of the
-        program.
+        program. Raises ScheduleError for a size that it does not have, or for a number that the size cannot be.
         """
-        from .sizes import fixed_schedule
-
-        return fixed_schedule(self, sizes)
+        values = fixed_values(self.outputs, self.history, sizes)
+        outputs = self.outputs
+        if any(name in values for name in program_sizes(outputs)):
+            outputs = fixed_tensors(outputs, values)
+        return Schedule(outputs, self.several).replay(fixed_steps(self.history, values))
 
     # Rewriting --------------------------------------------------------------------------------------------------------
 
+    @told_by(making.cache_read)
     def cache_read(self, tensor: Any, scope: str, readers: Any) -> Tensor:
-        """A copy of `tensor` in `scope` (global, cache, register, shared), from which `readers` (stages or tensors, one
-        or several) read.
-
-        Returns the copy, a stage named after the tensor and the scope; its axes are `s[copy].axis`. Computed at the
-        root (or where the tensor is) until compute_at says otherwise. Raises ScheduleError when a reader does not read
-        the tensor, or computes it.
-
-        L = f(A)    →    A.cache[i, k] = A[i, k];  L = f(A.cache)
-
-        >>> import tedsl as te
-        >>> i, k = te.axes("i k")
-        >>> A, L = te.tensor("A", (8, 30)), te.tensor("L"); L[i] = te.sum(A[i, k])
-        >>> s = te.create_schedule(L)
-        >>> copy = s.cache_read(A, "cache", L)
-        >>> s[copy].compute_at(s[L], i)
-        >>> print(s)
-        for i in 0..8:
-          A.cache: float32[1, 30] in cache
-          for k in 0..30:
-            A.cache[0, k] = A[i, k]
-          L.acc: float32[] in register
-          L.acc[] = 0.0
-          for k in 0..30:
-            L.acc[] = L.acc[] + A.cache[0, k]
-          L[i] = L.acc[]
-        """
         given = readers if isinstance(readers, (list, tuple)) else [readers]
-        (made,) = self._apply("", "cache_read", (self._tensor(tensor), scope, [self._stage(r) for r in given]))
+        names = tensor_name(self.state, tensor), scope, [stage_name(self.state, r) for r in given]
+        (made,) = self.take("", "cache_read", names)
         return self.state.stage(made).tensor
 
+    @told_by(making.cache_write)
     def cache_write(self, tensor: Any, scope: str) -> Any:
-        """Compute `tensor` (or all tensors of a stage, or those of several stages, in a list) in `scope`, and copy the
-        result to where it belongs.
-
-        Returns the new tensor (a list for a list), a stage named after the tensor and the scope. It has the definition,
-        with its axes and its reduction; the old stage copies. In a recurrence both take its steps. Raises ScheduleError
-        when the reduction has been scheduled already.
-
-        L[i] = sum(…)    →    L.cache[i] = sum(…);  L[i] = L.cache[i]
-
-        >>> import tedsl as te
-        >>> i, k = te.axes("i k")
-        >>> A, L = te.tensor("A", (8, 30)), te.tensor("L"); L[i] = te.sum(A[i, k])
-        >>> s = te.create_schedule(L)
-        >>> s.cache_write(L, "cache")
-        <tensor L.cache(8,) float32>
-        >>> s["L.cache"].reduce_axis, s[L].reduce_axis
-        ((k,), ())
-        """
         several = isinstance(tensor, (list, tuple))
-        given = list(tensor) if several else [tensor]
-        names = [self._tensor(t) for t in given]
-        self._apply("", "cache_write", (names if several else names[0], scope))
-        found = rewrites.written(self.state, names)
+        names = [tensor_name(self.state, t) for t in (tensor if several else [tensor])]
+        self.take("", "cache_write", (names if several else names[0], scope))
+        found = making.written(self.state, names)
         return found if several else found[0]
 
+    @told_by(making.rfactor)
     def rfactor(self, tensor: Any, axis: Any, factor_axis: int = 0) -> Any:
-        """Partial results of a reduction, one for each step of its loop `axis`: a new stage with that axis as its
-        dimension `factor_axis`. `tensor` then reduces over it. Returns the new tensor (a list when the stage computes
-        several). Raises ScheduleError when the axis is not reduced over.
-
-        L[i] = sum(A[i, k])    →    L.rf[k_o, i] = sum(A[i, …], axis=k_i);  L[i] = sum(L.rf[k_o, i], axis=k_o)
-
-        >>> import tedsl as te
-        >>> i, k = te.axes("i k")
-        >>> A, L = te.tensor("A", (8, 30)), te.tensor("L"); L[i] = te.sum(A[i, k])
-        >>> s = te.create_schedule(L)
-        >>> k_o, k_i = s[L].split(k, nparts=4)
-        >>> P = s.rfactor(L, k_o)
-        >>> P
-        <tensor L.rf(4, 8) float32>
-        >>> s[P].parallel(k_o)
-        """
-        stage = self._stage(tensor)
+        stage = stage_name(self.state, tensor)
         kwargs = {} if factor_axis == 0 else {"factor_axis": encoded(factor_axis)}
-        (made,) = self._apply("", "rfactor", (stage, self._loop(stage, axis, "rfactor")), kwargs)
+        (made,) = self.take("", "rfactor", (stage, loop_name(self.state, stage, axis, "rfactor")), kwargs)
         tensors = self.state.stage(made).tensors
         return tensors[0] if len(self.state.stage(stage).tensors) == 1 else list(tensors)
 
     # Showing ----------------------------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
-        from .text import schedule_text
-
-        return schedule_text(self)
+        return schedule_text(self.state)
 
     def __repr__(self) -> str:
         return f"<schedule of {', '.join(t.name for t in self.outputs)}, {len(self._past)} steps>"
 
     def _repr_html_(self) -> str:
-        from .text import schedule_html
-
-        return schedule_html(self)
+        return schedule_html(self.state, self.history)
 
 
 def _restored(outputs: tuple[Tensor, ...], several: bool, history: str) -> Schedule:
@@ -404,13 +259,16 @@ def create_schedule(target: Tensor | Sequence[Tensor]) -> Schedule:
     return Schedule(*as_outputs(target))
 
 
-def lower(target: Any, args: Sequence[Tensor] | None = None, **sizes: int) -> Nest:
+def lower(target: Any, args: Sequence[Tensor] | None = None, *, isa: str | None = None, **sizes: int) -> Nest:
     """The loops of a schedule (or of a tensor with the default schedule). `sizes`: values of symbolic sizes and tile
-    factors.
+    factors. `isa`: "sse2", "avx2" or "avx512", to see the vectors in place of vectorised loops, and why there are none.
 
     Raises ScheduleError for what only the whole schedule can tell.
     """
     s = target if isinstance(target, Schedule) else create_schedule(target)
     if sizes:
         s = s.fixed(**sizes)
-    return make_nest(s.state, args, s.several)
+    if isa is not None and isa not in INSTRUCTION_SETS:
+        raise ScheduleError(f"isa={isa!r}: expected one of {', '.join(map(repr, INSTRUCTION_SETS))}")
+    nest = make_nest(s.state, args, s.several)
+    return nest if isa is None else nest.vectorized(INSTRUCTION_SETS[isa])

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, Var, rewrite, walk
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Definition, Part, Tensor
 
-from .history import Step
-from .state import dim
-
-if TYPE_CHECKING:
-    from .schedule import Schedule
+from .history import History, Step
+from .loop_tree import dim
 
 
 class FixedTensor(Tensor):
@@ -27,19 +24,25 @@ class FixedTensor(Tensor):
         self.serial = source.serial  # definitions keep their order
 
 
-def fixed_schedule(schedule: Schedule, sizes: Mapping[str, int]) -> Schedule:
-    """The schedule with whole numbers for sizes of its program and for tile factors. Raises ScheduleError for a size
-    that it does not have, or for a number that the size cannot be.
-    """
-    from .schedule import Schedule
+def all_sizes(outputs: tuple[Tensor, ...], history: History) -> dict[str, set[Var]]:
+    """The sizes of a program and the tile factors of its schedule, by name."""
+    found = program_sizes(outputs)
+    for var in history.factors:
+        found.setdefault(var.name, set()).add(var)
+    return found
 
-    found = _sizes(schedule)
+
+def fixed_values(outputs: tuple[Tensor, ...], history: History, sizes: Mapping[str, Any]) -> dict[str, int]:
+    """The whole numbers given for sizes of a program and for tile factors. Raises ScheduleError for a size that there
+    is not, or for a number that the size cannot be.
+    """
+    found = all_sizes(outputs, history)
     values: dict[str, int] = {}
     for name, value in sizes.items():
         if name not in found:
             known = ", ".join(sorted(found)) or "none"
             raise ScheduleError(
-                f"{name}={value!r}: the schedule of {', '.join(t.name for t in schedule.outputs)} has no size of "
+                f"{name}={value!r}: the schedule of {', '.join(t.name for t in outputs)} has no size of "
                 f"that name; its sizes are {known}",
             )
         if isinstance(value, bool) or not hasattr(value, "__index__"):
@@ -51,24 +54,11 @@ def fixed_schedule(schedule: Schedule, sizes: Mapping[str, int]) -> Schedule:
                     f" and a multiple of {var.multiple_of}" if var.multiple_of > 1 else ""
                 )
                 raise ScheduleError(f"{name}={value}: the size {name} was declared to be {least}")
-    outputs = schedule.outputs
-    if any(name in values for name in _program_sizes(outputs)):
-        outputs = fixed_tensors(outputs, values)
-    made = Schedule(outputs, schedule.several)
-    steps = [_fixed_step(step, values) for step in schedule.history]
-    return made.replay(steps)
+    return values
 
 
-def _sizes(schedule: Schedule) -> dict[str, set[Var]]:
-    found = _program_sizes(schedule.outputs)
-    for step in schedule.history:
-        for a in (*step.args, *step.kwargs.values()):
-            if isinstance(a, dict) and "var" in a:
-                found.setdefault(a["var"], set()).add(Var(a["var"], a.get("min", 0), a.get("multiple_of", 1)))
-    return found
-
-
-def _program_sizes(outputs: tuple[Tensor, ...]) -> dict[str, set[Var]]:
+def program_sizes(outputs: tuple[Tensor, ...]) -> dict[str, set[Var]]:
+    """The sizes of a program by name, with what was said of each."""
     found: dict[str, set[Var]] = {}
     for tensor in _all_tensors(outputs):
         exprs = [d for d in (*tensor.shape, *(tensor.strides or ())) if isinstance(d, Expr)]
@@ -151,8 +141,13 @@ def _fixed_part(part: Part, fixed: Any) -> Part:
     return Part(lhs, values, part.location)
 
 
-def _fixed_step(step: Step, values: Mapping[str, int]) -> Step:
+def fixed_steps(history: History, values: Mapping[str, int]) -> list[Step]:
+    """The steps of a schedule with whole numbers for tile factors."""
+
     def fixed(a: Any) -> Any:
         return values[a["var"]] if isinstance(a, dict) and a.get("var") in values else a
 
-    return replace(step, args=tuple(map(fixed, step.args)), kwargs={k: fixed(v) for k, v in step.kwargs.items()})
+    return [
+        replace(step, args=tuple(map(fixed, step.args)), kwargs={k: fixed(v) for k, v in step.kwargs.items()})
+        for step in history
+    ]

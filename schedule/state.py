@@ -1,49 +1,27 @@
 """The state of a schedule: immutable, so that a refused step leaves nothing behind and `undo` is going back.
 
     State       the stages in dependency order, and the recurrences among them
-    StageState  a stage: its equations, its loops (`leaves`) and how they came from its axes (`relations`), where it is
-    computed and stored
-    Split       parent = outer * factor + inner          Fuse   outer = fused // extent(inner), inner = fused % extent(inner)
+    StageState  a stage: its equations, its loops (`leaves`), how they came from its axes (`relations`), what is said of
+                each (`marks`), where it is computed and stored
+    Mark        all that is said of one loop
 
 All loops of a stage are known by name; a handle (an Axis) is only a name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, cast
 
 from tedsl.lang.errors import Location
-from tedsl.lang.expr import Apply, Axis, Const, Expr, Reduce, rewrite
-from tedsl.lang.integers import simplify
+from tedsl.lang.expr import Axis, Const, Reduce
 from tedsl.lang.program import Program, Stage, group_of, program
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Dim, Part, Tensor
 
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """`parent` becomes `outer` and `inner`. One of factor and nparts is given, as the user gave it."""
-
-    parent: str
-    outer: str
-    inner: str
-    factor: Dim | None
-    nparts: Dim | None
-
-
-@dataclass(frozen=True, slots=True)
-class Fuse:
-    """`outer` and `inner`, neighbours, become `fused`."""
-
-    outer: str
-    inner: str
-    fused: str
-
-
-Relation = Split | Fuse
+from .loop_tree import LoopTree, Relations, origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +33,40 @@ class Attach:
     axis: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What is said of a loop: how it runs, the pragmas before it, what is asked for in it ahead of time (tensor and
+    steps), the intrinsic that takes over from it inward, and the step of the schedule that made it.
+    """
+
+    kind: str = "serial"
+    pragmas: tuple[str, ...] = ()
+    prefetches: tuple[tuple[str, int], ...] = ()
+    intrinsic: Any = None
+    made_by: str = ""
+
+
+PLAIN = Mark()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StageState:
-    """A stage under a schedule. `leaves`: its loops, outermost first. `marks`: what is said of single loops (name →
-    how).
+    """A stage under a schedule. `leaves`: its loops, outermost first. `marks`: what is said of those of which anything
+    is said; with a loop goes its mark.
     """
 
     name: str
     tensors: tuple[Tensor, ...]
     parts: tuple[Part, ...]
     leaves: tuple[str, ...]
-    relations: tuple[Relation, ...] = ()
-    kinds: tuple[tuple[str, str], ...] = ()
+    relations: Relations = ()
+    marks: Mapping[str, Mark] = field(default_factory=dict)
     attach: Attach = field(default_factory=Attach)
     scope: str = "global"
     layout: tuple[str, ...] | None = None
     align: tuple[str, int, int] | None = None
     double_buffer: bool = False
-    pragmas: tuple[tuple[str, str], ...] = ()
-    prefetches: tuple[tuple[str, str, int], ...] = ()
-    tensorized: tuple[tuple[str, Any], ...] = ()
     is_output: bool = False
-    made_by: tuple[tuple[str, str], ...] = ()  # loops, and the steps that made them
     divides: bool = False  # whether tile factors are taken to divide (the cost model's convention)
 
     @property
@@ -91,6 +81,8 @@ class StageState:
         object.__setattr__(self, "general", max(reversed(self.parts), key=lambda part: len(part.axes)))
         object.__setattr__(self, "axes", self.general.axes)
         object.__setattr__(self, "roots", (*self.axes, *self.reduce_axes))
+        if any(name not in self.leaves for name in self.marks):
+            object.__setattr__(self, "marks", {name: m for name, m in self.marks.items() if name in self.leaves})
 
     @property
     def reduction(self) -> Reduce | None:
@@ -109,50 +101,43 @@ class StageState:
                 return a
         return None
 
+    def mark(self, leaf: str) -> Mark:
+        return self.marks.get(leaf, PLAIN)
+
     def kind(self, leaf: str) -> str:
-        return dict(self.kinds).get(leaf, "serial")
+        return self.mark(leaf).kind
 
-    def with_kind(self, leaf: str, kind: str) -> StageState:
-        return replace(self, kinds=(*((n, k) for n, k in self.kinds if n != leaf), (leaf, kind)))
+    def marked(self, leaf: str, **said: Any) -> StageState:
+        """The stage with more said of one of its loops."""
+        return replace(self, marks={**self.marks, leaf: replace(self.mark(leaf), **said)})
 
-    def extent(self, name: str, extents: dict[str, Dim] | None = None) -> Dim:
-        """The extent of a loop or axis as the schedule stands; `extents` overrides those of the stage's own axes."""
-        root = self.root(name)
-        if root is not None:
-            return extents[name] if extents and name in extents else root.extent
-        for r in self.relations:
-            if isinstance(r, Fuse) and name == r.fused:
-                return dim(self.extent(r.outer, extents) * self.extent(r.inner, extents))
-            if isinstance(r, Split) and name in (r.outer, r.inner):
-                parent = self.extent(r.parent, extents)
-                factor = self.factor(r, extents)
-                if name == r.inner:
-                    return factor
-                if r.nparts is not None and (isinstance(r.nparts, Expr) or isinstance(parent, Expr)):
-                    return r.nparts  # of a symbolic extent as many blocks as asked for, the last ones shorter or empty
-                if r.nparts is not None and isinstance(factor, Expr) and not self.divides:
-                    return dim((parent + factor - 1) // factor)  # no factor of the user's, that would divide
-                return ceil_div(parent, factor, self.divides)
-        raise KeyError(name)
+    @property
+    def untouched(self) -> bool:
+        """Whether its loops are those of its definition, and run one after the other."""
+        return not self.relations and all(m.kind == "serial" for m in self.marks.values())
 
-    def factor(self, split: Split, extents: dict[str, Dim] | None = None) -> Dim:
-        """The inner extent of a split, clipped to the extent of what is split."""
-        parent = self.extent(split.parent, extents)
-        if split.factor is not None:
-            return clipped(split.factor, parent)
-        assert split.nparts is not None
-        return clipped(ceil_div(parent, split.nparts, self.divides), parent)
+    @property
+    def asks_ahead(self) -> bool:
+        """Whether anything is prefetched in one of its loops."""
+        return any(m.prefetches for m in self.marks.values())
+
+    @property
+    def tensorized(self) -> str | None:
+        """The loop from which an intrinsic takes over, if there is one."""
+        return next((leaf for leaf, m in self.marks.items() if m.intrinsic is not None), None)
+
+    def tree(self, sizes: Mapping[str, Dim] | None = None) -> LoopTree:
+        """How its loops came from its axes; `sizes` overrides the extents of these."""
+        extents = {a.name: a.extent for a in self.roots} | dict(sizes or {})
+        return LoopTree(self.relations, extents, self.divides)
+
+    def extent(self, name: str) -> Dim:
+        """The extent of a loop or axis as the schedule stands."""
+        return self.tree().extent(name)
 
     def origin(self, name: str) -> frozenset[str]:
         """The stage's own axes from which a loop came."""
-        if self.root(name) is not None:
-            return frozenset((name,))
-        for r in self.relations:
-            if isinstance(r, Split) and name in (r.outer, r.inner):
-                return self.origin(r.parent)
-            if isinstance(r, Fuse) and name == r.fused:
-                return self.origin(r.outer) | self.origin(r.inner)
-        raise KeyError(name)
+        return origin(self.relations, name)
 
     def is_reduction_loop(self, name: str) -> bool:
         """Whether a loop came (in part) from an axis that is reduced over."""
@@ -166,63 +151,9 @@ class StageState:
     @property
     def names(self) -> set[str]:
         """Every name of a loop or axis, past and present."""
-        found = {a.name for a in self.roots} | set(self.leaves)
-        for r in self.relations:
-            found |= {r.parent, r.outer, r.inner} if isinstance(r, Split) else {r.outer, r.inner, r.fused}
-        return found
-
-
-def dim(value: Any) -> Dim:
-    """An extent, simplified; a plain integer when it is constant."""
-    if isinstance(value, Expr):
-        value = simplify(value)
-        return value.value if isinstance(value, Const) else value  # type: ignore[return-value]
-    return int(value)
-
-
-def ceil_div(a: Dim, b: Dim, divides: bool = False) -> Dim:
-    """How many blocks of `b` cover `a`. A symbolic factor is always taken to divide; a build has put its number in
-    place by then.
-    """
-    if isinstance(a, int) and isinstance(b, int):
-        return -(-a // b)
-    if isinstance(b, int) and not divides:
-        return dim((a + b - 1) // b)
-    if isinstance(a, Expr):  # blocks of blocks: (a // c) // b, not a // (c * b)
-        a = simplify(a)
-        if isinstance(a, Apply) and a.function == "multiply" and any(x is b for x in a.operands):
-            return dim(a.operands[0] if a.operands[1] is b else a.operands[1])
-    return dim(Apply("floor_divide", (as_dim_expr(a), as_dim_expr(b))) if a is not b else 1)
-
-
-def as_dim_expr(value: Dim) -> Expr:
-    return value if isinstance(value, Expr) else cast(Expr, Const(value))
-
-
-def whole_blocks(e: Expr) -> Expr:
-    """`e` where factors are taken to divide: b * (a // b) is a."""
-
-    def rule(node: Expr) -> Expr | None:
-        if isinstance(node, Apply) and node.function == "multiply":
-            for x, y in (node.operands, node.operands[::-1]):
-                if isinstance(y, Apply) and y.function == "floor_divide" and y.operands[1] is x:
-                    return y.operands[0]
-        return None
-
-    while True:
-        new = simplify(rewrite(e, rule))
-        if new is e:
-            return e
-        e = new
-
-
-def clipped(factor: Dim, extent: Dim) -> Dim:
-    """A factor is at most the extent, and at least 1; symbolic ones are taken as they are (loops are bounded when they
-    are lowered).
-    """
-    if isinstance(factor, int) and isinstance(extent, int):
-        return max(1, min(factor, extent))
-    return factor
+        return (
+            {a.name for a in self.roots} | set(self.leaves) | {n for r in self.relations for n in (*r.given, *r.made)}
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -289,6 +220,11 @@ class State:
             for t in s.tensors[1:]:
                 found[unique(t.name, used)] = t
         return found
+
+
+Result = tuple[
+    State, tuple[str, ...]
+]  # of a primitive: the state that it leads to, and the loops or stages that it made
 
 
 def step_depth(stages: Sequence[StageState], depth: int) -> int:

@@ -1,22 +1,25 @@
-"""`te.build` and `te.emit`: from a definition or a schedule to a kernel, or to its source."""
+"""`te.build` and `te.emit`: the way of a tensor to its kernel, or to its source. Every line of the way is one function:
+
+scheduled      definition → schedule: the user's, the best stored one, or an automatic one
+make_nest      schedule → loops, through the passes
+Target.emit    loops → C
+Target.build   C → kernel
+"""
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
+from .backends.c.kernel import Kernel
+from .backends.codegen.module import CModule
+from .backends.targets import target_of, uncollected
 from .lang import debug
 from .lang.errors import BuildError
 from .lang.tensor import Tensor
-
-if TYPE_CHECKING:
-    from .backends.c.kernel import Kernel
-    from .backends.codegen.module import CModule
-    from .schedule.schedule import Schedule
-
-TARGETS = ("c",)
+from .schedule.auto import auto_schedule
+from .schedule.loops.program import make_nest
+from .schedule.schedule import Schedule
 
 
 def build(what: Any, args: Sequence[Tensor] | None = None, target: str = "c", name: str | None = None, check_indices: bool = True, isa: str | None = None,
@@ -41,20 +44,30 @@ def build(what: Any, args: Sequence[Tensor] | None = None, target: str = "c", na
     array([[3., 3.],
            [3., 3.]], dtype=float32)
     """
-    _check_target(target)
-    from .backends.c.kernel import build_module
-
-    s = scheduled(what, tuned, sizes, isa)
-    return build_module(c_module(s, args, name, check_indices, isa))
+    way = target_of(target)
+    s = scheduled(what, tuned, sizes, way.facts(isa).vector_bytes)
+    return way.build(c_module(s, args, name, check_indices, isa, target))
 
 
 def emit(
     what: Any, args: Sequence[Tensor] | None = None, target: str = "c", name: str | None = None, **sizes: int
 ) -> str:
-    """The C source of a kernel, without compiling it. Arguments as for `te.build`."""
-    _check_target(target)
-    s = scheduled(what, None, sizes)
-    return c_module(s, args, name).source
+    """The source of a kernel, without compiling it. Arguments as for `te.build`."""
+    s = scheduled(what, None, sizes, target_of(target).facts(None).vector_bytes)
+    return c_module(s, args, name, target=target).source
+
+
+def scheduled(what: Any, tuned: Any, sizes: dict[str, int], vector_bytes: int) -> Schedule:
+    """The schedule to build: the user's, the best stored one, or an automatic one; with numbers for `sizes`."""
+    s = what if isinstance(what, Schedule) else None
+    if s is None and tuned is not None:
+        from .tune.report import best_schedule  # not everyone needs the tuner
+
+        s = best_schedule(what, tuned, sizes=sizes)
+    if s is None:
+        with debug.step("te.build", "schedule"), uncollected():
+            s = auto_schedule(what, vector_bytes)
+    return s.fixed(**sizes) if sizes else s
 
 
 def c_module(
@@ -63,13 +76,11 @@ def c_module(
     name: str | None = None,
     check_indices: bool = True,
     isa: str | None = None,
+    target: str = "c",
 ) -> CModule:
-    """The C module of a schedule."""
+    """The source of a schedule, with what a call of the kernel has to know."""
     if name is not None and not isinstance(name, str):
         raise BuildError(f"name={name!r}: the name of a kernel is a string")
-    from .backends.c.printer import generate
-    from .schedule.loops.program import make_nest
-
     label = name or s.outputs[0].name
     debug.report(2, f"{label}: schedule", s.history or "plain loops")
     with uncollected():
@@ -77,45 +88,6 @@ def c_module(
             nest = make_nest(s.state, args, s.several, check_indices)
         debug.report(3, f"{label}: loop nest", nest)
         with debug.step(label, "generate C"):
-            module = generate(nest, label, isa)
+            module = target_of(target).emit(nest, label, isa)
     debug.report(4, f"{label}: C", module.source)
     return module
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Without the cyclic garbage collector: the thousands of small nodes that lowering makes are all in use until the
-    source is printed, and it would look at them again and again in vain.
-    """
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
-
-
-def scheduled(what: Any, tuned: Any, sizes: dict[str, int], isa: str | None = None) -> Schedule:
-    """The schedule to build: the user's, the best stored one, or an automatic one; with numbers for `sizes`."""
-    from .backends.c.toolchain import vector_bytes
-    from .schedule.auto import auto_schedule
-    from .schedule.schedule import Schedule
-
-    if isinstance(what, Schedule):
-        s = what
-    elif tuned is not None:
-        from .tune import best_schedule
-
-        s = best_schedule(what, tuned, sizes=sizes) or auto_schedule(what, vector_bytes(isa))
-    else:
-        with debug.step("te.build", "schedule"), uncollected():
-            s = auto_schedule(what, vector_bytes(isa))
-    return s.fixed(**sizes) if sizes else s
-
-
-def _check_target(target: str) -> None:
-    if target not in TARGETS:
-        raise BuildError(
-            f"the target {target!r} is not part of this version of tedsl; there is {' and '.join(map(repr, TARGETS))}",
-        )

@@ -73,103 +73,14 @@ def op(function: Callable[..., Any] | None = None, /, *, tuned: Any = None, **op
 def _make(function: Callable[..., Any], *, tuned: Any, options: dict[str, Any]) -> Callable[..., Any]:
     if not callable(function):
         raise CallTypeError(f"te.op turns a function of tensors into one of arrays; {function!r} is no function")
-    signature = inspect.signature(function)
-    label = getattr(function, "__name__", "op")
-    names = list(signature.parameters)
-    plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in signature.parameters.values())
+    traced = Traced(function, options if tuned is None else {**options, "tuned": tuned})
+    signature, kernels = traced.signature, traced.kernels
+    count = len(signature.parameters) if traced.plain else -1
     own = [name for name in _CALL_OPTIONS if name not in signature.parameters]
-    kernels: dict[Any, Any] = {}
-    lock = threading.RLock()
-    counts = [0, 0]
-    if tuned is not None:
-        options = {**options, "tuned": tuned}
-
-    def bind(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[str, Any]]:
-        """Name and value of each argument, in the order of the parameters; `*args` and `**kwargs` one by one."""
-        if plain and not kwargs and len(args) == len(names):  # by far the most frequent; binding takes microseconds
-            return list(zip(names, args))
-        try:
-            bound = signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise CallTypeError(f"{label}{signature}: {error}") from None
-        bound.apply_defaults()
-        found: list[tuple[str, Any]] = []
-        for name, value in bound.arguments.items():
-            kind = signature.parameters[name].kind
-            if kind is inspect.Parameter.VAR_POSITIONAL:
-                found += [(f"{name}{n}", v) for n, v in enumerate(value)]
-            elif kind is inspect.Parameter.VAR_KEYWORD:
-                found += sorted(value.items())
-            else:
-                found.append((name, value))
-        return found
-
-    def trace(args: tuple[Any, ...], kwargs: dict[str, Any], key: tuple[Any, ...], named: list[tuple[str, Any]]) -> Any:
-        stand_ins = []
-        for (name, _), k in zip(named, key, strict=True):
-            if isinstance(k, _Array):
-                stand_ins.append(tensor(name, k.shape, k.dtype, order="F" if k.column_major else "C"))
-        remaining = iter(stand_ins)
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        for name, value in bound.arguments.items():
-            kind = signature.parameters[name].kind
-            if kind is inspect.Parameter.VAR_POSITIONAL:
-                bound.arguments[name] = tuple(next(remaining) if _is_array(v) else v for v in value)
-            elif kind is inspect.Parameter.VAR_KEYWORD:
-                bound.arguments[name] = {k: next(remaining) if _is_array(v) else v for k, v in sorted(value.items())}
-            elif _is_array(value):
-                bound.arguments[name] = next(remaining)
-        results = function(*bound.args, **bound.kwargs)
-        several = isinstance(results, (tuple, list))
-        outputs = list(results) if several else [results]
-        for result in outputs:
-            if not isinstance(result, Tensor):
-                what = (
-                    f"the expression `{result!r}`; define a tensor with it: T[i, j] = …"
-                    if isinstance(result, Expr)
-                    else f"{result!r}"
-                )
-                raise DefinitionError(
-                    f"the function {label} of te.op returns a tensor, or a tuple of tensors; it returned {what}"
-                )
-        from .build import build
-
-        return build(
-            outputs if several else outputs[0],
-            [*stand_ins, *outputs],
-            **{"name": label if label.isidentifier() else "op", **options},
-        )
-
-    def find(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
-        """The kernel for these arguments, and the arrays among them."""
-        named = bind(args, kwargs)
-        key: list[Any] = []
-        arrays: list[Any] = []
-        for name, value in named:
-            if _is_array(value):
-                array = _view(label, name, value)
-                arrays.append(array)
-                key.append(_described(label, name, array))
-            else:
-                key.append(_static(label, name, value))
-        whole = tuple(key)
-        kernel = kernels.get(whole)
-        if kernel is not None:
-            counts[0] += 1
-            return kernel, arrays
-        with lock:
-            kernel = kernels.get(whole)
-            if kernel is None:
-                kernel = kernels[whole] = trace(args, kwargs, whole, named)
-                counts[1] += 1
-            else:
-                counts[0] += 1
-        return kernel, arrays
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if plain and not kwargs and len(args) == len(names):
+        if not kwargs and len(args) == count:
             # Arrays alone, by position, of a combination seen before: a microsecond instead of five.
             key = []
             for v in args:
@@ -180,32 +91,131 @@ def _make(function: Callable[..., Any], *, tuned: Any, options: dict[str, Any]) 
             else:
                 kernel = kernels.get(tuple(key))  # a plain tuple equals the _Array of the same values
                 if kernel is not None:
-                    counts[0] += 1
+                    traced.hits += 1
                     return kernel(*args)
         if any(isinstance(v, Tensor) for v in (*args, *kwargs.values())):
             return function(*args, **kwargs)
         passed = {name: kwargs.pop(name) for name in own if name in kwargs}
-        kernel, arrays = find(args, kwargs)
+        kernel, arrays = traced.find(args, kwargs)
         return kernel(*arrays, **passed)
 
-    def cache_info() -> CacheInfo:
-        """Hits, misses and the number of kernels kept."""
-        return CacheInfo(counts[0], counts[1], None, len(kernels))
-
-    def cache_clear() -> None:
-        """Forget all kernels."""
-        with lock:
-            kernels.clear()
-            counts[:] = [0, 0]
-
-    def kernel(*args: Any, **kwargs: Any) -> Any:
-        """The kernel that serves such arguments, built if need be."""
-        return find(args, kwargs)[0]
-
-    call.cache_info = cache_info  # type: ignore[attr-defined]
-    call.cache_clear = cache_clear  # type: ignore[attr-defined]
-    call.kernel = kernel  # type: ignore[attr-defined]
+    call.cache_info = traced.cache_info  # type: ignore[attr-defined]
+    call.cache_clear = traced.cache_clear  # type: ignore[attr-defined]
+    call.kernel = traced.kernel  # type: ignore[attr-defined]
     return call
+
+
+class Traced:
+    """A function of tensors and the kernels that were built of it, by what its trace depends on. `plain`: it takes
+    arguments by position or by name alone.
+    """
+
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
+        self.function, self.signature = function, inspect.signature(function)
+        self.label = getattr(function, "__name__", "op")
+        self.options = {"name": self.label if self.label.isidentifier() else "op", **options}
+        self.names = list(self.signature.parameters)
+        self.plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in self.signature.parameters.values())
+        self.kernels: dict[Any, Any] = {}
+        self.lock = threading.RLock()
+        self.hits = self.misses = 0
+
+    def cache_info(self) -> CacheInfo:
+        """Hits, misses and the number of kernels kept."""
+        return CacheInfo(self.hits, self.misses, None, len(self.kernels))
+
+    def cache_clear(self) -> None:
+        """Forget all kernels."""
+        with self.lock:
+            self.kernels.clear()
+            self.hits = self.misses = 0
+
+    def kernel(self, *args: Any, **kwargs: Any) -> Any:
+        """The kernel that serves such arguments, built if need be."""
+        return self.find(args, kwargs)[0]
+
+    def find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
+        """The kernel for these arguments, and the arrays among them."""
+        named = self.named(args, kwargs)
+        key: list[Any] = []
+        arrays: list[Any] = []
+        for name, value in named:
+            if _is_array(value):
+                array = _view(self.label, name, value)
+                arrays.append(array)
+                key.append(_described(self.label, name, array))
+            else:
+                key.append(_static(self.label, name, value))
+        whole = tuple(key)
+        kernel = self.kernels.get(whole)
+        if kernel is None:
+            with self.lock:
+                kernel = self.kernels.get(whole)
+                if kernel is None:
+                    kernel = self.kernels[whole] = self.trace(args, kwargs, whole, named)
+                    self.misses += 1
+                    return kernel, arrays
+        self.hits += 1
+        return kernel, arrays
+
+    def named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[str, Any]]:
+        """Name and value of each argument, in the order of the parameters; `*args` and `**kwargs` one by one."""
+        if self.plain and not kwargs and len(args) == len(self.names):  # the most frequent; binding takes microseconds
+            return list(zip(self.names, args))
+        found: list[tuple[str, Any]] = []
+        for name, value, kind in self.bound(args, kwargs)[1]:
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                found += [(f"{name}{n}", v) for n, v in enumerate(value)]
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                found += sorted(value.items())
+            else:
+                found.append((name, value))
+        return found
+
+    def bound(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[inspect.BoundArguments, list[tuple[str, Any, Any]]]:
+        """The arguments bound to the parameters; and name, value and kind of each. Raises CallTypeError."""
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise CallTypeError(f"{self.label}{self.signature}: {error}") from None
+        bound.apply_defaults()
+        return bound, [(n, v, self.signature.parameters[n].kind) for n, v in bound.arguments.items()]
+
+    def trace(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], key: tuple[Any, ...], named: list[tuple[str, Any]]
+    ) -> Any:
+        """The kernel of what the function makes of tensors in place of the arrays."""
+        stand_ins = [
+            tensor(name, k.shape, k.dtype, order="F" if k.column_major else "C")
+            for (name, _), k in zip(named, key, strict=True)
+            if isinstance(k, _Array)
+        ]
+        remaining = iter(stand_ins)
+        bound, values = self.bound(args, kwargs)
+        for name, value, kind in values:
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                bound.arguments[name] = tuple(next(remaining) if _is_array(v) else v for v in value)
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                bound.arguments[name] = {k: next(remaining) if _is_array(v) else v for k, v in sorted(value.items())}
+            elif _is_array(value):
+                bound.arguments[name] = next(remaining)
+        results = self.function(*bound.args, **bound.kwargs)
+        several = isinstance(results, (tuple, list))
+        outputs = list(results) if several else [results]
+        for result in outputs:
+            if not isinstance(result, Tensor):
+                what = (
+                    f"`{result!r}`; define a tensor with it: T[i, j] = …" if isinstance(result, Expr) else repr(result)
+                )
+                raise DefinitionError(
+                    f"the function {self.label} of te.op returns a tensor, or a tuple of tensors; it returned "
+                    f"{'the expression ' * isinstance(result, Expr)}{what}"
+                )
+        from .build import build
+
+        return build(outputs if several else outputs[0], [*stand_ins, *outputs], **self.options)
 
 
 def _is_array(value: Any) -> bool:

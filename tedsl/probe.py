@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tedsl.backends.c.kernel import Kernel, build_module
-
-from .backends.codegen.module import Argument, CModule
+from .backends.c.kernel import Kernel, build_module
+from .backends.codegen.module import Argument, CModule, SizeVar
+from .hardware import is_x86
 
 CHAINS = 12  # more than two units times their latency, and few enough for 16 registers
 STREAMS = 8
@@ -107,8 +107,6 @@ def source(width: int) -> str:
 
 def _register() -> str:
     """The letter by which inline assembly asks for a vector register."""
-    from tedsl.backends.c.toolchain import is_x86
-
     return "v" if is_x86() else "w"
 
 
@@ -117,8 +115,6 @@ def measure(width: int, buffers: dict[str, int]) -> dict[str, dict[str, float]]:
 
     `buffers`: the bytes to read for each level.
     """
-    from .backends.codegen.module import SizeVar
-
     args = (
         Argument("what", "int64", (), "input"),
         Argument("rounds", "int64", (), "input"),

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from tedsl import hardware
 from tedsl.backends.c import toolchain
 from tedsl.backends.codegen.module import CModule
 from tedsl.lang.errors import BuildError
@@ -228,7 +229,7 @@ def _files(module: CModule) -> dict[str, str]:
         f"{name}_arguments.py": _arguments(signature),
         "setup.py": SETUP.format(
             **names,
-            features={**toolchain.AVX2, **toolchain.AVX512},
+            features={**hardware.AVX2.flags, **hardware.AVX512.flags},
             flags=[*compile_flags, *openmp],
             link=openmp,
         ),

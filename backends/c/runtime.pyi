@@ -1,6 +1,6 @@
 from typing import Any
 
-from tedsl.backends.c.arguments import Arguments
+from tedsl.backends.calls.arguments import Arguments
 
 class Caller:
     arguments: Arguments

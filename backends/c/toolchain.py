@@ -1,53 +1,26 @@
-"""The system's C compiler and the flags for this CPU.
+"""The system's C compiler and its flags.
 
-Flags name the CPU's features one by one, as the operating system reports them: ``-march=native`` misreads some virtual
-machines, and explicit vector types need the flags to match the registers. Nothing here changes what floating point
-means (no -ffast-math).
+Flags name the CPU's features one by one (`tedsl.hardware`): ``-march=native`` misreads some virtual machines, and
+explicit vector types need the flags to match the registers. Nothing here changes what floating point means (no
+-ffast-math).
 """
 
 from __future__ import annotations
 
+import functools
 import os
-import platform
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tedsl.backends import cache
+from tedsl.hardware import feature_flags
+from tedsl.lang.errors import BuildError
 
 if TYPE_CHECKING:
     import subprocess
 
-from tedsl.backends import cache
-from tedsl.lang.errors import BuildError
-
-# feature as the Linux kernel names it -> flag, per level; a level is used if the CPU has all of `NEEDED`
-AVX2 = {
-    "ssse3": "-mssse3",
-    "sse4_1": "-msse4.1",
-    "sse4_2": "-msse4.2",
-    "popcnt": "-mpopcnt",
-    "avx": "-mavx",
-    "f16c": "-mf16c",
-    "fma": "-mfma",
-    "avx2": "-mavx2",
-    "bmi1": "-mbmi",
-    "bmi2": "-mbmi2",
-    "abm": "-mlzcnt",
-}
-AVX512 = {
-    "avx512f": "-mavx512f",
-    "avx512cd": "-mavx512cd",
-    "avx512vl": "-mavx512vl",
-    "avx512bw": "-mavx512bw",
-    "avx512dq": "-mavx512dq",
-}
-# Tuned for such vectors: gcc's other cost tables take a load to be free wherever an instruction can make it itself, so
-# that a vector that several results need (a stencil's) is loaded again for each of them: 36 loads where 18 differ, and
-# the depthwise convolution 1.4 times slower.
-WIDE = ("-mprefer-vector-width=512", "-mtune=skylake-avx512")
-NEEDED = {"avx2": ("avx2", "fma"), "avx512": ("avx2", "fma", "avx512f", "avx512vl", "avx512bw", "avx512dq")}
-LEVELS = ("sse2", "avx2", "avx512")
 COMMON = (
     "-std=gnu11",
     "-O3",
@@ -96,72 +69,6 @@ class Compiler:
         return self.command[0]
 
 
-@lru_cache(maxsize=1)
-def cpu_features() -> frozenset[str]:
-    """The vector features of this CPU, by their names in /proc/cpuinfo. Empty where nothing is known."""
-    if sys.platform == "darwin":
-        return _features_of_macos()
-    try:
-        with open("/proc/cpuinfo") as file:
-            for line in file:  # the first core's lines are enough, and cheap on machines with hundreds
-                if line.startswith(("flags", "Features")):
-                    return frozenset(line.partition(":")[2].split())
-    except OSError:
-        pass
-    return frozenset()
-
-
-def _features_of_macos() -> frozenset[str]:
-    import subprocess
-
-    names = ["machdep.cpu.features", "machdep.cpu.leaf7_features"]
-    try:
-        text = subprocess.run(["/usr/sbin/sysctl", "-n", *names], capture_output=True, text=True, timeout=10).stdout
-    except (OSError, subprocess.SubprocessError):
-        return frozenset()
-    other = {"sse4.1": "sse4_1", "sse4.2": "sse4_2", "avx1.0": "avx", "lzcnt": "abm"}
-    return frozenset(other.get(word, word) for word in text.lower().split())
-
-
-def is_x86() -> bool:
-    return platform.machine().lower() in ("x86_64", "amd64")
-
-
-def level(isa: str | None = None) -> str:
-    """The instructions to use: the most that the CPU has, and no more than `isa` or $TEDSL_ISA ask for.
-
-    "sse2", "avx2" or "avx512" on x86-64, "generic" elsewhere (AArch64 compilers use its vectors without being told).
-    """
-    asked = isa or os.environ.get("TEDSL_ISA") or LEVELS[-1]
-    if asked not in LEVELS:
-        raise BuildError(f"unknown instruction set {asked!r}; expected one of {', '.join(LEVELS)} (isa= or TEDSL_ISA)")
-    if not is_x86():
-        return "generic"
-    have = cpu_features()
-    best = "sse2"
-    for name in LEVELS[1 : LEVELS.index(asked) + 1]:
-        if have.issuperset(NEEDED[name]):
-            best = name
-    return best
-
-
-def vector_bytes(isa: str | None = None) -> int:
-    """The width of a vector register: 64 with AVX-512, 32 with AVX2, else 16."""
-    return {"avx512": 64, "avx2": 32}.get(level(isa), 16)
-
-
-def feature_flags(isa: str | None = None) -> tuple[str, ...]:
-    """The compiler's flags for the CPU's features."""
-    name, have = level(isa), cpu_features()
-    flags: list[str] = []
-    if name in ("avx2", "avx512"):
-        flags += [flag for feature, flag in AVX2.items() if feature in have]
-    if name == "avx512":
-        flags += [flag for feature, flag in AVX512.items() if feature in have]
-        flags += WIDE
-    return tuple(flags)
-
-
 def flags(openmp: bool = False, isa: str | None = None) -> tuple[str, ...]:
     """All flags of a compilation; the machine decides, not the compiler, so that a cached kernel needs none."""
     return COMMON + SYMBOLS + feature_flags(isa) + (("-fopenmp",) if openmp else ())
@@ -189,47 +96,42 @@ def candidates() -> list[tuple[str, ...]]:
     return found
 
 
-_known: dict[tuple[str, ...], Compiler] = {}
-
-
 def find() -> Compiler:
     """A C compiler that works. What was learnt of it is noted in the cache, so that it is asked once."""
-    import shutil
-
     reasons = []
     for command in candidates():
-        if command in _known:
-            return _known[command]
         try:
-            state = os.stat(shutil.which(command[0]) or command[0])
+            return known(command)
         except OSError as e:
             reasons.append(f"{' '.join(command)}: {e.strerror}")
-            continue
-        print_of = [list(command), state.st_size, state.st_mtime_ns]
-        name = "compiler-" + cache.key(*command)[:12]
-        noted = cache.recall(name)
-        if isinstance(noted, list) and len(noted) == 4 and noted[0] == print_of and isinstance(noted[1], str):
-            compiler = Compiler(command, noted[1], noted[2] is True, noted[3] is True)
-        else:
-            checked = _check(command)
-            if isinstance(checked, str):
-                reasons.append(f"{' '.join(command)}: {checked}")
-                continue
-            compiler = checked
-            cache.remember(name, [print_of, compiler.version, compiler.openmp, compiler.quick])
-        _known[command] = compiler
-        return compiler
     raise BuildError(f"no C compiler works; {INSTALL}\n  " + "\n  ".join(reasons))
 
 
-def _check(command: tuple[str, ...]) -> Compiler | str:
-    """Compile a small library, with OpenMP if that works; else the reason why the compiler is of no use."""
+@functools.cache
+def known(command: tuple[str, ...]) -> Compiler:
+    """What is known of the compiler that a command starts, from the cache's notes if it is still the same file.
+
+    Raises OSError, whose text says why it is of no use.
+    """
+    import shutil
+
+    state = os.stat(shutil.which(command[0]) or command[0])
+    print_of = [list(command), state.st_size, state.st_mtime_ns]
+    name = "compiler-" + cache.key(*command)[:12]
+    noted = cache.recall(name)
+    if isinstance(noted, list) and len(noted) == 4 and noted[0] == print_of and isinstance(noted[1], str):
+        return Compiler(command, noted[1], noted[2] is True, noted[3] is True)
+    compiler = examined(command)
+    cache.remember(name, [print_of, compiler.version, compiler.openmp, compiler.quick])
+    return compiler
+
+
+def examined(command: tuple[str, ...]) -> Compiler:
+    """Compile a small library, with OpenMP if that works. Raises OSError, whose text says what went wrong."""
+    import errno
     import tempfile
 
-    try:
-        shown = _start([*command, "--version"])
-    except OSError as e:
-        return e.strerror or str(e)
+    shown = _start([*command, "--version"])
     version = (shown.stdout or shown.stderr).strip().split("\n")[0]
     reason = ""
     with tempfile.TemporaryDirectory(prefix="tedsl-") as place:
@@ -242,7 +144,7 @@ def _check(command: tuple[str, ...]) -> Compiler | str:
             if done.returncode == 0 and library.exists():
                 return Compiler(command, version, "-fopenmp" in extra, QUICK in extra)
             reason = _first_lines(done.stderr or done.stdout) or f"it ended with status {done.returncode}"
-    return reason
+    raise OSError(errno.ENOEXEC, reason)
 
 
 def _start(command: list[str]) -> subprocess.CompletedProcess[str]:

@@ -2,106 +2,42 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 
-from tedsl.backends.c.math import functions as vector_math
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Var
 from tedsl.lang.functions import FUNCTIONS
 from tedsl.lang.integers import Affine, Known, prove
 
-# bfloat16 is the upper half of a float32: kept as an integer, computed with in float32
-CTYPES = {"bool": "_Bool", "bfloat16": "uint16_t", "float16": "_Float16", "float32": "float", "float64": "double"} | {
-    d: f"{d}_t" for d in dtypes.INTEGERS
-}
-_SHORT = {"bool": "b8", "bfloat16": "bf16", "float16": "f16", "float32": "f32", "float64": "f64"}
-_INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^", "less": "<",
-          "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!="}  # fmt: skip
-_PRECEDENCE = {
-    "*": 10,
-    "/": 10,
-    "%": 10,
-    "+": 9,
-    "-": 9,
-    "<": 7,
-    "<=": 7,
-    ">": 7,
-    ">=": 7,
-    "==": 6,
-    "!=": 6,
-    "&": 5,
-    "^": 4,
-    "|": 3,
-    "?": 1,
-}
-ATOM, UNARY = 20, 12
-# names in vector_math that differ from the language's
-VECTOR_NAMES = {
-    "absolute": "abs",
-    "power": "pow",
-    "rint": "round",
-    "arcsin": "asin",
-    "arccos": "acos",
-    "arctan": "atan",
-}
-_LIBM = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "arctan2": "atan2",
-         "absolute": "fabs", "power": "pow"}  # fmt: skip
+from .dialect import ATOM, UNARY, Dialect, literal, short
+from .helpers import helper_source
 
-
-def short(dtype: str) -> str:
-    """`f32`, `i64`: a type in the names of helper functions."""
-    return _SHORT.get(dtype) or dtype.replace("uint", "u").replace("int", "i")
-
-
-def literal(value: bool | int | float, dtype: str) -> tuple[str, int]:
-    """A constant in C, and its precedence."""
-    if dtype == "bool":
-        return ("1" if value else "0"), ATOM
-    if dtype == "bfloat16":
-        return f"0x{bfloat16_bits(float(value)):04x}", ATOM
-    if dtypes.is_float(dtype):
-        v = float(value)
-        if math.isnan(v):
-            return "NAN", ATOM
-        if math.isinf(v):
-            return ("INFINITY", ATOM) if v > 0 else ("-INFINITY", UNARY)
-        text = repr(float(str(np.float32(v)))) if dtype in ("float32", "float16") else repr(v)
-        if dtype == "float32":
-            text += "f"
-        elif dtype == "float16":
-            text = f"(_Float16){text}f"
-        return text, (ATOM if not text.startswith(("-", "(")) else UNARY)
-    v = int(value)
-    if dtype == "uint64" and v >= 2**63:
-        return f"{v}u", ATOM
-    if v == -(2**63):
-        return "INT64_MIN", ATOM
-    if v == -(2**31) and dtype != "int64":
-        return "INT32_MIN", ATOM
-    if dtype in dtypes.UNSIGNED and v >= 2**31:
-        return f"{v}u", ATOM
-    return str(v), (ATOM if v >= 0 else UNARY)
-
-
-def bfloat16_bits(value: float) -> int:
-    """The upper half of a float32, rounded to the nearest, ties to even."""
-    with np.errstate(over="ignore"):
-        bits = int(np.float32(value).view(np.uint32))
-    if math.isnan(value):
-        return 0x7FC0
-    return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+_COMPARE = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!="}
+_ARITHMETIC = {"add": "+", "subtract": "-", "multiply": "*"}
+_BITS = {"bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^"}
+_INFIX = _COMPARE | _ARITHMETIC | _BITS | {"divide": "/"}
+_PRECEDENCE = {**dict.fromkeys("*/%", 10), **dict.fromkeys("+-", 9), **dict.fromkeys(("<", "<=", ">", ">="), 7),
+               **dict.fromkeys(("==", "!="), 6), "&": 5, "^": 4, "|": 3}  # fmt: skip
+_OF_BOOLS = {"add": "bitwise_or", "maximum": "bitwise_or", "machine_maximum": "bitwise_or", "multiply": "bitwise_and",
+             "minimum": "bitwise_and", "machine_minimum": "bitwise_and"}  # fmt: skip
+# the helpers of functions that have no operator
+_INTEGER = {"floor_divide": "floordiv", "remainder": "mod", "power": "pow", "left_shift": "shl", "right_shift": "shr",
+            "minimum": "min", "maximum": "max", "machine_minimum": "min", "machine_maximum": "max", "absolute": "abs",
+            "sign": "sign"}  # fmt: skip
+_FLOATING = {"minimum": "min", "maximum": "max", "machine_minimum": "fmin", "machine_maximum": "fmax",
+             "floor_divide": "floordiv", "remainder": "mod", "sign": "sign"}  # fmt: skip
+_ROUNDING = ("floor", "ceil", "trunc", "rint")
 
 
 class Scalars:
     """Prints scalar expressions. `load(access)` and `name(axis or size)` say how leaves look; helpers that are used are
-    noted in `helpers`, functions of vector_math in `functions`.
+    noted in `helpers`, functions of our own in `functions`.
     """
 
-    def __init__(self, load: Callable[[Access], str], name: Callable[[Expr], str]) -> None:
-        self.load, self.name = load, name
+    def __init__(self, dialect: Dialect, load: Callable[[Access], str], name: Callable[[Expr], str]) -> None:
+        self.dialect, self.load, self.name = dialect, load, name
         self.helpers: dict[str, str] = {}
         self.functions: set[tuple[str, str, int]] = set()
         self.known = Known()
@@ -143,7 +79,7 @@ class Scalars:
             wide = self.call("from", "bfloat16", (e.operand,))
             if e.dtype == "float32":
                 return wide
-            return (f"{wide[0]} != 0", 6) if e.dtype == "bool" else (f"({CTYPES[e.dtype]}){wide[0]}", UNARY)
+            return (f"{wide[0]} != 0", 6) if e.dtype == "bool" else (f"({self.dialect.types[e.dtype]}){wide[0]}", UNARY)
         if e.dtype == "bfloat16":
             return self.call("to", "bfloat16", (e.operand,))
         if e.dtype == "bool":
@@ -151,7 +87,7 @@ class Scalars:
         if isinstance(e.operand, Const) and not dtypes.is_float(e.dtype) and dtypes.is_float(e.operand.dtype):
             with np.errstate(all="ignore"):  # out of range is undefined in C: what NumPy makes of it
                 return literal(int(np.float64(e.operand.value).astype(e.dtype)), e.dtype)
-        return f"({CTYPES[e.dtype]}){self.wrap(e.operand, UNARY)}", UNARY
+        return f"({self.dialect.types[e.dtype]}){self.wrap(e.operand, UNARY)}", UNARY
 
     # Index arithmetic and values --------------------------------------------------------------------------------------
 
@@ -164,7 +100,7 @@ class Scalars:
             return f"{self.wrap(c, 2)} ? {self.wrap(a, 2)} : {self.wrap(b, 2)}", 1
         if dtype == "bfloat16":
             return self.half(e)
-        if f in ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"):
+        if f in _COMPARE:
             return self.infix(f, e.operands)
         if dtype == "float16":
             return self.half(e)
@@ -187,14 +123,7 @@ class Scalars:
         f = e.function
         if f in ("add", "subtract") and isinstance(e.operands[1], Const) and e.operands[1].value < 0:
             return f"{self.wrap(e.operands[0], 9)} {'-' if f == 'add' else '+'} {-e.operands[1].value}", 9
-        if f in ("add", "subtract", "multiply") or f in (
-            "less",
-            "less_equal",
-            "greater",
-            "greater_equal",
-            "equal",
-            "not_equal",
-        ):
+        if f in _ARITHMETIC or f in _COMPARE:
             return self.infix(f, e.operands)
         if f in ("floor_divide", "remainder"):
             a, b = e.operands
@@ -215,71 +144,57 @@ class Scalars:
 
     def boolean(self, e: Apply) -> tuple[str, int]:
         f = e.function
-        same = {"add": "bitwise_or", "maximum": "bitwise_or", "machine_maximum": "bitwise_or", "multiply": "bitwise_and", "minimum": "bitwise_and",
-                "machine_minimum": "bitwise_and"}  # fmt: skip
-        f = same.get(f, f)
-        if f in ("bitwise_and", "bitwise_or", "bitwise_xor"):
+        f = _OF_BOOLS.get(f, f)
+        if f in _BITS:
             return self.infix(f, e.operands)
         if f == "invert":
             return f"!{self.wrap(e.operands[0], UNARY + 1)}", UNARY
-        if f in ("absolute", "floor", "ceil", "trunc", "rint"):
+        if f == "absolute" or f in _ROUNDING:
             return self.print(e.operands[0])
         raise TypeError(f"{f} of bool")
 
     def integer(self, e: Apply) -> tuple[str, int]:
         f, dtype = e.function, dtypes.strong(e.operands[-1].dtype)
-        c = CTYPES[dtype]
-        if f in ("add", "subtract", "multiply"):
+        c = self.dialect.types[dtype]
+        if f in _ARITHMETIC:
             # signed overflow is undefined in C; unsigned arithmetic wraps
             u = "uint64_t" if dtype.endswith("64") else "uint32_t"
             a, b = (f"({u}){self.wrap(x, UNARY)}" for x in e.operands)
             return f"({c})({a} {_INFIX[f]} {b})", UNARY
-        if f in ("bitwise_and", "bitwise_or", "bitwise_xor"):
-            text, p = self.infix(f, e.operands)
-            return text, p
+        if f in _BITS:
+            return self.infix(f, e.operands)
         if f == "invert":
             return f"({c})~{self.wrap(e.operands[0], UNARY)}", UNARY
         if f == "negative":
             u = "uint64_t" if dtype.endswith("64") else "uint32_t"
             return f"({c})(0 - ({u}){self.wrap(e.operands[0], UNARY)})", UNARY
-        if f in ("floor", "ceil", "trunc", "rint") or (f == "absolute" and dtype in dtypes.UNSIGNED):
+        if f in _ROUNDING or (f == "absolute" and dtype in dtypes.UNSIGNED):
             return self.print(e.operands[0])
-        names = {"floor_divide": "floordiv", "remainder": "mod", "power": "pow", "left_shift": "shl", "right_shift": "shr", "minimum": "min",
-                 "maximum": "max", "machine_minimum": "min", "machine_maximum": "max", "absolute": "abs", "sign": "sign"}  # fmt: skip
-        return self.call(names[f], dtype, e.operands)
+        return self.call(_INTEGER[f], dtype, e.operands)
 
     def floating(self, e: Apply) -> tuple[str, int]:
         f, dtype = e.function, e.operands[-1].dtype
-        if f in ("add", "subtract", "multiply", "divide"):
+        if f in _ARITHMETIC or f == "divide":
             return self.infix(f, e.operands)
         if f == "negative":
             return f"-{self.wrap(e.operands[0], UNARY + 1)}", UNARY
         if f == "power":
             return self.power(e)
-        if f in ("minimum", "maximum", "machine_minimum", "machine_maximum"):
-            return self.call(
-                {"minimum": "min", "maximum": "max", "machine_minimum": "fmin", "machine_maximum": "fmax"}[f],
-                dtype,
-                e.operands,
-            )
-        if f in ("floor_divide", "remainder", "sign"):
-            return self.call({"floor_divide": "floordiv", "remainder": "mod", "sign": "sign"}[f], dtype, e.operands)
+        if f in _FLOATING:
+            return self.call(_FLOATING[f], dtype, e.operands)
         if f in ("isnan", "isinf", "isfinite"):
             return f"{f}({self.text(e.operands[0])}) != 0", 6  # C says no more than "not 0": isinf(-INFINITY) may be -1
         if FUNCTIONS[f].c is not None:
             return self.users(e)
         args = ", ".join(self.text(x) for x in e.operands)
-        if f not in ("absolute", "floor", "ceil", "trunc", "rint", "sqrt", "copysign") and vector_math.supported(
-            VECTOR_NAMES.get(f, f), dtype
-        ):
-            name = VECTOR_NAMES.get(f, f)
+        if name := self.dialect.own(f, dtype):
             self.functions.add((name, dtype, 1))
-            return f"{vector_math.symbol(name, dtype, 1)}({args})", ATOM
+            return f"te_{name}_{short(dtype)}({args})", ATOM
         if f == "rsqrt":
             return f"1 / sqrt{'f' if dtype == 'float32' else ''}({args})", 10
         if f == "sigmoid":
             return self.call("sigmoid", dtype, e.operands)
-        return f"{_LIBM.get(f, f)}{'f' if dtype == 'float32' else ''}({args})", ATOM
+        return f"{self.dialect.library.get(f, f)}{'f' if dtype == 'float32' else ''}({args})", ATOM
 
     def power(self, e: Apply) -> tuple[str, int]:
         base, exponent = e.operands
@@ -305,111 +220,20 @@ class Scalars:
             return text, p
         if e.operands[-1].dtype == "bfloat16":
             name = "te_to_bf16"
-            self.helpers[name] = helper_source("to", "bfloat16")
+            self.helpers[name] = helper_source("to", "bfloat16", self.dialect)
             return f"{name}({text})", ATOM
         return f"(_Float16)({text})", UNARY
 
     def users(self, e: Apply) -> tuple[str, int]:
         """A function that the user registered: its C text in a function of its own."""
-        t, name = CTYPES[e.dtype], f"te_user_{e.function}_{short(e.dtype)}"
+        t, name = self.dialect.types[e.dtype], f"te_user_{e.function}_{short(e.dtype)}"
         parameters = ", ".join(f"{t} {p}" for p in "xyz"[: len(e.operands)])
-        self.helpers[name] = f"static inline {t} {name}({parameters}) {{ return ({t})({FUNCTIONS[e.function].c}); }}"
+        self.helpers[name] = (
+            f"{self.dialect.helper} {t} {name}({parameters}) {{ return ({t})({FUNCTIONS[e.function].c}); }}"
+        )
         return f"{name}({', '.join(self.text(x) for x in e.operands)})", ATOM
 
     def call(self, helper: str, dtype: str, operands: tuple[Expr, ...]) -> tuple[str, int]:
         name = f"te_{helper}_{short(dtype)}"
-        self.helpers[name] = helper_source(helper, dtype)
+        self.helpers[name] = helper_source(helper, dtype, self.dialect)
         return f"{name}({', '.join(self.text(x) for x in operands)})", ATOM
-
-
-def helper_source(helper: str, dtype: str) -> str:
-    """The definition of a helper function for a type."""
-    kind = "float" if dtypes.is_float(dtype) else "unsigned" if dtype in dtypes.UNSIGNED else "signed"
-    template = _HELPERS.get((helper, kind)) or _HELPERS[helper, "any"]
-    bits = dtypes.BITS[dtype]
-    work = "uint64_t" if bits == 64 else "uint32_t"
-    values = {
-        "T": CTYPES[dtype],
-        "N": f"te_{helper}_{short(dtype)}",
-        "F": "f" if dtype == "float32" else "",
-        "U": work,
-        "B": str(bits),
-    }
-    for key, value in values.items():
-        template = template.replace(f"@{key}", value)
-    return template
-
-
-_HELPERS: dict[tuple[str, str], str] = {
-    (
-        "from",
-        "float",
-    ): "static inline float @N(uint16_t x) { uint32_t bits = (uint32_t)x << 16; float y; memcpy(&y, &bits, 4); "
-    "return y; }",
-    ("to", "float"): """static inline uint16_t @N(float x)
-{   /* rounds to the nearest, ties to even */
-    uint32_t bits;
-    memcpy(&bits, &x, 4);
-    if (x != x) return (uint16_t)(0x7fc0 | (bits >> 16 & 0x8000));
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}""",
-    ("min", "float"): "static inline @T @N(@T a, @T b) { return a <= b || a != a ? a : b; } /* NaN if either is */",
-    ("max", "float"): "static inline @T @N(@T a, @T b) { return a >= b || a != a ? a : b; } /* NaN if either is */",
-    ("min", "any"): "static inline @T @N(@T a, @T b) { return a < b ? a : b; }",
-    ("max", "any"): "static inline @T @N(@T a, @T b) { return a > b ? a : b; }",
-    ("fmin", "any"): "static inline @T @N(@T a, @T b) { return a < b ? a : b; } /* NaN unspecified */",
-    ("fmax", "any"): "static inline @T @N(@T a, @T b) { return a > b ? a : b; } /* NaN unspecified */",
-    ("square", "any"): "static inline @T @N(@T x) { return x * x; }",
-    ("cube", "any"): "static inline @T @N(@T x) { return x * x * x; }",
-    ("abs", "any"): "static inline @T @N(@T x) { return x < 0 ? (@T)(0 - (@U)x) : x; }",
-    ("sign", "float"): "static inline @T @N(@T x) { return x > 0 ? 1 : x < 0 ? -1 : x == 0 ? 0 : x; }",
-    ("sign", "unsigned"): "static inline @T @N(@T x) { return x > 0; }",
-    ("sign", "signed"): "static inline @T @N(@T x) { return (@T)((x > 0) - (x < 0)); }",
-    ("sigmoid", "any"): "static inline @T @N(@T x) { return 1 / (1 + exp@F(-x)); }",
-    ("floordiv", "unsigned"): "static inline @T @N(@T a, @T b) { return b ? (@T)(a / b) : 0; }",
-    ("floordiv", "signed"): """static inline @T @N(@T a, @T b)
-{   /* rounds down; 0 for a division by zero, wraps for -1 */
-    if (b == 0) return 0;
-    if (b == -1) return (@T)(0 - (@U)a);
-    return (@T)(a / b - ((a % b != 0) & ((a < 0) != (b < 0))));
-}""",
-    ("mod", "unsigned"): "static inline @T @N(@T a, @T b) { return b ? (@T)(a % b) : 0; }",
-    ("mod", "signed"): """static inline @T @N(@T a, @T b)
-{   /* the sign of b; 0 for a division by zero */
-    if (b == 0 || b == -1) return 0;
-    @T r = (@T)(a % b);
-    return (@T)(r + ((r != 0 && (r < 0) != (b < 0)) ? b : 0));
-}""",
-    ("mod", "float"): """static inline @T @N(@T a, @T b)
-{   /* the sign of b; NaN for a division by zero */
-    @T r = fmod@F(a, b);
-    if (b == 0) return r;
-    if (r == 0) return copysign@F(0, b);
-    return (r < 0) != (b < 0) ? r + b : r;
-}""",
-    ("floordiv", "float"): """static inline @T @N(@T a, @T b)
-{   /* rounds down, by way of the remainder so that it is exact */
-    if (b == 0) return a / b;
-    @T r = fmod@F(a, b), q = (a - r) / b;
-    if (r != 0 && (r < 0) != (b < 0)) q -= 1;
-    if (q == 0) return copysign@F(0, a / b);
-    @T w = floor@F(q);
-    return q - w > (@T)0.5 ? w + 1 : w;
-}""",
-    ("pow", "any"): """static inline @T @N(@T base, @T exponent)
-{   /* by squaring; wraps */
-    if (exponent < 0) return base == 1 ? 1 : base == (@T)-1 ? (exponent & 1 ? (@T)-1 : 1) : 0;
-    @U result = 1, b = (@U)base;
-    for (@U n = (@U)exponent; n; n >>= 1, b *= b) if (n & 1) result *= b;
-    return (@T)result;
-}""",
-    ("pow", "unsigned"): """static inline @T @N(@T base, @T exponent)
-{   /* by squaring; wraps */
-    @U result = 1, b = base;
-    for (@U n = exponent; n; n >>= 1, b *= b) if (n & 1) result *= b;
-    return (@T)result;
-}""",
-    ("shl", "any"): "static inline @T @N(@T a, @T n) { return (@U)n < @B ? (@T)((@U)a << n) : 0; }",
-    ("shr", "unsigned"): "static inline @T @N(@T a, @T n) { return n < @B ? (@T)(a >> n) : 0; }",
-    ("shr", "signed"): "static inline @T @N(@T a, @T n) { return (@U)n < @B ? (@T)(a >> n) : (@T)(a < 0 ? -1 : 0); }",
-}

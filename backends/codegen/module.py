@@ -15,7 +15,13 @@ It returns 0, -1 when memory for a temporary ran out, or n > 0 for ``faults[n - 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from tedsl.lang.errors import InternalError
+from tedsl.lang.expr import Apply, Const, Var
+
+if TYPE_CHECKING:
+    from tedsl.schedule.loops.program import Nest
 
 Size: TypeAlias = int | tuple[Any, ...]
 
@@ -100,3 +106,52 @@ class CModule:
             self.late_faults,
             self.several,
         )
+
+
+_OPERATORS = {"add": "+", "subtract": "-", "multiply": "*", "floor_divide": "//", "remainder": "%", "minimum": "min",
+              "maximum": "max"}  # fmt: skip
+
+
+def module_of(nest: Nest, name: str, source: str, openmp: bool, isa: str | None) -> CModule:
+    """A lowered program and its source as a module."""
+    sizes = sorted(set(nest.sizes), key=lambda v: v.name)
+    index = {v.name: n for n, v in enumerate(sizes)}
+    args = tuple(
+        Argument(
+            b.name,
+            b.dtype,
+            tuple(size_of(d, index) for d in b.shape),
+            "input" if b.role == "input" else "output",
+            None if b.strides is None else tuple(size_of(d, index) for d in b.strides),
+            nest.inplace.get(b, ()),
+        )
+        for b in (*nest.inputs, *nest.outputs)
+    )
+    return CModule(
+        name=name,
+        source=source,
+        args=args,
+        sizes=tuple(SizeVar(v.name, v.minimum, v.multiple_of) for v in sizes),
+        checks=tuple(SizeCheck(size_of(c.condition, index), c.message, c.error) for c in nest.checks),  # type: ignore[arg-type]
+        faults=tuple(Fault(f.message, f.error) for f in nest.faults),  # type: ignore[arg-type]
+        openmp=openmp,
+        late_faults=nest.late_faults,
+        several=nest.several,
+        isa=isa,
+    )
+
+
+def size_of(value: Any, index: dict[str, int]) -> Size:
+    """A size expression as the runtime evaluates it."""
+    if isinstance(value, int):
+        return value
+    if isinstance(value, Const):
+        return int(value.value)
+    if isinstance(value, Var):
+        return ("size", index[value.name])
+    if isinstance(value, Apply) and value.function in _OPERATORS:
+        a, b = (size_of(x, index) for x in value.operands)
+        return (_OPERATORS[value.function], a, b)
+    if isinstance(value, Apply) and value.function == "negative":
+        return ("-", 0, size_of(value.operands[0], index))
+    raise InternalError(f"the extent `{value!r}` is no expression in sizes")

@@ -17,6 +17,7 @@ from tedsl.lang.tensor import Tensor
 
 from .arguments import bind
 from .equations import compute, groups, inlinable, reads_of
+from .reduce import reduced
 from .scope import State, Unreadable
 
 _BLOCK = 2**18, 2**22  # elements: NumPy's overhead is small from the first on, the second is still little memory
@@ -59,7 +60,7 @@ def evaluate(T: Any, inputs: Mapping[Tensor | str, Any] | None = None, **sizes: 
     needed = dict.fromkeys(t for group in order for d in group for t in reads_of(d) if t.is_input)
     needed |= dict.fromkeys(t for t in outputs if t.is_input)
     arrays, bound = bind([*needed], [t for group in order for d in group for t in d.tensors], inputs or {}, sizes)
-    state = State(bound, 0)
+    state = State(bound, reduced=reduced)
     state.arrays.update(arrays)
     elements = sum(a.size for a in arrays.values()) + sum(_elements(state, t) for t in outputs)
     state.budget = min(max(elements // 2, _BLOCK[0]), _BLOCK[1])

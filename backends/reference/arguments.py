@@ -37,7 +37,7 @@ def bind(
             bound.set(dim.name, extent, f"axis {axis} of {tensor.name}")
     bound.solve(dims)
     bound.check([*inputs, *defined])
-    state = State(bound.values, 0)
+    state = State(bound.values)
     for tensor, axis, dim, extent in dims:
         wanted = state.size(dim)
         if wanted != extent:
@@ -126,7 +126,7 @@ class _Sizes:
                 unknown = sorted({v.name for v in _sizes_in(dim)} - set(self.values))
                 if len(unknown) != 1:
                     continue
-                at = [State({**self.values, unknown[0]: v}, 0).size(dim) for v in (0, 1, 2)]
+                at = [State({**self.values, unknown[0]: v}).size(dim) for v in (0, 1, 2)]
                 step = at[1] - at[0]
                 if step == 0 or at[2] - at[1] != step:
                     continue

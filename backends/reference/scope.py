@@ -8,7 +8,7 @@ there. A mask says at which points a value is needed: only there may a read fail
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, cast
 
@@ -37,11 +37,19 @@ class NotReady(Exception):
 
 
 class State:
-    """What an evaluation knows: the arrays so far, the sizes, and how many elements a block may have."""
+    """What an evaluation knows: the arrays so far, the sizes, how many elements a block may have, and what computes
+    the components of a reduction at the points of a scope that a mask leaves (sizes hold no reductions).
+    """
 
-    def __init__(self, sizes: Mapping[str, int], budget: int) -> None:
+    def __init__(
+        self,
+        sizes: Mapping[str, int],
+        budget: int = 0,
+        reduced: Callable[[Scope, Reduce, Array | None], Values] | None = None,
+    ) -> None:
         self.sizes = dict(sizes)
         self.budget = budget
+        self.reduced = reduced
         self.arrays: dict[Tensor, np.ndarray] = {}
         self.ready: dict[Tensor, np.ndarray] = {}  # of tensors under way: which elements are there
         self.inlined: set[Tensor] = set()  # tensors whose elements are computed where they are read
@@ -253,9 +261,8 @@ class Scope:
             view = self._view(node)
             return self._gather(node, mask) if view is None else view
         if isinstance(node, Reduce):
-            from .reduce import reduced  # the two modules call each other
-
-            return reduced(self, node, mask)[node.component]
+            assert self.state.reduced is not None
+            return self.state.reduced(self, node, mask)[node.component]
         if isinstance(node, Cast):
             return np.asarray(self._found(node.operand, mask)).astype(node.dtype)[()]
         function = cast(Apply, node).function

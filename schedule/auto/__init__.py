@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 
+from tedsl import hardware
 from tedsl.lang.errors import LoweringError, ScheduleError
 from tedsl.lang.expr import free_axes
 from tedsl.lang.tensor import Tensor
@@ -59,7 +60,7 @@ def auto_schedule(target: Tensor | Sequence[Tensor], vector_bytes: int | None = 
     if vector_bytes not in (None, 16, 32, 64):
         raise ScheduleError(f"te.auto_schedule: vector_bytes={vector_bytes!r}; vectors are 16, 32 or 64 bytes wide")
     schedule = create_schedule(target)
-    facts = Facts(vector_bytes or _vector_bytes(), _cache_bytes())
+    facts = Facts(vector_bytes or hardware.vector_bytes(), last_cache_bytes())
     attempt(schedule, lambda: inline_stages(schedule, facts))
     attempt(schedule, lambda: rows_together(schedule, facts))
     attempt(schedule, lambda: planes_together(schedule, facts))
@@ -79,7 +80,7 @@ def untouched(schedule: Schedule, name: str) -> bool:
     if name not in schedule:
         return False
     stage = schedule.state.stage(name)
-    return not stage.relations and not stage.kinds
+    return stage.untouched
 
 
 def attempt(schedule: Schedule, rule: Callable[[], bool]) -> bool:
@@ -111,16 +112,7 @@ def _cut_by_condition(stage: StageState) -> bool:
     )
 
 
-def _vector_bytes() -> int:
-    """The widest vectors of this machine. (Schedules ask two things of what stands above them; it is imported late.)"""
-    from importlib import import_module
-
-    return int(import_module("tedsl.backends.c.toolchain").vector_bytes())
-
-
 @lru_cache(maxsize=1)
-def _cache_bytes() -> int:
+def last_cache_bytes() -> int:
     """The size of this machine's last cache."""
-    from importlib import import_module
-
-    return max(import_module("tedsl.machine").cache_bytes().values())
+    return max(hardware.cache_bytes().values())

@@ -12,8 +12,8 @@ from tedsl.lang.integers import conjuncts
 from tedsl.lang.tensor import Tensor
 from tedsl.schedule.loops.ir import STREAM
 
+from ..loop_tree import Split
 from ..schedule import Schedule
-from ..state import Split
 from .facts import Facts, View, count, look, seen
 from .sharing import EVEN, Shareable, evenness, last_inside, share
 

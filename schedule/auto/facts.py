@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from tedsl import hardware
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Apply, Axis, Expr, Reduce, free_axes, walk
 from tedsl.lang.integers import Affine
@@ -36,7 +37,7 @@ class Facts:
     @property
     def registers(self) -> int:
         """Vector registers."""
-        return 32 if self.vector_bytes >= 64 else 16
+        return hardware.registers(self.vector_bytes)
 
 
 def seen(schedule: Schedule) -> State:

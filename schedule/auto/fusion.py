@@ -103,12 +103,7 @@ def _elementwise_reader(s: Schedule, stage: StageState) -> StageState | None:
     reader = readers[0]
     view = look(s, reader.name)
     together = s.state.group(stage.name)
-    plain = (
-        reader.attach.kind == "root"
-        and not reader.relations
-        and not reader.kinds
-        and s.state.group(reader.name) == together
-    )
+    plain = reader.attach.kind == "root" and reader.untouched and s.state.group(reader.name) == together
     if not plain or view.reduction is not None or len(reader.axes) != len(stage.axes):
         return None
     if not view.simple and (together is None or not _one_reads(view, stage)):

@@ -13,20 +13,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from tedsl import hardware
 from tedsl.lang.dtypes import itemsize
 from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Access, Apply, Expr, Var, walk
 from tedsl.lang.integers.conditions import conjuncts, negated
 from tedsl.lang.program import inputs_of
 from tedsl.lang.tensor import Tensor
-from tedsl.schedule.history import decoded
+from tedsl.schedule.loop_tree import Split
 from tedsl.schedule.loops.ir import Allocate, Block, Buffer, Call, For, If, Stmt, Store, preorder
-from tedsl.schedule.lowering.context import lower_state
 from tedsl.schedule.lowering.inline import inlined
+from tedsl.schedule.lowering.lower import lower_state
 from tedsl.schedule.primitives.stages import StageTensor, source_of
-from tedsl.schedule.state import Split
 
 from .operations import arithmetic
 from .trip_counts import Condition, Link, Trips
@@ -128,7 +128,7 @@ class Cost:
         """
         cost = self.at(**sizes) if sizes else self
         found = []
-        registers = machine.vector_bytes * (32 if machine.vector_bytes == 64 else 16)
+        registers = machine.vector_bytes * hardware.registers(machine.vector_bytes)
         tile, how = cost._smallest("register")
         if tile > registers:
             found.append(
@@ -270,19 +270,9 @@ def tiles_of(schedule: Schedule) -> dict[str, frozenset[int | str]]:
             by = r.factor.name if isinstance(r.factor, Var) else r.factor
             if r.parent in whole and isinstance(by, (int, str)) and by != whole[r.parent]:
                 found[whole[r.parent]].add(by)
-    for var in sizes_of(schedule):
+    for var in schedule.history.factors:
         found[var.name].add(var.multiple_of)
     return {name: frozenset(of) for name, of in found.items()}
-
-
-def sizes_of(schedule: Schedule) -> list[Var]:
-    """The tile factors of a schedule that are sizes, with what is known of them."""
-    return [
-        cast(Var, decoded(a))
-        for step in schedule.history
-        for a in (*step.args, *step.kwargs.values())
-        if isinstance(a, dict) and "var" in a
-    ]
 
 
 class _Count:
@@ -303,7 +293,7 @@ class _Count:
         self.stmt = lowered.stmt
         self.arguments = list(lowered.arguments.values())
         self.trips = Trips(self.symbolic, kept)
-        self.least = {v.name: max(1, v.minimum) for v in sizes_of(schedule)}
+        self.least = {v.name: max(1, v.minimum) for v in schedule.history.factors}
         self.multiples = tiles_of(schedule)
         self.operations: Any = 0
         self.moves: dict[tuple[str, str, str], Any] = {}

@@ -8,6 +8,16 @@
            | Assert(condition, fault, details)               leave the kernel with fault number `fault` unless condition holds
            | Call(text, operands)                            a statement of the target language, with places for its operands
 
+What the passes for a target's vectors make of a vectorised loop (schedule/passes/vectorize.py):
+
+    stmt  ::= Vector(axis, base, lanes, body, to, row)       body for axis = base, base + 1, … at once: `lanes` of them
+            | Strips(loop, axis, strips)                     loop in strips of lanes, one after the other, from `axis` on
+            | Carried(rows, first, rest)                     a loop whose vectors make whole lines with those of the step before
+            | Squares(loop, lanes, body)                     loop in whole steps of `lanes`
+            | Turned(squares, axis, first, lanes, body)      body with squares of memory that were transposed in registers
+            | Fence()                                        what was stored past the caches is there for all threads
+    strip ::= Strip(lanes, sort, body)                       sort: "while" lanes are left, "if" so many are, or up to a "line"
+
     value ::= the expressions of tedsl.lang.expr without Reduce, where Access(buffer, indices) loads from a Buffer
 
 Statements are immutable. A loop's axis is a plain name; its range is in the For, so passes may cut a loop in pieces by
@@ -28,6 +38,7 @@ KINDS = ("serial", "parallel", "vectorized", "unrolled")
 GPU_AXES = tuple(f"{kind}.{dim}" for kind in ("blockIdx", "threadIdx") for dim in "xyz")
 SCOPES = ("global", "cache", "register", "shared")
 STREAM = "stream"  # the pragma of a vectorised loop that writes past the caches
+FENCED = "fenced"  # of a parallel loop with such loops inside
 
 
 class Buffer:
@@ -82,6 +93,17 @@ class Stmt:
         return ()
 
 
+class Around(Stmt):
+    """Base of statements around one `body`."""
+
+    __slots__ = ()
+    body: Stmt
+
+    @property
+    def body_parts(self) -> tuple[Stmt, ...]:
+        return (self.body,)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Block(Stmt):
     stmts: tuple[Stmt, ...]
@@ -92,7 +114,7 @@ class Block(Stmt):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class For(Stmt):
+class For(Around):
     axis: Axis
     lo: Expr
     extent: Expr
@@ -102,10 +124,7 @@ class For(Stmt):
     origin: str = ""  # the stage and its axis
     pragmas: tuple[str, ...] = ()
     step_from: str = ""  # the step of the schedule that made the loop
-
-    @property
-    def body_parts(self) -> tuple[Stmt, ...]:
-        return (self.body,)
+    no_vectors: str = ""  # why a vectorised loop became a plain one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,13 +136,10 @@ class Store(Stmt):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Allocate(Stmt):
+class Allocate(Around):
     buffer: Buffer
     body: Stmt
-
-    @property
-    def body_parts(self) -> tuple[Stmt, ...]:
-        return (self.body,)
+    variables: tuple[tuple[int, int], ...] | None = None  # (first element, lanes) of each, if it is kept in variables
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,6 +171,84 @@ class Call(Stmt):
     operands: tuple[Expr, ...]
     header: str = ""
     instead_of: Stmt | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """The vectors that the store of a loop writes one after the other; `first`, `last`: the indices of the outermost."""
+
+    loop: For
+    lanes: int
+    first: tuple[Expr, ...]
+    last: tuple[Expr, ...]
+
+    @property
+    def store(self) -> Store:
+        return cast(Store, self.loop.body)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vector(Around):
+    """`to`: where the stores go: "" as ever, "past" the caches, or to a line of `row`: its "first" vector or the "next"."""
+
+    axis: Axis
+    base: Expr
+    lanes: int
+    body: Stmt
+    to: str = ""
+    row: Row | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strip:
+    lanes: int
+    sort: str
+    body: Stmt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strips(Stmt):
+    loop: For
+    axis: Axis
+    strips: tuple[Strip, ...]
+
+    @property
+    def body_parts(self) -> tuple[Stmt, ...]:
+        return tuple([s.body for s in self.strips])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Carried(Stmt):
+    rows: tuple[Row, ...]
+    first: For
+    rest: For
+
+    @property
+    def body_parts(self) -> tuple[Stmt, ...]:
+        return (self.first, self.rest)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Squares(Around):
+    loop: For
+    lanes: int
+    body: Stmt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Turned(Around):
+    """`squares`: the buffers of registers, each with the access that is read along its rows, `lanes` from `first` on."""
+
+    squares: tuple[tuple[Buffer, Access], ...]
+    axis: Axis
+    first: int
+    lanes: int
+    body: Stmt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fence(Stmt):
+    pass
 
 
 def block(*stmts: Stmt | None) -> Stmt:
@@ -197,6 +291,10 @@ def with_bodies(stmt: Stmt, bodies: tuple[Stmt, ...]) -> Stmt:
         return block(*bodies)
     if isinstance(stmt, If):
         return replace(stmt, then=bodies[0], otherwise=bodies[1] if len(bodies) > 1 else None)
+    if isinstance(stmt, Strips):
+        return replace(stmt, strips=tuple(replace(s, body=b) for s, b in zip(stmt.strips, bodies, strict=True)))
+    if isinstance(stmt, Carried):
+        return replace(stmt, first=cast(For, bodies[0]), rest=cast(For, bodies[1]))
     if isinstance(stmt, For):
         return changed(stmt, body=bodies[0])
     return replace(cast(Any, stmt), body=bodies[0])
@@ -208,6 +306,12 @@ def expressions(stmt: Stmt) -> tuple[Expr, ...]:
         return (stmt.lo, stmt.extent)
     if isinstance(stmt, Store):
         return (*stmt.indices, stmt.value)
+    if isinstance(stmt, Vector):
+        return (stmt.base,)
+    if isinstance(stmt, (Strips, Squares)):
+        return expressions(stmt.loop)
+    if isinstance(stmt, Turned):
+        return tuple(e for _, e in stmt.squares)
     if isinstance(stmt, If):
         return (stmt.condition,)
     if isinstance(stmt, Assert):

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tedsl.hardware import InstructionSet
 from tedsl.lang.errors import DefinitionError, ScheduleError
 from tedsl.lang.expr import SIZES, Access, Expr, Reduce, Var, walk
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import limited_effort
 from tedsl.lang.program import inputs_of
 from tedsl.lang.tensor import Tensor
-from tedsl.schedule.lowering.context import lower_state
 from tedsl.schedule.lowering.index_checks import find_checks
 from tedsl.schedule.lowering.inline import inlined
-from tedsl.schedule.passes import PROOFS
+from tedsl.schedule.lowering.lower import lower_state
 from tedsl.schedule.passes.check_registers import check_registers
+from tedsl.schedule.passes.simplify import PROOFS
 from tedsl.schedule.passes.trace import run_passes
+from tedsl.schedule.passes.vectorize import vectorize
 from tedsl.schedule.sizes import FixedTensor
 from tedsl.schedule.state import State
-from tedsl.schedule.text import nest_text
 
-from .ir import Allocate, Buffer, For, If, Stmt, expressions, preorder
+from .ir import Allocate, Buffer, For, If, Stmt, constant, expressions, preorder
+from .positions import Positions
+from .text import nest_text
+from .verify import verify_stmt
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,6 @@ class Nest:
     @property
     def loops(self) -> tuple[Loop, ...]:
         """Every loop, outer ones first, in program order."""
-        from .ir import constant
-
         found = []
         for s in preorder(self.stmt):
             if isinstance(s, For):
@@ -96,17 +98,19 @@ class Nest:
         visit(self.stmt, False)
         return tuple(found)
 
+    def vectorized(self, facts: InstructionSet, positions: Positions | None = None) -> Nest:
+        """The same with vectors in place of vectorised loops."""
+        return replace(self, stmt=vectorize(self.stmt, facts, positions, self.aliasable))
+
     def verify(self) -> Nest:
         """Check the IR's own rules; raises LoweringError (an internal failure) naming the one that is broken. Returns
         itself.
         """
-        from .verify import verify
-
-        verify(self)
+        verify_stmt(self.stmt, frozenset((*self.inputs, *self.outputs)), frozenset())
         return self
 
     def __str__(self) -> str:
-        return nest_text(self)
+        return nest_text(self.stmt)
 
     __repr__ = __str__
 

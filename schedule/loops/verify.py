@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tedsl.lang.errors import InternalError
 from tedsl.lang.expr import Access, Axis, Expr, Reduce, walk
 
-from .ir import KINDS, Allocate, Buffer, For, Stmt, Store, expressions
-
-if TYPE_CHECKING:
-    from .program import Nest
-
-
-def verify(nest: Nest) -> None:
-    """Raise InternalError when a loop nest breaks a rule of the IR: every axis used inside its loop, every buffer
-    inside its allocation, indices as many as dimensions, values of their buffer's type, no reduction left, no axis
-    bound twice.
-    """
-    verify_stmt(nest.stmt, frozenset((*nest.inputs, *nest.outputs)), frozenset())
+from .ir import KINDS, Allocate, Buffer, For, Squares, Stmt, Store, Strips, Turned, Vector, expressions
 
 
 def verify_stmt(stmt: Stmt, buffers: frozenset[Buffer], axes: frozenset[Axis]) -> None:
+    """Raise InternalError when loops inside of the loops of `axes`, where `buffers` are allocated, break a rule of the
+    IR: every axis used inside its loop, every buffer inside its allocation, indices as many as dimensions, values of
+    their buffer's type, no reduction left, no axis bound twice.
+    """
+    if isinstance(stmt, Turned):  # its axis stands for the lanes, in the accesses that it reads too
+        axes = axes | {stmt.axis}
     for e in expressions(stmt):
         _verify_expr(e, buffers, axes)
     if isinstance(stmt, Store):
@@ -36,6 +29,12 @@ def verify_stmt(stmt: Stmt, buffers: frozenset[Buffer], axes: frozenset[Axis]) -
         if stmt.kind not in KINDS and "." not in stmt.kind:
             raise InternalError(f"unknown kind of loop {stmt.kind}")
         axes = axes | {stmt.axis}
+    elif isinstance(stmt, (Vector, Strips)):
+        axes = axes | {stmt.axis}
+    elif isinstance(stmt, Squares):
+        axes = axes | {stmt.loop.axis}
+    elif isinstance(stmt, Turned):
+        buffers = buffers | {square for square, _ in stmt.squares}
     elif isinstance(stmt, Allocate):
         for d in stmt.buffer.shape:
             if isinstance(d, Expr):

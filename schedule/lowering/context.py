@@ -1,68 +1,143 @@
-"""From a schedule to loops.
-
-Each stage becomes a nest of its leaves. A loop's bound carries whatever keeps its axes in range (a split that does not
-divide bounds its innermost loop by a min), so no test stands inside. Producers attached to a loop are placed where it
-opens, over exactly the region that is read there.
-"""
+"""What every step of lowering works with: the stages, where their tensors are stored, and which loops are open."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from tedsl.lang.expr import Const
-from tedsl.lang.integers import Known
-from tedsl.lang.tensor import Tensor
-from tedsl.schedule.loops.ir import Allocate, Buffer, Stmt, block
-from tedsl.schedule.state import State
+from tedsl.lang.errors import LoweringError
+from tedsl.lang.expr import Access, Axis, Const, Expr, rewrite, walk
+from tedsl.lang.integers import Known, constant_bounds, upper
+from tedsl.lang.tensor import Dim, Tensor
+from tedsl.schedule.loop_tree import dim
+from tedsl.schedule.loops.ir import Buffer, Stmt
+from tedsl.schedule.state import StageState, State, unique
 
-from .equation import Scope
-from .index_checks import Checks, early_checks
-from .regions import as_expr
-from .stepping import Steps
-from .storage import Storage
+from .index_checks import Checks
+from .regions import Box, Interval
 
 
 @dataclass(slots=True)
-class Lowered:
-    """Loops before the passes: the statement, the buffers of the arguments by tensor, and every other buffer."""
+class Scope:
+    """The loops that are open: what is known of their axes, and which names are taken."""
 
-    stmt: Stmt
-    arguments: dict[Tensor, Buffer]
-    temporaries: list[Buffer] = field(default_factory=list)
+    known: Known
+    names: frozenset[str]
+
+    def opened(self, axis: Axis, lo: Expr, extent: Expr, step: int = 1) -> Scope:
+        ranges: dict[Axis, tuple[int | Expr, int | Expr]] = {
+            axis: (lo, extent if step == 1 else (extent - 1) * step + 1)
+        }
+        return Scope(self.known.with_(ranges=ranges), self.names | {axis.name})
+
+    def axis(self, name: str) -> Axis:
+        return Axis(unique(name, set(self.names)))
 
 
-def lower_state(
-    state: State, inputs: tuple[Tensor, ...], checks: Checks | None = None, symbolic: bool = False
-) -> Lowered:
-    """The loop nest of a schedule whose inlined stages are gone. `checks`: the indices to check at run time.
-    `symbolic`: tile factors that are sizes are taken to divide (the cost model).
-
-    Raises LoweringError or ScheduleError for what only the whole schedule can tell.
+class Lowering:
+    """A program that is being lowered: its state, its buffers, and `loops`, which makes the loops of stages that step
+    together (of the part of each that `boxes` names) where loops are open.
     """
-    return Lowering(state, inputs, checks or Checks(), symbolic).run()
 
+    def __init__(
+        self, state: State, inputs: tuple[Tensor, ...], checks: Checks, symbolic: bool,
+        loops: Callable[[Lowering, Sequence[StageState], Mapping[str, Box], Scope], Stmt],
+    ) -> None:  # fmt: skip
+        self.loops = loops
+        if symbolic:
+            state = state.updated(*(replace(s, divides=True) for s in state.stages))
+        self.state, self.checks, self.symbolic = state, checks, symbolic
+        self.buffers: dict[Tensor, Buffer] = {}
+        self.origin: dict[Tensor, tuple[Expr, ...]] = {}  # first index that a buffer holds, per dimension
+        self.storage: dict[Tensor, tuple[StageState, dict[str, Dim]]] = {}  # tensors with a layout of their own
+        self.temporaries: list[Buffer] = []
+        self.used: set[str] = set()
+        self.arguments: dict[Tensor, Buffer] = {}
+        for tensor, role in [*((t, "input") for t in inputs), *((t, "output") for t in state.outputs)]:
+            if tensor not in self.arguments:
+                buffer = Buffer(
+                    unique(tensor.name, self.used),
+                    tensor.shape,
+                    tensor.dtype,
+                    "global",
+                    role,
+                    tensor,
+                    tensor.strides if role == "input" else None,
+                )
+                self.arguments[tensor] = self.buffers[tensor] = buffer
 
-class Lowering(Storage):
-    """Stages in order, those that step together at once."""
+    def allocate(
+        self, stage: StageState, tensor: Tensor, box: tuple[Interval, ...] | list[Interval], known: Known
+    ) -> Buffer:
+        """A buffer for the part of `tensor` that `box` names; constant extents where they can be bounded."""
+        sizes = [self.size(extent, known) for _, extent in box]
+        strides = None
+        if stage.layout is not None:
+            extents = {a.name: s for a, s in zip(stage.axes, sizes, strict=True)}
+            sizes = [stage.tree(extents).extent(leaf) for leaf in stage.layout]
+            self.storage[tensor] = stage, extents
+        align = None
+        if stage.align is not None:
+            name, factor, offset = stage.align
+            align = (stage.dimensions[name], factor, offset)
+        buffer = Buffer(
+            unique(tensor.name, self.used),
+            tuple(sizes),
+            tensor.dtype,
+            stage.scope,
+            "temporary",
+            tensor,
+            strides,
+            align,
+            stage.double_buffer,
+        )
+        self.buffers[tensor] = buffer
+        self.origin[tensor] = tuple(lo for lo, _ in box)
+        self.temporaries.append(buffer)
+        return buffer
 
-    def run(self) -> Lowered:
-        done: set[str] = set()
-        stmts: list[Stmt] = []
-        allocations: list[Buffer] = []
-        for stage in self.state.stages:
-            if stage.attach.kind != "root" or stage.name in done:
-                continue
-            members = self.state.stepping(stage.name)
-            done.update(s.name for s in members)
-            for member in members:
-                for tensor in member.tensors:
-                    if tensor not in self.buffers:
-                        box = tuple((Const(0), as_expr(d)) for d in tensor.shape)
-                        allocations.append(self.allocate(member, tensor, box, Known()))
-            group = self.state.group(stage.name)
-            steps = Steps(self, members, group[1] if group else 0)
-            stmts.append(steps.build(Scope(Known(), frozenset(self.used))))
-        body = block(early_checks(self.checks, self.load, self.used), *stmts)
-        for buffer in reversed(allocations):
-            body = Allocate(buffer, body)
-        return Lowered(body, self.arguments, self.temporaries)
+    def release(self, buffer: Buffer) -> None:
+        """Forget a buffer whose tensor is stored nowhere from here on."""
+        assert buffer.tensor is not None
+        del self.buffers[buffer.tensor]
+        self.origin.pop(buffer.tensor)
+        self.storage.pop(buffer.tensor, None)
+
+    def size(self, extent: Expr, known: Known) -> Dim:
+        """A bound of an extent that needs no loop's axis: a constant if there is one."""
+        high = None if self.symbolic else constant_bounds(extent, known)[1]
+        if high is not None:
+            return max(high, 0)
+        moving = [a for a in walk(extent) if isinstance(a, Axis)]
+        bound = upper(extent, moving, known) if moving else extent
+        if bound is None:
+            raise LoweringError(f"no bound for the extent `{extent!r}` of a temporary could be found")
+        return dim(bound)
+
+    def place(self, tensor: Tensor, indices: tuple[Expr, ...]) -> tuple[Buffer, tuple[Expr, ...]]:
+        """Where the element `indices` of a tensor is stored."""
+        buffer = self.buffers[tensor]
+        origin = self.origin.get(tensor)
+        if origin is not None:
+            indices = tuple(
+                i - lo if not (isinstance(lo, Const) and lo.value == 0) else i
+                for i, lo in zip(indices, origin, strict=True)
+            )
+        if tensor in self.storage:
+            stage, extents = self.storage[tensor]
+            found = stage.tree(extents).values({a.name: i for a, i in zip(stage.axes, indices, strict=True)})
+            assert stage.layout is not None
+            indices = tuple(found[leaf] for leaf in stage.layout)
+        return buffer, indices
+
+    def load(self, expr: Expr, mapping: Mapping[Expr, Expr]) -> Expr:
+        """A value of the language as a value of the IR: axes replaced, tensors read where they are stored."""
+        memo = dict(mapping)
+
+        def rule(node: Expr) -> Expr | None:
+            if isinstance(node, Access) and isinstance(node.tensor, Tensor):
+                buffer, indices = self.place(node.tensor, node.indices)
+                return Access(buffer, indices)
+            return None
+
+        return rewrite(expr, rule, memo)

@@ -17,10 +17,9 @@ from tedsl.lang.functions import apply
 from tedsl.lang.integers import simplify, simplify_indices
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Part, Tensor
+from tedsl.schedule.loop_tree import as_expr
 from tedsl.schedule.loops.ir import Assert, For, If, Stmt, block
 from tedsl.schedule.state import State, unique
-
-from .regions import as_expr
 
 Load = Callable[[Expr, dict[Expr, Expr]], Expr]
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Access, Axis, Const, Expr, substitute, walk
 from tedsl.lang.integers import joined, simplify
+from tedsl.schedule.loop_tree import as_expr
 from tedsl.schedule.loops.ir import Buffer, Call, If, Stmt, Store, block, constant, strides_of
-from tedsl.schedule.primitives.intrinsics import Intrinsic, Match, coefficient, matched, places
+from tedsl.schedule.primitives.intrinsics import Intrinsic, places
+from tedsl.schedule.primitives.matching import Match, coefficient, matched
 
-from .regions import as_expr
-
-if TYPE_CHECKING:
-    from .equation import Cell, Nest, Scope
+from .context import Scope
+from .equation_loops import Cell, EquationLoops
 
 Place = tuple[Buffer, tuple[Expr, ...]]
 
 
 def intrinsic_call(
-    nest: Nest, leaves: dict[str, Expr], scope: Scope, loops: Callable[[], Stmt], cell: Cell | None
+    nest: EquationLoops, leaves: dict[str, Expr], scope: Scope, loops: Callable[[], Stmt], cell: Cell | None
 ) -> Stmt:
     """The call of an intrinsic in place of the loops from the tensorized one on; `loops()` where these do not run in
     full.
@@ -28,7 +28,8 @@ def intrinsic_call(
     cell: where the accumulators are, when they have been set up outside; None: they are set up here.
     """
     stage = nest.stage
-    axis, how = stage.tensorized[0]
+    axis = cast(str, stage.tensorized)
+    how = stage.mark(axis).intrinsic
     what = f"tensorize of the axis {axis} of {stage.name}"
     match = matched(nest.lowering.state, stage, what)
     assert match is not None
@@ -36,7 +37,7 @@ def intrinsic_call(
     plain = loops()
     nest.calls = axis
     extents = {match.axes[a.name]: cast(int, a.extent) for a in _axes(how)}
-    if any(stage.extent(leaf, nest.sizes) != extent for leaf, extent in extents.items()):
+    if any(stage.tree(nest.sizes).extent(leaf) != extent for leaf, extent in extents.items()):
         return plain  # less is read here than an intrinsic computes
     full = [cast(Expr, nest.bounds[leaf][1] >= extent) for leaf, extent in extents.items() if leaf in nest.bounds]
     last = {**leaves, **{leaf: cast(Expr, Const(extent - 1)) for leaf, extent in extents.items()}}
@@ -65,7 +66,9 @@ def _axes(how: Intrinsic) -> tuple[Axis, ...]:
     return (*part.axes, *(getattr(value, "axes", None) or ()))
 
 
-def _call(nest: Nest, match: Match, leaves: dict[str, Expr], scope: Scope, cell: Cell, plain: Stmt, what: str) -> Call:
+def _call(
+    nest: EquationLoops, match: Match, leaves: dict[str, Expr], scope: Scope, cell: Cell, plain: Stmt, what: str
+) -> Call:
     how = match.intrinsic
     zero = {**leaves, **{leaf: cast(Expr, Const(0)) for leaf in match.loops}}
 

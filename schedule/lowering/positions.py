@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from tedsl.lang.expr import Apply, Axis, Cast, Expr, Reduce, free_axes
 from tedsl.lang.integers import Affine, conjuncts
+from tedsl.schedule.loop_tree import as_expr
 from tedsl.schedule.state import StageState
-
-from .regions import as_expr
 
 _UPPER = {"less": 1, "less_equal": 1, "greater": -1, "greater_equal": -1}
 

@@ -6,21 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Expr
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import Known, prove, simplify
 from tedsl.lang.tensor import Tensor
+from tedsl.schedule.loop_tree import Split, as_expr, maker
 from tedsl.schedule.loops.ir import Call, For, Stmt, constant, strides_of
-from tedsl.schedule.state import Split
 
-from .regions import Frame, as_expr, intervals, reached
-
-if TYPE_CHECKING:
-    from .context import Lowering
-    from .equation import Scope
+from .context import Lowering, Scope
+from .regions import Frame, intervals, reached
 
 LINE = 64  # bytes that come at once
 MOST_LINES = 256  # asked for in one step: 16 KiB, half of a first-level cache
@@ -34,9 +31,9 @@ def prefetches(lowering: Lowering, frame: Frame, name: str, scope: Scope, step: 
     steps.
     """
     tensors = lowering.state.tensors()
-    for key, axis, offset in frame.stage.prefetches:
+    for key, offset in frame.stage.mark(name).prefetches:
         tensor = tensors.get(key)
-        if axis != name or tensor not in lowering.buffers or lowering.buffers[tensor].scope == "register":
+        if tensor not in lowering.buffers or lowering.buffers[tensor].scope == "register":
             continue  # inlined, computed further in, or not in memory
         if name not in frame.open and name not in frame.fixed:
             continue  # an equation without this axis reads nothing later
@@ -142,11 +139,10 @@ def _line_steps(lowering: Lowering, tensor: Tensor) -> list[int]:
         return [max(line // s, 1) if isinstance(s, int) and s > 0 else 1 for s in strides_of(buffer)]
     stage, extents = lowering.storage[tensor]
     assert stage.layout is not None
-    inner = stage.layout[-1]
-    size = stage.extent(inner, extents)
+    name = stage.layout[-1]
+    size = stage.tree(extents).extent(name)
     own = [a.name for a in stage.axes]
-    parents = {r.inner: r.parent for r in stage.relations if isinstance(r, Split)}
-    name = inner
-    while name in parents:  # neighbours along the innermost loop are neighbours along what it was split from
-        name = parents[name]
+    # neighbours along the innermost loop are neighbours along what it was split from
+    while isinstance(split := maker(stage.relations, name), Split) and name == split.inner:
+        name = split.parent
     return [min(line, size) if a == name and isinstance(size, int) else 1 for a in own]

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from tedsl.schedule.loops.ir import Allocate, Buffer, Stmt
 from tedsl.schedule.state import StageState, State, reads
 
+from .context import Lowering, Scope
 from .regions import Frame, Regions, within
-
-if TYPE_CHECKING:
-    from .context import Lowering
-    from .equation import Scope
 
 
 def computed(
@@ -27,8 +23,6 @@ def computed(
     run. `frames`: the equations whose loops are open here; `inside`: the stages that are computed in these loops. A
     producer that no equation reads here has neither.
     """
-    from .stepping import Steps
-
     state, regions = lowering.state, Regions(lowering.state, frames, inside, scope.known)
     buffers: list[Buffer] = []
     nests: list[Stmt] = []
@@ -39,8 +33,7 @@ def computed(
             continue
         for stage in unit:
             buffers += [lowering.allocate(stage, t, boxes[stage.name], scope.known) for t in stage.tensors]
-        group = state.group(unit[0].name)
-        nests.append(Steps(lowering, unit, group[1] if group else 0, boxes).build(scope))
+        nests.append(lowering.loops(lowering, unit, boxes, scope))
     return buffers, nests
 
 

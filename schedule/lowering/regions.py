@@ -15,7 +15,8 @@ from tedsl.lang.functions import apply
 from tedsl.lang.integers import Known, lower, prove, simplify, upper
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Dim, Part, Tensor
-from tedsl.schedule.state import Fuse, Split, StageState, State, plain_axes, reads, whole_blocks
+from tedsl.schedule.loop_tree import Split, as_expr, whole_blocks
+from tedsl.schedule.state import StageState, State, plain_axes, reads
 
 Interval = tuple[Expr, Expr]  # first value, extent
 Box = tuple[Interval, ...]  # one for each dimension of a tensor
@@ -37,25 +38,6 @@ class Frame:
     sizes: Mapping[str, Dim]
     fixed: Mapping[str, Expr]
     divides: bool = False
-
-
-def as_expr(value: Dim) -> Expr:
-    return value if isinstance(value, Expr) else Const(value)
-
-
-def local_value(stage: StageState, name: str, leaves: Mapping[str, Expr], sizes: Mapping[str, Dim]) -> Expr:
-    """The value, from 0, of an axis or loop of `stage` in terms of its leaves."""
-    if name in leaves:
-        return leaves[name]
-    for r in stage.relations:
-        if isinstance(r, Split) and r.parent == name:
-            factor = as_expr(stage.factor(r, dict(sizes)))
-            return local_value(stage, r.outer, leaves, sizes) * factor + local_value(stage, r.inner, leaves, sizes)
-        if isinstance(r, Fuse) and name in (r.outer, r.inner):
-            fused = local_value(stage, r.fused, leaves, sizes)
-            inner = as_expr(stage.extent(r.inner, dict(sizes)))
-            return fused // inner if name == r.outer else fused % inner
-    raise KeyError(name)
 
 
 def clipped_to(axis: Axis, interval: Interval, dim: Dim, known: Known) -> Interval:
@@ -85,20 +67,21 @@ def bounds_of(stage: StageState, part: Part, box: Box | None, known: Known) -> d
 def intervals(frame: Frame, known: Known) -> dict[str, Interval]:
     """First value and extent of each axis of an equation while its open loops stand still and the others run."""
     stage = frame.stage
+    tree = stage.tree(frame.sizes)
     leaves: dict[str, Expr] = dict(frame.open)
     ranges: dict[Axis, tuple[int | Expr, int | Expr]] = {}
     for leaf in stage.leaves:
         if leaf not in leaves and leaf not in frame.fixed:
             axis = Axis(f"{stage.name}:{leaf}")
             leaves[leaf] = axis
-            ranges[axis] = (0, stage.extent(leaf, dict(frame.sizes)))
+            ranges[axis] = (0, tree.extent(leaf))
     result: dict[str, Interval] = {name: (value, Const(1)) for name, value in frame.fixed.items()}
     inner = known.with_(ranges=ranges) if ranges else known
     for root in stage.roots:
         if root.name in frame.fixed:
             continue
         lo, extent = frame.bounds[root.name]
-        value = simplify(local_value(stage, root.name, leaves, frame.sizes), inner)
+        value = simplify(tree.value(root.name, leaves), inner)
         moving = [a for a in ranges if any(n is a for n in free_axes(value))]
         if not moving:
             result[root.name] = (simplify(lo + value, known), Const(1))
@@ -125,15 +108,16 @@ def inner_ends(
     """Where the tiles within a tile end, which they need not divide: the value of a root behind the last one, for each
     of its loops that is split again and moves.
     """
-    stage = frame.stage
-    split = {r.parent for r in stage.relations if isinstance(r, Split)}
-    whole = local_value(stage, root, leaves, frame.sizes)
-    for r in stage.relations:
-        if isinstance(r, Split) and r.inner in split:
-            tile = local_value(stage, r.inner, leaves, frame.sizes)
+    tree = frame.stage.tree(frame.sizes)
+    splits = [r for r in tree.relations if isinstance(r, Split)]
+    again = {r.parent for r in splits}
+    whole = tree.value(root, leaves)
+    for r in splits:
+        if r.inner in again:
+            tile = tree.value(r.inner, leaves)
             if any(a in moving for a in free_axes(tile)):
-                end = as_expr(stage.extent(r.inner, dict(frame.sizes))) - 1
-                value = local_value(stage, root, {**leaves, r.inner: end}, frame.sizes)
+                end = as_expr(tree.extent(r.inner)) - 1
+                value = tree.value(root, {**leaves, r.inner: end})
                 last = upper(simplify(value, known), moving, known) if value is not whole else None
                 if last is not None:
                     yield last + 1

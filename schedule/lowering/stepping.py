@@ -9,23 +9,22 @@ same step.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from tedsl.lang.errors import LoweringError
 from tedsl.lang.expr import Axis, Const, Expr
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import Known, prove, simplify
 from tedsl.lang.tensor import Part
+from tedsl.schedule.loop_tree import as_expr
 from tedsl.schedule.loops.ir import Buffer, For, Stmt, block
 from tedsl.schedule.state import StageState, alone, cut_axes, step_depth
 
-from .equation import Nest, Scope
+from .context import Lowering, Scope
+from .equation import EquationBuilder
 from .prefetch import prefetches
 from .producers import allocated, computed
-from .regions import Box, Frame, Interval, as_expr, bounds_of, within
-
-if TYPE_CHECKING:
-    from .context import Lowering
+from .regions import Box, Frame, Interval, bounds_of, within
 
 Actives = list[tuple[StageState, tuple[Part, ...]]]  # stages, and those of their equations that are meant
 Values = dict[int, Expr]  # the dimensions that are settled
@@ -36,10 +35,8 @@ class Steps:
     where there is none.
     """
 
-    def __init__(
-        self, lowering: Lowering, stages: Sequence[StageState], depth: int, boxes: Mapping[str, Box] | None = None
-    ) -> None:
-        self.lowering, self.stages, self.boxes = lowering, list(stages), boxes or {}
+    def __init__(self, lowering: Lowering, stages: Sequence[StageState], depth: int, boxes: Mapping[str, Box]) -> None:
+        self.lowering, self.stages, self.boxes = lowering, list(stages), boxes
         self.cut = (cut_axes(stages[0]) if len(stages) == 1 else None) or {}
         self.depth = step_depth(stages, depth)
 
@@ -101,7 +98,7 @@ class Steps:
         cut = self.cut
         last = max(stage.leaves.index(name) for name in cut)
         whole = alone(stage, stage.general)
-        shared = Nest(self.lowering, whole, stage.general, {}, self.bounds(stage, stage.general, scope))
+        shared = EquationBuilder(self.lowering, whole, stage.general, {}, self.bounds(stage, stage.general, scope))
         shared.prepare(scope)
 
         def go(n: int, leaves: dict[str, Expr], values: Values, parts: tuple[Part, ...], now: Scope) -> Stmt:
@@ -211,8 +208,8 @@ class Steps:
         # what is said of the loop is said of it for all stages that step along it
         loops = [(s, e.name) for s in self.stages if isinstance(e := s.general.lhs[d], Axis)]
         kinds = [kind for s, leaf in loops if (kind := s.kind(leaf)) != "serial"]
-        pragmas = dict.fromkeys(text for s, leaf in loops for name, text in s.pragmas if name == leaf)
-        steps = [step for s, leaf in loops if (step := dict(s.made_by).get(leaf, ""))]
+        pragmas = dict.fromkeys(text for s, leaf in loops for text in s.mark(leaf).pragmas)
+        steps = [step for s, leaf in loops if (step := s.mark(leaf).made_by)]
         return For(
             axis,
             lo,
@@ -244,7 +241,7 @@ class Steps:
         part = parts[0]
         fixed = self.fixed(part, values)
         bounds = {name: b for name, b in self.bounds(stage, part, scope).items() if name not in fixed}
-        nest = Nest(self.lowering, alone(stage, part), part, fixed, bounds, self.boxes.get(stage.name))
+        nest = EquationBuilder(self.lowering, alone(stage, part), part, fixed, bounds, self.boxes.get(stage.name))
         return nest.build(scope, leaves)
 
     def bounds(self, stage: StageState, part: Part, scope: Scope) -> dict[str, Interval]:
@@ -260,7 +257,7 @@ class Steps:
         `wanted`: of all stages, not only of those that prefetch.
         """
         for stage, parts in actives:
-            for part in parts if wanted or stage.prefetches else ():
+            for part in parts if wanted or stage.asks_ahead else ():
                 fixed = self.fixed(part, values)
                 bounds = self.bounds(stage, part, scope)
                 sizes = {name: self.lowering.size(bounds[name][1], scope.known) for name in bounds if name not in fixed}

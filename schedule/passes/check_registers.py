@@ -8,7 +8,7 @@ from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import free_axes
 from tedsl.schedule.loops.ir import Allocate, Buffer, For, Stmt, Store, constant, expressions, loads
 
-from . import has_open_vectors
+from .unroll import has_open_vectors
 
 
 def check_registers(root: Stmt) -> None:

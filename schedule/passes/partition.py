@@ -29,27 +29,30 @@ from tedsl.schedule.loops.ir import (
     with_bodies,
 )
 
-from . import PROOFS, simplify_in
+from .simplify import PROOFS, Heard, simplify_in
 
 LIMIT = 6000  # statements that cutting may make of one nest
 DEPTH = 3  # how often pieces of a loop are cut again when its bounds are no numbers: they need not become simpler
 CUTS = 64  # how many loops of such bounds are looked at in one nest: each cut multiplies what stands in it, and takes proofs
 
 
-def partition_pass(root: Stmt) -> Stmt:
+def partition_pass(root: Stmt, heard: Heard | None = None) -> Stmt:
     """Cut loops at the places where tests inside of them begin and cease to hold."""
-    return cut(root, Known())
+    return cut(root, Known(), heard)
 
 
-def cut(stmt: Stmt, known: Known) -> Stmt:
+def cut(stmt: Stmt, known: Known, heard: Heard | None = None) -> Stmt:
     """`partition_pass` for a statement that stands where `known` holds."""
-    return _Partition(max(LIMIT, 4 * _size(stmt))).visit(stmt, known)
+    return _Partition(max(LIMIT, 4 * _size(stmt)), heard).visit(stmt, known)
 
 
 class _Partition:
-    def __init__(self, budget: int) -> None:
-        self.budget = budget
+    def __init__(self, budget: int, heard: Heard | None) -> None:
+        self.budget, self.heard = budget, heard
         self.cuts = CUTS
+
+    def simpler(self, stmt: Stmt, known: Known) -> Stmt:
+        return simplify_in(stmt, known, self.heard) or block()
 
     def visit(self, stmt: Stmt, known: Known) -> Stmt:
         if isinstance(stmt, For) and stmt.step == 1:
@@ -65,7 +68,7 @@ class _Partition:
         if stmt.kind in ("vectorized", "unrolled") and constant(stmt.extent) is None:
             least, most = constant_bounds(stmt.extent, known)  # of the last tile there may be one size only
             if least is not None and least == most:
-                return self.visit(simplify_in(replace(stmt, extent=Const(least)), known) or block(), known)
+                return self.visit(self.simpler(replace(stmt, extent=Const(least)), known), known)
         fixed = constant(stmt.lo) is not None and constant(stmt.extent) is not None
         worth = fixed or (depth < DEPTH and self.cuts > 0 and effort_left() > PROOFS // 2)
         pieces = self.cut(stmt, known) if worth else None
@@ -91,7 +94,7 @@ class _Partition:
             here = inside(known, piece)
             made = self.visit(piece.body, here)
             if constant(piece.extent) == 1:
-                made = simplify_in(substitute_axis(made, stmt.axis, piece.lo), known) or block()
+                made = self.simpler(substitute_axis(made, stmt.axis, piece.lo), known)
             end = simplify(piece.lo + piece.extent, known)
             body = made if body is None else If(apply("less", stmt.axis, end), made, body, added=False)
         assert body is not None
@@ -139,11 +142,11 @@ class _Partition:
                 continue
             cut = replace(stmt, lo=a, extent=extent)
             if n == 1:
-                cut = replace(cut, body=simplify_in(cut.body, inside(known.with_(conditions=settled), cut)) or block())
+                cut = replace(cut, body=self.simpler(cut.body, inside(known.with_(conditions=settled), cut)))
             if stmt.kind == "parallel":  # stays a loop, even of one step
-                pieces.append(replace(cut, body=simplify_in(cut.body, inside(known, cut)) or block()))
+                pieces.append(replace(cut, body=self.simpler(cut.body, inside(known, cut))))
                 continue
-            piece = simplify_in(cut, known)
+            piece = simplify_in(cut, known, self.heard)
             if piece is not None:
                 pieces.append(piece)
         if len(pieces) < 2:

@@ -31,26 +31,27 @@ from tedsl.schedule.loops.ir import (
 )
 from tedsl.schedule.state import unique
 
-from . import simplify_in
 from .partition import cut
+from .simplify import Heard, simplify_in
 
 DEPTH = 12  # how many loops one loop may become: one for each quotient in its test
 
 
-def runs_pass(root: Stmt) -> Stmt:
+def runs_pass(root: Stmt, heard: Heard | None = None) -> Stmt:
     """Turn the tests that lowering put into loops into bounds of loops."""
-    return _Runs(root).visit(root, Known())
+    return _Runs(root, heard).visit(root, Known())
 
 
-def rest_pass(root: Stmt) -> Stmt:
+def rest_pass(root: Stmt, heard: Heard | None = None) -> Stmt:
     """Run innermost loops in which tests are left in runs of their quotients as well. Over a run such a test begins and
     ceases to hold but once, where the loop is cut.
     """
-    return _Rest(root).visit(root, Known())
+    return _Rest(root, heard).visit(root, Known())
 
 
 class _Runs:
-    def __init__(self, root: Stmt) -> None:
+    def __init__(self, root: Stmt, heard: Heard | None) -> None:
+        self.heard = heard
         self.names = {s.axis.name for s in preorder(root) if isinstance(s, For)}
 
     def visit(self, stmt: Stmt, known: Known) -> Stmt:
@@ -71,7 +72,7 @@ class _Runs:
 
     def rewritten(self, loop: For, known: Known) -> Stmt:
         made = self.bounded(loop, known, DEPTH) if _guarded(loop) else loop
-        return made if made is loop else simplify_in(made, known) or block()
+        return made if made is loop else simplify_in(made, known, self.heard) or block()
 
     def bounded(self, loop: For, known: Known, depth: int) -> Stmt:
         """A loop whose body is a test, with that test in the bounds, or around the loop where it does not depend on it;
@@ -146,7 +147,7 @@ class _Rest(_Runs):
         inner = inside(known, loop)
         tests = [s.condition for s in preorder(loop.body) if isinstance(s, If) and s.added]
         made = self.in_runs(loop, [c for t in tests for c in conjuncts(simplify(t, inner))], known, 1)
-        return made if made is loop else cut(simplify_in(made, known) or block(), known)
+        return made if made is loop else cut(simplify_in(made, known, self.heard) or block(), known, self.heard)
 
 
 def _stays(stmt: Stmt) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tedsl.lang import debug
 from tedsl.lang.expr import Expr
-from tedsl.schedule import passes
 from tedsl.schedule.loops.ir import Stmt
-from tedsl.schedule.text import lines_of
+from tedsl.schedule.loops.text import nest_text
+
+from . import passes
 
 SHOWN = 40  # rewritten expressions of a pass
 
@@ -14,19 +15,16 @@ SHOWN = 40  # rewritten expressions of a pass
 def run_passes(stmt: Stmt) -> Stmt:
     """`stmt` after all passes."""
     if debug.level() < debug.HIGHEST:
-        for _, rule in passes.passes():
+        for _, rule in passes():
             stmt = rule(stmt)
         return stmt
-    before = _text(stmt)
+    before = nest_text(stmt)
     debug.report(debug.HIGHEST, "before the passes", before)
-    for name, rule in passes.passes():
-        rules: dict[Expr, Expr] = {}
-        passes.rewritten = rules
-        try:
-            stmt = rule(stmt)
-        finally:
-            passes.rewritten = None
-        after = _text(stmt)
+    rules: dict[Expr, Expr] = {}
+    for name, rule in passes(rules.__setitem__):
+        rules.clear()
+        stmt = rule(stmt)
+        after = nest_text(stmt)
         debug.report(
             debug.HIGHEST, f"pass {name!r}{' changed nothing' * (after == before)}", after if after != before else ""
         )
@@ -34,10 +32,6 @@ def run_passes(stmt: Stmt) -> Stmt:
             debug.report(debug.HIGHEST, f"rules, in {name!r}: {len(rules)} expressions rewritten", _rules(rules))
         before = after
     return stmt
-
-
-def _text(stmt: Stmt) -> str:
-    return "\n".join(map(str, lines_of(stmt)))
 
 
 def _rules(rules: dict[Expr, Expr]) -> str:

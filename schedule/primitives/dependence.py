@@ -17,7 +17,8 @@ from tedsl.lang.expr import Access, Axis
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import Known, prove
 from tedsl.lang.tensor import Part, Tensor
-from tedsl.schedule.state import Fuse, Split, StageState
+from tedsl.schedule.loop_tree import Split, maker, user
+from tedsl.schedule.state import StageState
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,38 +59,31 @@ def carriers(stage: StageState, dependence: Dependence) -> Iterator[tuple[str, s
         """Whether the distance along a loop is 0 when no loop passed carries the dependence."""
         if name in passed:
             return True
-        for r in stage.relations:
-            if isinstance(r, Split) and r.parent == name:
-                return still(r.outer) and still(r.inner)
-            if isinstance(r, Fuse) and name in (r.outer, r.inner):
-                return still(r.fused)
-        return False
+        used = user(stage.relations, name)
+        return used is not None and all(map(still, used.made))
 
     def sign(name: str) -> str:
         if name in roots:
             return roots[name]
-        for r in stage.relations:
-            if isinstance(r, Split) and name in (r.outer, r.inner):
-                parent = sign(r.parent)
-                if parent in ("=", "*"):
-                    return parent
-                if name == r.outer:
-                    return "<="
-                return parent if still(r.outer) else "*"
-            if isinstance(r, Fuse) and name == r.fused:
-                halves = next(
-                    (s for s in stage.relations if isinstance(s, Split) and (s.outer, s.inner) == (r.outer, r.inner)),
-                    None,
-                )
-                if halves is not None:
-                    return sign(halves.parent)
-                outer, inner = sign(r.outer), sign(r.inner)
-                if outer == "=":
-                    return inner
-                if outer == "<=":
-                    return "<=" if inner in ("=", "<=") else "<" if inner == "<" else "*"
-                return outer
-        return "*"
+        made = maker(stage.relations, name)
+        if isinstance(made, Split):
+            parent = sign(made.parent)
+            if parent in ("=", "*"):
+                return parent
+            if name == made.outer:
+                return "<="
+            return parent if still(made.outer) else "*"
+        if made is None:
+            return "*"
+        halves = maker(stage.relations, made.outer)
+        if halves is not None and halves.made == made.given:
+            return sign(halves.given[0])
+        outer, inner = map(sign, made.given)
+        if outer == "=":
+            return inner
+        if outer == "<=":
+            return "<=" if inner in ("=", "<=") else "<" if inner == "<" else "*"
+        return outer
 
     for leaf in stage.leaves:
         found = "*" if stage.is_reduction_loop(leaf) else sign(leaf)

@@ -1,8 +1,7 @@
 """What a schedule may do: one function for each theorem, named after it.
 
-Primitives call those about their own arguments. `check` is called after every step on the state that it would lead to,
-so that whatever order the steps come in, no state that breaks a rule is ever reached. Each raises ScheduleError; the
-message says what is refused, why, and what to do.
+Primitives call those about their own arguments; `check` calls the others after every step. Each raises ScheduleError;
+the message says what is refused, why, and what to do.
 """
 
 from __future__ import annotations
@@ -13,40 +12,11 @@ from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Access, Axis, Var, walk
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.text import definition as part_text
+from tedsl.schedule.loop_tree import loops_of
 from tedsl.schedule.loops.ir import STREAM
-from tedsl.schedule.state import Fuse, Split, StageState, State, alone, plain_axes, reads
+from tedsl.schedule.state import StageState, State, alone, plain_axes, reads
 
-from .recurrences import (
-    kind_text,
-    recurrences_run_forward,
-    stages_step_forward,
-    step_loop,
-    stepped,
-    steps_are_taken_before_they_are_read,
-    steps_of_a_recurrence_stay_whole,
-)
-
-
-def check(state: State, what: str) -> None:
-    """Every rule that a state as a whole keeps. `what`: the step that led to it, for the message."""
-    attachments_have_no_cycle(state, what)
-    stages_step_forward(state, what)
-    for stage in state.stages:
-        reduced_loops_run_in_order(stage, what)
-        steps_of_a_recurrence_stay_whole(state, stage, what)
-        recurrences_run_forward(state, stage, what)
-        nothing_stands_between_lanes(state, stage, what)
-        one_loop_of_a_kind_in_another(state, stage, what)
-        pragmas_stand_before_plain_loops(stage, what)
-        lanes_ask_for_nothing(state, stage, what)
-    producers_stand_where_they_are_read(state, what)
-    steps_are_taken_before_they_are_read(state, what)
-    from .intrinsics import matched
-
-    for stage in state.stages:
-        if stage.tensorized:
-            matched(state, stage, what)
-
+from .recurrences import kind_text, step_loop, stepped
 
 # Loops ----------------------------------------------------------------------------------------------------------------
 
@@ -57,7 +27,7 @@ def is_loop(stage: StageState, axis: str, primitive: str, what: str = "") -> Non
         return
     what = what or f"{primitive} of the axis {axis} of {stage.name}"
     loops = ", ".join(stage.leaves) or "none"
-    now = _now(stage, axis)
+    now = loops_of(stage.relations, stage.leaves, axis)
     if now:
         raise ScheduleError(
             f"{what}: {axis} is no loop any more, but was made into {' and '.join(now)}. Use one of these; the loops "
@@ -68,23 +38,13 @@ def is_loop(stage: StageState, axis: str, primitive: str, what: str = "") -> Non
     )
 
 
-def _now(stage: StageState, name: str) -> list[str]:
-    """The loops that an axis was made into; nothing for a name that the stage never had."""
-    for r in stage.relations:
-        if isinstance(r, Split) and r.parent == name:
-            return [n for half in (r.outer, r.inner) for n in ([half] if half in stage.leaves else _now(stage, half))]
-        if isinstance(r, Fuse) and name in (r.outer, r.inner):
-            return [r.fused] if r.fused in stage.leaves else _now(stage, r.fused)
-    return []
-
-
 def is_free_loop(state: State, stage: StageState, axis: str, primitive: str) -> None:
     """A loop that is cut or joined carries no mark and nothing is computed at it: the mark would lose its loop."""
     is_loop(stage, axis, primitive)
-    marks = [stage.kind(axis)] if stage.kind(axis) != "serial" else []
-    marks += [f"marked with the pragma {text!r}" for leaf, text in stage.pragmas if leaf == axis]
-    marks += ["the place of a prefetch" for _, leaf, _ in stage.prefetches if leaf == axis]
-    marks += ["tensorized" for leaf, _ in stage.tensorized if leaf == axis]
+    mark = stage.mark(axis)
+    marks = [mark.kind] if mark.kind != "serial" else []
+    marks += [f"marked with the pragma {text!r}" for text in mark.pragmas]
+    marks += ["the place of a prefetch"] * bool(mark.prefetches) + ["tensorized"] * (mark.intrinsic is not None)
     if marks:
         raise ScheduleError(
             f"{primitive} of the axis {axis} of {stage.name}: it is {marks[0]}. Call {primitive} first, and mark the "
@@ -142,8 +102,9 @@ def reduced_loops_run_in_order(stage: StageState, what: str) -> None:
     """The steps of a reduction all add to one element, so they run one after the other: on threads or lanes they would
     race.
     """
-    for leaf, kind in stage.kinds:
-        if leaf not in stage.leaves or kind in ("serial", "unrolled"):
+    for leaf, mark in stage.marks.items():
+        kind = mark.kind
+        if kind in ("serial", "unrolled"):
             continue
         how = {"vectorized": "vectorize", "parallel": "parallel"}.get(kind, "bind")
         if isinstance(
@@ -205,7 +166,7 @@ def pragmas_stand_before_plain_loops(stage: StageState, what: str) -> None:
     """A pragma is for the `for` statement behind it: a parallel loop has one of OpenMP's there, and vectors and
     unrolled steps have no such statement. Only "stream" is for vectors: it says how they are stored.
     """
-    for leaf, text in stage.pragmas:
+    for leaf, text in ((leaf, text) for leaf, mark in stage.marks.items() for text in mark.pragmas):
         if text == STREAM:
             if stage.kind(leaf) != "vectorized":
                 raise ScheduleError(
@@ -221,7 +182,7 @@ def pragmas_stand_before_plain_loops(stage: StageState, what: str) -> None:
 
 def lanes_ask_for_nothing(state: State, stage: StageState, what: str) -> None:
     """The steps of a vectorised loop run at once, so none of them can ask for what a later one reads."""
-    for tensor, axis, _ in stage.prefetches:
+    for tensor, axis in ((tensor, leaf) for leaf, mark in stage.marks.items() for tensor, _ in mark.prefetches):
         own = [(stage, leaf) for leaf in stage.leaves[: stage.leaves.index(axis) + 1]]
         for other, leaf in [*loops_around(state, stage), *own]:
             if other.kind(leaf) == "vectorized":

@@ -7,22 +7,28 @@ from dataclasses import replace
 from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Var
 from tedsl.lang.tensor import Dim
-from tedsl.schedule.state import Fuse, Split, StageState, State, unique
+from tedsl.schedule.loop_tree import Fuse, Split
+from tedsl.schedule.state import Result, State, unique
 
 from . import legality
 
-Result = tuple[State, tuple[str, ...]]
-
 
 def split(state: State, name: str, axis: str, factor: Dim | None = None, nparts: Dim | None = None) -> Result:
-    """One loop becomes two, the inner one of `factor` steps (or the outer one of `nparts`, with factor = ceil(extent /
-    nparts)).
+    """One loop becomes two: blocks of `factor` steps, or `nparts` blocks. Returns outer, inner.
 
     for i in 0..n          →    for i_o in 0..ceil(n / factor)
                                   for i_i in 0..factor
 
-    The factor need not divide: the last block is shorter. Checked: the axis is a loop without marks; exactly one of
-    factor and nparts is given.
+    One of factor and nparts is given (factor = ceil(extent / nparts)): a whole number or a size (`te.var`). It need
+    not divide: the last block is shorter. Raises ScheduleError when the axis is no loop (any more), or is marked
+    already. (TVM, Halide: split.)
+
+    >>> import tedsl as te
+    >>> i = te.axes("i")
+    >>> A, B = te.tensor("A", (10,)), te.tensor("B"); B[i] = 2 * A[i]
+    >>> s = te.create_schedule(B)
+    >>> s[B].split(i, factor=4)
+    (i_o, i_i)
     """
     stage = state.stage(name)
     legality.is_free_loop(state, stage, axis, "split")
@@ -46,11 +52,23 @@ def split(state: State, name: str, axis: str, factor: Dim | None = None, nparts:
 
 
 def tile(state: State, name: str, x: str, y: str, x_factor: Dim, y_factor: Dim) -> Result:
-    """Two loops become four: both are split, and the outer ones come first.
+    """Two loops become four, the outer ones first: both are split, then reordered. Returns outer x, outer y, inner x,
+    inner y. (TVM, Halide: tile.)
 
     for x, y    →    for x_o, y_o, x_i, y_i
 
-    The same as two splits and a reorder.
+    >>> import tedsl as te
+    >>> i, j = te.axes("i j")
+    >>> A, B = te.tensor("A", (8, 12)), te.tensor("B"); B[i, j] = 2 * A[i, j]
+    >>> s = te.create_schedule(B)
+    >>> s[B].tile(i, j, 4, 4)
+    (i_o, j_o, i_i, j_i)
+    >>> print(s)
+    for i_o in 0..2:
+      for j_o in 0..3:
+        for i_i in 0..4:
+          for j_i in 0..4:
+            B[4 * i_o + i_i, 4 * j_o + j_i] = 2.0 * A[4 * i_o + i_i, 4 * j_o + j_i]
     """
     if x == y:
         raise ScheduleError(f"tile of {name} needs two different axes, and got {x} twice")
@@ -61,12 +79,23 @@ def tile(state: State, name: str, x: str, y: str, x_factor: Dim, y_factor: Dim) 
 
 
 def fuse(state: State, name: str, *axes: str) -> Result:
-    """Neighbouring loops, outermost first, become one.
+    """Neighbouring loops, outermost first, become one. Returns it.
 
     for i in 0..n           →    for i_j in 0..n*m        i = i_j // m,  j = i_j % m
       for j in 0..m
 
-    Checked: the axes follow one another, in this order; all of them are reduced over, or none.
+    Raises ScheduleError when they are not neighbours in this order, when some are reduced over and others are not, or
+    when one is marked already. (TVM, Halide: fuse.)
+
+    >>> import tedsl as te
+    >>> i, j = te.axes("i j")
+    >>> A, B = te.tensor("A", (8, 12)), te.tensor("B"); B[i, j] = 2 * A[i, j]
+    >>> s = te.create_schedule(B)
+    >>> s[B].fuse(i, j)
+    i_j
+    >>> print(s)
+    for i_j in 0..96:
+      B[i_j // 12, i_j % 12] = 2.0 * A[i_j // 12, i_j % 12]
     """
     stage = state.stage(name)
     if not axes:
@@ -88,12 +117,23 @@ def fuse(state: State, name: str, *axes: str) -> Result:
 
 
 def reorder(state: State, name: str, *axes: str) -> Result:
-    """The given loops, in the given order, take the places that these loops have now; all others stay.
+    """The given loops, in the given order, take the places that these loops have now; the others stay. (TVM, Halide:
+    reorder.)
 
     for i, j, k    reorder(k, i)    →    for k, j, i
 
-    Checked: every axis is a loop, given once; no step of a recurrence comes before one that it reads; every stage
-    computed at one of the loops stays outside of whatever reads it.
+    Raises ScheduleError when a recurrence would read a step before it is computed, or a stage computed at one of the
+    loops would be read outside of it.
+
+    >>> import tedsl as te
+    >>> i, j = te.axes("i j")
+    >>> A, B = te.tensor("A", (8, 12)), te.tensor("B"); B[i, j] = 2 * A[i, j]
+    >>> s = te.create_schedule(B)
+    >>> s[B].reorder(j, i)
+    >>> print(s)
+    for j in 0..12:
+      for i in 0..8:
+        B[i, j] = 2.0 * A[i, j]
     """
     stage = state.stage(name)
     for axis in axes:
@@ -104,13 +144,3 @@ def reorder(state: State, name: str, *axes: str) -> Result:
     queue = list(axes)
     leaves = tuple(queue.pop(0) if leaf in axes else leaf for leaf in stage.leaves)
     return state.updated(replace(stage, leaves=leaves)), ()
-
-
-def replaced_by(stage: StageState, name: str) -> tuple[str, ...]:
-    """What a loop that is no longer there was turned into."""
-    for r in stage.relations:
-        if isinstance(r, Split) and r.parent == name:
-            return (r.outer, r.inner)
-        if isinstance(r, Fuse) and name in (r.outer, r.inner):
-            return (r.fused,)
-    return ()

@@ -8,15 +8,14 @@ from dataclasses import replace
 
 from tedsl.lang.errors import ScheduleError
 from tedsl.schedule.loops.ir import SCOPES
-from tedsl.schedule.state import Attach, State
+from tedsl.schedule.state import Attach, Result, State
 
 from . import legality
-from .loops import Result
 from .recurrences import marked_in_step
 
 
 def compute_at(state: State, name: str, parent: str, axis: str) -> Result:
-    """The stage is computed inside of the loop `axis` of `parent`, just what is read there.
+    """The stage is computed inside of the loop `axis` of `parent`, just what is read there. (TVM, Halide: compute_at.)
 
     for all of H: H = …                 for y_o in V:
     for y_o in V: … = V reads H    →      for the part of H read in this step: H = …
@@ -25,8 +24,23 @@ def compute_at(state: State, name: str, parent: str, axis: str) -> Result:
     Stages that step together (a recurrence and the sums in it) go together to a loop of a stage that is none of them;
     to a loop of one of them, a stage goes alone, and is computed for one step at a time.
 
-    Checked: everything that reads the stage is inside of that loop; it is no result; a stage of a recurrence reads
-    nothing there that is not computed yet; no stage ends up inside of itself.
+    Raises ScheduleError when something outside of that loop reads it, when it is a result, when it is a stage of a
+    recurrence that would read there what is not computed yet, or when a stage would end up inside of itself.
+
+    >>> import tedsl as te
+    >>> i = te.axes("i")
+    >>> X, H, V = te.tensor("X", (34,)), te.tensor("H"), te.tensor("V")
+    >>> H[i] = 2 * X[i]; V[i] = H[i] + H[i + 1] + H[i + 2]
+    >>> s = te.create_schedule(V)
+    >>> i_o, i_i = s[V].split(i, factor=8)
+    >>> s[H].compute_at(s[V], i_o)
+    >>> print(s)
+    for i_o in 0..4:
+      H: float32[10] in global
+      for i in 0..10:
+        H[i] = 2.0 * X[8 * i_o + i]
+      for i_i in 0..8:
+        V[8 * i_o + i_i] = H[i_i] + H[i_i + 1] + H[i_i + 2]
     """
     stage, outer = state.stage(name), state.stage(parent)
     legality.can_be_computed_at(state, stage, outer, axis)
@@ -36,11 +50,21 @@ def compute_at(state: State, name: str, parent: str, axis: str) -> Result:
 
 
 def compute_inline(state: State, name: str) -> Result:
-    """The stage's expression takes the place of every read of it; nothing is stored.
+    """The stage's expression takes the place of every read of it; nothing is stored. (TVM, Halide: compute_inline.)
 
     H[y] = f(X[y]); V[y] = g(H[y])    →    V[y] = g(f(X[y]))
 
-    Checked: it is a single expression, no reduction, no recurrence, no result, and nothing is computed at its loops.
+    Raises ScheduleError for reductions, recurrences and results, and when something is computed at its loops.
+
+    >>> import tedsl as te
+    >>> i = te.axes("i")
+    >>> X, H, V = te.tensor("X", (34,)), te.tensor("H"), te.tensor("V")
+    >>> H[i] = 2 * X[i]; V[i] = H[i] + H[i + 1] + H[i + 2]
+    >>> s = te.create_schedule(V)
+    >>> s[H].compute_inline()
+    >>> print(s)
+    for i in 0..32:
+      V[i] = 2.0 * X[i] + 2.0 * X[i + 1] + 2.0 * X[i + 2]
     """
     stage = state.stage(name)
     legality.can_be_inlined(state, stage)
@@ -48,8 +72,21 @@ def compute_inline(state: State, name: str) -> Result:
 
 
 def compute_root(state: State, name: str) -> Result:
-    """The stage is computed in loops of its own before its readers: undoes compute_at and compute_inline. Stages that
-    step together go together.
+    """The stage is computed in loops of its own before its readers (the default): undoes compute_at and compute_inline.
+    Stages that step together go together. (TVM, Halide: compute_root.)
+
+    >>> import tedsl as te
+    >>> i = te.axes("i")
+    >>> X, H, V = te.tensor("X", (32,)), te.tensor("H"), te.tensor("V")
+    >>> H[i] = 2 * X[i]; V[i] = H[i] + 1
+    >>> s = te.create_schedule(V)
+    >>> s[H].compute_inline(); s[H].compute_root()
+    >>> print(s)
+    H: float32[32] in global
+    for i in 0..32:
+      H[i] = 2.0 * X[i]
+    for i in 0..32:
+      V[i] = H[i] + 1.0
     """
     state = state.updated(replace(state.stage(name), attach=Attach()))
     state = state.updated(*(replace(s, attach=Attach()) for s in state.stepping(name)))
@@ -57,8 +94,21 @@ def compute_root(state: State, name: str) -> Result:
 
 
 def set_scope(state: State, name: str, scope: str) -> Result:
-    """The stage is stored in "global", "cache", "register" or (on a GPU) "shared" memory. Checked: it is no result,
-    which its caller stores.
+    """The stage is stored in "global", "cache" (a thread's scratch), "register" (named variables) or, on a GPU, "shared"
+    memory. Raises ScheduleError for a result, which its caller stores. What is in registers needs constant indices
+    once loops are written out: `te.lower` says so. (TVM: set_scope; Halide: store_in.)
+
+    >>> import tedsl as te
+    >>> i = te.axes("i")
+    >>> X, H, V = te.tensor("X", (32,)), te.tensor("H"), te.tensor("V")
+    >>> H[i] = 2 * X[i]; V[i] = H[i] + 1
+    >>> s = te.create_schedule(V)
+    >>> s[H].compute_at(s[V], i); s[H].set_scope("register")
+    >>> print(s)
+    for i in 0..32:
+      H: float32[1] in register
+      H[0] = 2.0 * X[i]
+      V[i] = H[0] + 1.0
     """
     stage = state.stage(name)
     legality.is_register_or_memory(scope, f"set_scope of {name}", SCOPES)
@@ -71,12 +121,29 @@ def set_scope(state: State, name: str, scope: str) -> Result:
 
 
 def layout(state: State, name: str, *axes: str) -> Result:
-    """The stage is stored in the order of the given loops, which are all of its own that are not reduced over (a packed
-    panel, say).
+    """The stage is stored in the order of its own loops: each that is not reduced over, once (a packed panel, say). (TVM:
+    transform_layout; Halide: reorder_storage.)
 
     B[j, k], j split by 16, layout(j_o, k, j_i)    →    stored as [n/16][k][16]
 
-    Over a split that does not divide it is padded up. Checked: every loop is given, once; it is no result.
+    Over a split that does not divide it is padded up. Raises ScheduleError for a result, whose layout is its caller's.
+
+    >>> import tedsl as te
+    >>> i, j = te.axes("i j")
+    >>> A, B = te.tensor("A", (8, 12)), te.tensor("B"); B[i, j] = 2 * A[i, j]
+    >>> s = te.create_schedule(B)
+    >>> P = s.cache_read(A, "global", B)
+    >>> j_o, j_i = s[P].split(j, factor=4)
+    >>> s[P].layout(j_o, i, j_i)
+    >>> print(s)
+    A.global: float32[3, 8, 4] in global
+    for i in 0..8:
+      for j_o in 0..3:
+        for j_i in 0..4:
+          A.global[j_o, i, j_i] = A[i, 4 * j_o + j_i]
+    for i in 0..8:
+      for j in 0..12:
+        B[i, j] = 2.0 * A.global[j // 4, i, j % 4]
     """
     stage = state.stage(name)
     if stage.is_output:
@@ -104,8 +171,24 @@ def layout(state: State, name: str, *axes: str) -> Result:
 
 
 def storage_align(state: State, name: str, axis: str, factor: int, offset: int = 0) -> Result:
-    """Rows along `axis` begin at multiples of `factor` elements, plus `offset`: padding that keeps them aligned, or
-    apart in the cache.
+    """Rows along `axis` begin at multiples of `factor` elements, plus `offset` for each row: aligned, or apart in the
+    cache. Raises ScheduleError for a result, and for a stage with a layout of its own. (TVM: storage_align; Halide:
+    align_storage.)
+
+    >>> import tedsl as te
+    >>> i, j = te.axes("i j")
+    >>> A, B = te.tensor("A", (8, 13)), te.tensor("B"); B[i, j] = 2 * A[i, j]
+    >>> s = te.create_schedule(B)
+    >>> P = s.cache_read(A, "global", B)
+    >>> s[P].storage_align(i, 16)
+    >>> print(s)
+    A.global: float32[8, 13] in global, rows aligned to 16
+    for i in 0..8:
+      for j in 0..13:
+        A.global[i, j] = A[i, j]
+    for i in 0..8:
+      for j in 0..13:
+        B[i, j] = 2.0 * A.global[i, j]
     """
     stage = state.stage(name)
     what = f"storage_align of {name}"
@@ -131,8 +214,28 @@ def storage_align(state: State, name: str, axis: str, factor: int, offset: int =
 
 
 def double_buffer(state: State, name: str) -> Result:
-    """Two buffers take turns, so that one is filled while the other is read. Checked: the stage is computed at a loop,
-    whose steps take turns.
+    """Two buffers take turns: while one is read, the other is filled for the next step of the loop at which the stage is
+    computed. Where the steps run in parallel, or the fill reads what the loop computes, there is one. Raises
+    ScheduleError for a stage that is not computed at a loop. (TVM: double_buffer; Halide: ring_buffer.)
+
+    >>> import tedsl as te
+    >>> i = te.axes("i")
+    >>> X, H, V = te.tensor("X", (32,)), te.tensor("H"), te.tensor("V")
+    >>> H[i] = 2 * X[i]; V[i] = H[i] + 1
+    >>> s = te.create_schedule(V)
+    >>> i_o, i_i = s[V].split(i, factor=8)
+    >>> s[H].compute_at(s[V], i_o); s[H].double_buffer()
+    >>> print(te.lower(s))
+    H: float32[2, 8] in global
+    for i in 0..8:
+      H[0, i] = 2.0 * X[i]
+    for i_o in 0..3:
+      for i in 0..8:
+        H[(i_o + 1) % 2, i] = 2.0 * X[8 * i_o + i + 8]
+      for i_i in 0..8:
+        V[8 * i_o + i_i] = H[i_o % 2, i_i] + 1.0
+    for i_i in 0..8:
+      V[i_i + 24] = H[1, i_i] + 1.0
     """
     stage = state.stage(name)
     if stage.attach.kind != "at":
@@ -144,13 +247,24 @@ def double_buffer(state: State, name: str) -> Result:
 
 
 def prefetch(state: State, name: str, tensor: str, axis: str, offset: int) -> Result:
-    """In each step of the loop `axis`, what the step `offset` later reads of `tensor` is asked for from memory, line by
-    line.
+    """In each step of the loop `axis`, what the step `offset` later reads of `tensor` is asked for from memory: one
+    request for each cache line, at most 256 of them (the first ones), never outside of the tensor. Raises
+    ScheduleError for a tensor that the stage does not read, that does not move along the axis, or that is read at
+    places that depend on data; and for a vectorised loop. (TVM, Halide: prefetch.)
 
-    Checked: the stage reads the tensor, at places that depend on the loop and not on data; the loop is no vectorised
-    one.
+    >>> import tedsl as te
+    >>> i, j = te.axes("i j")
+    >>> A, B = te.tensor("A", (8, 48)), te.tensor("B"); B[i, j] = 2 * A[i, j]
+    >>> s = te.create_schedule(B)
+    >>> s[B].prefetch(A, i, 2)
+    >>> print(s)
+    for i in 0..8:
+      for A.line1 in 0..4 unrolled:
+        __builtin_prefetch(A[minimum(7, i + 2), minimum(47, 16 * A.line1)])
+      for j in 0..48:
+        B[i, j] = 2.0 * A[i, j]
     """
     stage = state.stage(name)
     legality.is_loop(stage, axis, "prefetch")
     legality.can_be_prefetched(state, stage, tensor, axis, offset)
-    return state.updated(replace(stage, prefetches=(*stage.prefetches, (tensor, axis, offset)))), ()
+    return state.updated(stage.marked(axis, prefetches=(*stage.mark(axis).prefetches, (tensor, offset)))), ()

@@ -58,7 +58,7 @@ def marked_in_step(state: State, name: str) -> State:
     for same in zip(*loops, strict=True):
         kinds = [kind for s, leaf in zip(members, same, strict=True) if (kind := s.kind(leaf)) != "serial"]
         if kinds:
-            members = tuple(s.with_kind(leaf, kinds[0]) for s, leaf in zip(members, same, strict=True))
+            members = tuple(s.marked(leaf, kind=kinds[0]) for s, leaf in zip(members, same, strict=True))
     return state.updated(*members)
 
 

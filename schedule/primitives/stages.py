@@ -12,12 +12,11 @@ from tedsl.lang.integers import Known, constant_bounds, joined, prove, simplify
 from tedsl.lang.program import replace_reads
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Definition, Dim, Part, Tensor
+from tedsl.schedule.loop_tree import Split
 from tedsl.schedule.loops.ir import SCOPES
-from tedsl.schedule.lowering.regions import local_value
-from tedsl.schedule.state import Attach, Split, StageState, State, reads, regrouped, stage_state, unique
+from tedsl.schedule.state import PLAIN, Attach, Result, StageState, State, reads, regrouped, stage_state, unique
 
 from . import legality
-from .loops import Result
 from .recurrences import marked_in_step, stepped
 
 
@@ -69,12 +68,32 @@ def with_reads(part: Part, mapping: dict[Tensor, Tensor]) -> Part:
 
 
 def cache_read(state: State, tensor: str, scope: str, readers: list[str]) -> Result:
-    """The readers read a copy of a tensor, which is a stage of its own in `scope`.
+    """A copy of `tensor` in `scope` (global, cache, register, shared), a stage of its own, from which `readers` (stages
+    or tensors, one or several) read. Returns the copy, named after the tensor and the scope; its axes are
+    `s[copy].axis`. (TVM: cache_read; Halide: in.)
 
-    C = f(B)    →    B.scope[j, k] = B[j, k];  C = f(B.scope)
+    L = f(A)    →    A.cache[i, k] = A[i, k];  L = f(A.cache)
 
-    A copy of what a recurrence computes, for a reader that steps together with it, takes part in the steps. Checked:
-    every reader reads the tensor.
+    Computed at the root (or where the tensor is) until compute_at says otherwise. A copy of what a recurrence
+    computes, for a reader that steps together with it, takes part in the steps. Raises ScheduleError when a reader
+    does not read the tensor, or computes it.
+
+    >>> import tedsl as te
+    >>> i, k = te.axes("i k")
+    >>> A, L = te.tensor("A", (8, 30)), te.tensor("L"); L[i] = te.sum(A[i, k])
+    >>> s = te.create_schedule(L)
+    >>> copy = s.cache_read(A, "cache", L)
+    >>> s[copy].compute_at(s[L], i)
+    >>> print(s)
+    for i in 0..8:
+      A.cache: float32[1, 30] in cache
+      for k in 0..30:
+        A.cache[0, k] = A[i, k]
+      L.acc: float32[] in register
+      L.acc[] = 0.0
+      for k in 0..30:
+        L.acc[] = L.acc[] + A.cache[0, k]
+      L[i] = L.acc[]
     """
     what = f"cache_read of {tensor}"
     source = state.tensors()[tensor]
@@ -152,13 +171,23 @@ def _axis_names(state: State, tensor: Tensor, readers: list[str]) -> list[str]:
 
 
 def cache_write(state: State, tensors: str | list[str], scope: str) -> Result:
-    """A stage is computed in `scope` by a new stage, which has its definition and its reduction; the old one copies the
-    result.
+    """A stage is computed in `scope` by a new stage, which has its definition, its axes and its reduction; the old one
+    copies the result. Returns the new tensor, named after the old one and the scope (a list for a list: all tensors of
+    a stage, or those of several). (TVM: cache_write; Halide: in.)
 
-    C[i, j] = sum(…)    →    C.scope[i, j] = sum(…);  C[i, j] = C.scope[i, j]
+    L[i] = sum(…)    →    L.cache[i] = sum(…);  L[i] = L.cache[i]
 
-    A stage of a recurrence gives its equations to a stage that takes the same steps. Checked: its reduction has not
-    been split, marked or used as a place yet; all tensors that a stage computes together are given.
+    A stage of a recurrence gives its equations to a stage that takes the same steps. Raises ScheduleError when the
+    reduction has been scheduled already, or when not all tensors that a stage computes together are given.
+
+    >>> import tedsl as te
+    >>> i, k = te.axes("i k")
+    >>> A, L = te.tensor("A", (8, 30)), te.tensor("L"); L[i] = te.sum(A[i, k])
+    >>> s = te.create_schedule(L)
+    >>> s.cache_write(L, "cache")
+    <tensor L.cache(8,) float32>
+    >>> s["L.cache"].reduce_axis, s[L].reduce_axis
+    ((k,), ())
     """
     listed = [tensors] if isinstance(tensors, str) else list(tensors)
     if not listed or len(set(listed)) != len(listed):
@@ -228,16 +257,11 @@ def scattered(stage: StageState) -> bool:
 def _reduction_is_untouched(state: State, stage: StageState, what: str) -> None:
     """The loops of a reduction go to the new stage as they were defined; what was done to them before would be lost."""
     reduced = {a.name for a in (stage.roots if scattered(stage) else stage.reduce_axes)}
-    cut = [
-        r.parent if isinstance(r, Split) else r.outer
-        for r in stage.relations
-        if stage.origin(r.parent if isinstance(r, Split) else r.outer) & reduced
-    ]
-    marked = [
-        leaf for leaf, kind in stage.kinds if leaf in stage.leaves and kind != "serial" and stage.origin(leaf) & reduced
-    ]
-    others = [leaf for leaf, _ in (*stage.pragmas, *stage.tensorized)] + [leaf for _, leaf, _ in stage.prefetches]
-    marked += [leaf for leaf in others if stage.origin(leaf) & reduced]
+    cut = [r.given[0] for r in stage.relations if stage.origin(r.given[0]) & reduced]
+    said = [leaf for leaf, mark in stage.marks.items() if replace(mark, made_by="") != PLAIN]
+    if stage.tensorized is not None:  # the loops inside are the intrinsic's as well
+        said += stage.leaves[stage.leaves.index(stage.tensorized) :]
+    marked = [leaf for leaf in said if stage.origin(leaf) & reduced]
     if cut or marked:
         raise ScheduleError(
             f"{what}: the loop {(cut or marked)[0]}{'' if scattered(stage) else ', which is reduced over,'} was "
@@ -266,14 +290,25 @@ def written(state: State, names: list[str]) -> list[Tensor]:
 
 
 def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
-    """Partial results of a reduction, one for each step of one of its loops, in a new stage; the old one combines them.
+    """Partial results of a reduction, one for each step of one of its loops, in a new stage with that axis as its
+    dimension `factor_axis`; the old one combines them. Returns the new tensor (a list when the stage computes
+    several). (TVM, Halide: rfactor.)
 
-    C[i] = sum(X[i, k], k), k split into k_o, k_i    rfactor(C, k_o)    →
-        C.rf[k_o, i] = sum(X[i, k], k_i);  C[i] = sum(C.rf[k_o, i], k_o)
+    L[i] = sum(A[i, k])    →    L.rf[k_o, i] = sum(A[i, …], axis=k_i);  L[i] = sum(L.rf[k_o, i], axis=k_o)
 
-    The partial results can be computed in parallel, or as lanes. Those of a step of a recurrence are computed in that
-    step, along which their first axes run. Checked: the stage is a reduction; the axis is one of the loops that it
-    reduces over.
+    The partial results can be computed in parallel, or as lanes; what is said of their loops goes with these. Those of
+    a step of a recurrence are computed in that step, along which their first axes run. Raises ScheduleError when the
+    axis is not one of the loops that the stage reduces over.
+
+    >>> import tedsl as te
+    >>> i, k = te.axes("i k")
+    >>> A, L = te.tensor("A", (8, 30)), te.tensor("L"); L[i] = te.sum(A[i, k])
+    >>> s = te.create_schedule(L)
+    >>> k_o, k_i = s[L].split(k, nparts=4)
+    >>> P = s.rfactor(L, k_o)
+    >>> P
+    <tensor L.rf(4, 8) float32>
+    >>> s[P].parallel(k_o)
     """
     stage = state.stage(name)
     what = f"rfactor of {name}"
@@ -337,22 +372,19 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
         steps = ", ".join(stepped(state, stage)[: group[1]])
         raise ScheduleError(
             f"{what}: factor_axis is {factor_axis}, and {', '.join(group[0])} take turns along {steps}, which come first. Call it with factor_axis={group[1]}")  # fmt: skip
-    new = replace(stage_state(tensors[0].name, tensors, (new_part,)), attach=stage.attach)
+    moved = {a.name: replace(stage.mark(a.name), made_by="") for a in rest}  # what is said of a loop goes with it
+    new = replace(stage_state(tensors[0].name, tensors, (new_part,)), attach=stage.attach, marks=moved)
     inner = tuple(typed(Access(t, lhs), k) for t, k in zip(tensors, given_kinds, strict=True))
     combined = tuple(
         Reduce(reduction.reducer, inner, (axes[axis],), None, reduction.accumulator, cast(Reduce, v).component)
         for v in part.values
     )
     gone = {a.name for a in stage.reduce_axes}
-    relations = tuple(
-        r for r in stage.relations if not stage.origin(r.parent if isinstance(r, Split) else r.outer) & gone
-    )
+    relations = tuple(r for r in stage.relations if not stage.origin(r.given[0]) & gone)
     leaves = tuple(leaf for leaf in stage.leaves if leaf == axis or leaf not in reduced)
     factored = Part(part.lhs, combined, part.location)
-    old = replace(
-        stage, parts=tuple(factored if p is part else p for p in stage.parts), leaves=leaves, relations=relations,
-        kinds=tuple((n, k) for n, k in stage.kinds if n in leaves), pragmas=tuple((n, p) for n, p in stage.pragmas if n in leaves),
-        prefetches=tuple(p for p in stage.prefetches if p[1] in leaves))  # fmt: skip
+    parts = tuple(factored if p is part else p for p in stage.parts)
+    old = replace(stage, parts=parts, leaves=leaves, relations=relations)
     at = [s.name for s in state.stages].index(name)
     made = replace(state, stages=(*state.stages[:at], new, old, *state.stages[at + 1 :]))
     return (_joined(made, group[0], new.name, what) if group else made), (new.name,)
@@ -380,17 +412,17 @@ def _moved(state: State, stage: StageState) -> str:
 
 def _unfolded(stage: StageState, axes: dict[str, Axis]) -> tuple[dict[Expr, Expr], list[Expr]]:
     """The axes that are reduced over in terms of the loops made of them, and the conditions that keep them in range."""
-    known = Known()
+    known, tree = Known(), stage.tree()
     mapping: dict[Expr, Expr] = {}
     guards: list[Expr] = []
 
     def guard(name: str, extent: Dim) -> None:
-        condition = apply("less", simplify(local_value(stage, name, axes, {})), extent)
+        condition = apply("less", simplify(tree.value(name, axes)), extent)
         if not prove(condition, known):
             guards.append(simplify(condition))
 
     for root in stage.reduce_axes:
-        value = simplify(local_value(stage, root.name, axes, {}))
+        value = simplify(tree.value(root.name, axes))
         mapping[root] = value if isinstance(root.lo, int) and root.lo == 0 else simplify(value + root.lo)
     for r in stage.relations:
         # a factor that is a size is taken to divide, until it is fixed

@@ -28,8 +28,8 @@ from tedsl.lang import dtypes
 from tedsl.lang.errors import CallIndexError, Error
 from tedsl.lang.expr import Access, Const, Expr, Var, rewrite, walk
 from tedsl.lang.tensor import Tensor
+from tedsl.schedule.loop_tree import dim
 from tedsl.schedule.loops.program import arguments
-from tedsl.schedule.state import dim
 
 from .messages import Failure, Job, Measurement, Phase
 from .process import available, pin, timing

@@ -13,9 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tedsl.hardware import instruction_set
 from tedsl.lang.dtypes import is_float, itemsize
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, walk
 from tedsl.schedule.loops.ir import Allocate, Block, Buffer, For, If, Stmt, Store
+from tedsl.schedule.passes.vectorize import plain_loops
 
 LINE = 64  # bytes
 LATENCY = 8.0  # of a multiply-add, in vector operations that could have been issued meanwhile
@@ -44,7 +46,7 @@ def predict(schedule: Any, nest: Any) -> tuple[float | None, str, dict[str, Any]
     try:
         from tedsl.machine import machine
 
-        found = _Model(machine()).seconds(nest.stmt)
+        found = _Model(machine()).seconds(plain_loops(nest.stmt, instruction_set()))
         return found.seconds, found.misfit, why | found.terms
     except Exception as e:
         why["not predicted"] = type(e).__name__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import pickle
 import resource
@@ -85,10 +84,11 @@ class _Builder:
 
     def build(self, request: messages.Build) -> None:
         """One candidate: knobs, schedule, source; then, if the tuner wants it, the compiler."""
+        from tedsl.backends.targets import uncollected
+
         pin([request.core])
-        gc.disable()  # what lowering makes is in use until the source is printed
         try:
-            with building(request.core):
+            with building(request.core), uncollected():
                 last: Any = self._build(request.compiling)
         except _Stopped:
             last = messages.Stopped()
@@ -101,7 +101,6 @@ class _Builder:
         except Exception as e:
             frame = traceback.extract_tb(e.__traceback__)[-1]
             last = messages.Failure(f"{_text(e)} ({frame.filename.rpartition('/')[2]}:{frame.lineno})")
-        gc.enable()
         self.connection.send(last)
 
     def _build(self, compiling: bool) -> messages.Compiled:
@@ -113,10 +112,10 @@ class _Builder:
         code = generate_code(s, args, nest, self.sizes)
         self._send_and_wait(code)
         if compiling:
-            from tedsl.backends.c.kernel import compiled
+            from tedsl.backends.targets import TARGETS
 
             self.connection.send(messages.Phase("compiler"))
-            compiled(code.module)
+            TARGETS["c"].compile(code.module)
         return messages.Compiled()
 
     def _send_and_wait(self, message: Any) -> None:
@@ -143,12 +142,12 @@ def lower_and_predict(schedule: Any, args: Any, sizes: Mapping[str, int]) -> tup
 
 def generate_code(schedule: Any, args: Any, nest: Any, sizes: Mapping[str, int]) -> messages.Generated:
     """The C module of a schedule, and what tells it from others."""
-    from tedsl.backends.c.printer import generate
+    from tedsl.backends.targets import TARGETS
 
     from .workload import key_of, places_of, sizes_of
 
     outputs = schedule.outputs
-    module = generate(nest, outputs[0].name)
+    module = TARGETS["c"].emit(nest, outputs[0].name, None)
     names = (*sizes_of(outputs), *sizes)
     return messages.Generated(
         module,

@@ -17,8 +17,9 @@ from tedsl.lang.program import Program, program
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Part, Tensor
 from tedsl.lang.tensor import tensor as scalar
+from tedsl.schedule.loop_tree import Fuse, Split
 from tedsl.schedule.schedule import Schedule
-from tedsl.schedule.state import Fuse, Split, StageState, State
+from tedsl.schedule.state import StageState, State
 
 FORMAT = 1
 
@@ -188,7 +189,7 @@ def schedule_from(outputs: Sequence[Tensor], several: bool, places: Sequence[Map
             raise ScheduleError(
                 f"the stored step {step!r} does not fit this program ({type(e).__name__}: {e})"
             ) from None
-        schedule.replay([named])
+        schedule.take(named["stage"], named["primitive"], tuple(named["args"]), named.get("kwargs", {}))
     return schedule
 
 

@@ -79,7 +79,7 @@ def test_promotion(other, result):
 
 
 def test_literals_are_rounded_to_nearest_even():
-    from tedsl.backends.codegen.expressions import bfloat16_bits
+    from tedsl.backends.codegen.dialect import bfloat16_bits
 
     values = np.array([0.0, -0.0, 1.0, 1.00390625, 1.01171875, 3.3e38, 1e-40, np.inf, -np.inf, 0.1], "float32")
     want = values.astype(ml_dtypes.bfloat16).view(np.uint16)

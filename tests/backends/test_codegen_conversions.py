@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import tedsl as te
-from tedsl.backends.c import toolchain
-from tedsl.backends.c.vector_values import between
+from tedsl import hardware
+from tedsl.backends.c.vector_expressions import between
 
 i = te.axes("i")
 TYPES = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64".split()
@@ -26,7 +26,7 @@ def values(rng: np.random.Generator, source: str, targets: list[str], n: int) ->
 @pytest.mark.parametrize("isa", LEVELS)
 @pytest.mark.parametrize("source", ["int8", "uint8", "int16", "float32", "float64", "int64"])
 def test_conversions(source: str, isa: str) -> None:
-    if LEVELS.index(isa) > LEVELS.index(toolchain.level()):
+    if LEVELS.index(isa) > LEVELS.index(hardware.level()):
         pytest.skip(f"this machine has no {isa}")
     targets = [t for t in TYPES if t != source]
     x = values(np.random.default_rng(0), source, targets, 83)

@@ -13,6 +13,7 @@ import pytest
 from helpers import compare, inputs_in_order
 
 import tedsl as te
+from tedsl import hardware
 from tedsl.backends.c import toolchain
 
 STRICT = "-std=gnu11 -O1 -Wall -Wextra -Werror -Wno-unknown-pragmas -Wno-psabi -c"
@@ -147,7 +148,7 @@ def stencil_by_rows(rng: np.random.Generator) -> Made:
 def test_c(name: str, golden: Callable[[str, str], None], rng: np.random.Generator, tmp_path: Path) -> None:
     schedule, inputs = CASES[name](rng)
     kernel = te.build(schedule, isa="avx2")
-    if toolchain.level("avx2") == "avx2":  # elsewhere vectors have another width
+    if hardware.level("avx2") == "avx2":  # elsewhere vectors have another width
         golden(kernel.source, ".c")
     compile_strictly(kernel, tmp_path)
     outputs = schedule.outputs if len(schedule.outputs) > 1 else schedule.outputs[0]
@@ -161,7 +162,7 @@ def compile_strictly(kernel: Any, folder: Path) -> None:
     source = folder / f"{kernel.name}.c"
     source.write_text(kernel.source)
     compiler = toolchain.find()
-    flags = [*toolchain.feature_flags("avx2"), *shlex.split(STRICT), *["-fopenmp"] * kernel.module.openmp]
+    flags = [*hardware.feature_flags("avx2"), *shlex.split(STRICT), *["-fopenmp"] * kernel.module.openmp]
     done = subprocess.run(
         [*compiler.command, *flags, str(source), "-o", str(folder / "made.o")], capture_output=True, text=True
     )

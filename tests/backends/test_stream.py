@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tedsl as te
-from tedsl.backends.c.toolchain import level
+from tedsl.hardware import level
 
 i, j = te.axes("i j")
 

@@ -8,6 +8,7 @@ import c_modules
 import numpy as np
 import pytest
 
+from tedsl import hardware
 from tedsl.backends.c import kernel, toolchain
 from tedsl.backends.c.kernel import build_module
 from tedsl.lang.errors import BuildError, OpenMPWarning
@@ -15,7 +16,7 @@ from tedsl.lang.errors import BuildError, OpenMPWarning
 
 @pytest.fixture(autouse=True)
 def forget(monkeypatch):
-    monkeypatch.setattr(toolchain, "_known", {})
+    toolchain.known.cache_clear()
     monkeypatch.delenv("TEDSL_ISA", raising=False)
 
 
@@ -29,8 +30,8 @@ def script(folder, name: str, text: str) -> str:
 def test_a_compiler_is_found_checked_and_remembered(cache_folder, monkeypatch):
     found = toolchain.find()
     assert found.version and found.path.startswith("/")
-    monkeypatch.setattr(toolchain, "_known", {})
-    monkeypatch.setattr(toolchain, "_check", lambda command: pytest.fail("asked twice"))
+    toolchain.known.cache_clear()
+    monkeypatch.setattr(toolchain, "examined", lambda command: pytest.fail("asked twice"))
     assert toolchain.find() == found
 
 
@@ -39,7 +40,7 @@ def test_a_compiler_that_changed_is_asked_again(cache_folder, monkeypatch, tmp_p
     monkeypatch.setenv("CC", path)
     toolchain.find()
     script(tmp_path, "cc", 'case "$*" in *--version*) echo new; exit;; esac; exec gcc "$@"\n')
-    monkeypatch.setattr(toolchain, "_known", {})
+    toolchain.known.cache_clear()
     assert toolchain.find().version == "new"
 
 
@@ -102,39 +103,39 @@ def test_a_compiler_that_does_not_know_a_flag_is_not_given_it(cache_folder, monk
 
 FEATURES = {
     "sse2": set(),
-    "avx2": {*toolchain.AVX2},
-    "avx512": {*toolchain.AVX2, *toolchain.AVX512},
+    "avx2": {*hardware.AVX2.flags},
+    "avx512": {*hardware.AVX2.flags, *hardware.AVX512.flags},
 }
 
 
 @pytest.mark.parametrize("have", FEATURES)
 @pytest.mark.parametrize("asked", [None, "sse2", "avx2", "avx512"])
 def test_the_level_is_the_least_of_what_is_there_and_what_is_asked(monkeypatch, have, asked):
-    monkeypatch.setattr(toolchain, "cpu_features", lambda: frozenset(FEATURES[have]))
-    monkeypatch.setattr(toolchain, "is_x86", lambda: True)
+    monkeypatch.setattr(hardware, "cpu_features", lambda: frozenset(FEATURES[have]))
+    monkeypatch.setattr(hardware, "is_x86", lambda: True)
     order = ["sse2", "avx2", "avx512"]
     want = order[min(order.index(have), order.index(asked or "avx512"))]
-    assert toolchain.level(asked) == want
-    assert toolchain.vector_bytes(asked) == {"sse2": 16, "avx2": 32, "avx512": 64}[want]
+    assert hardware.level(asked) == want
+    assert hardware.vector_bytes(asked) == {"sse2": 16, "avx2": 32, "avx512": 64}[want]
     flags = toolchain.flags(False, asked)
     assert ("-mavx2" in flags) == (want != "sse2") and ("-mavx512f" in flags) == (want == "avx512")
     assert ("-mprefer-vector-width=512" in flags) == (want == "avx512")
     if asked:
         monkeypatch.setenv("TEDSL_ISA", asked)
-        assert toolchain.level() == want
+        assert hardware.level() == want
 
 
 def test_half_of_avx512_is_avx2(monkeypatch):
-    monkeypatch.setattr(toolchain, "cpu_features", lambda: frozenset({*toolchain.AVX2, "avx512f", "avx512cd"}))
-    monkeypatch.setattr(toolchain, "is_x86", lambda: True)
-    assert toolchain.level() == "avx2"
-    monkeypatch.setattr(toolchain, "cpu_features", lambda: frozenset({"avx2"}))  # without fma
-    assert toolchain.level() == "sse2"
+    monkeypatch.setattr(hardware, "cpu_features", lambda: frozenset({*hardware.AVX2.flags, "avx512f", "avx512cd"}))
+    monkeypatch.setattr(hardware, "is_x86", lambda: True)
+    assert hardware.level() == "avx2"
+    monkeypatch.setattr(hardware, "cpu_features", lambda: frozenset({"avx2"}))  # without fma
+    assert hardware.level() == "sse2"
 
 
 def test_elsewhere_no_flags_are_needed(monkeypatch):
-    monkeypatch.setattr(toolchain, "is_x86", lambda: False)
-    assert toolchain.level() == "generic" and toolchain.vector_bytes() == 16 and toolchain.feature_flags() == ()
+    monkeypatch.setattr(hardware, "is_x86", lambda: False)
+    assert hardware.level() == "generic" and hardware.vector_bytes() == 16 and hardware.feature_flags() == ()
 
 
 def test_flags_keep_the_meaning_of_floating_point():

@@ -372,7 +372,7 @@ def small_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine whose last cache has 100,000 bytes."""
     from tedsl.schedule import auto
 
-    monkeypatch.setattr(auto, "_cache_bytes", lambda: 100_000)
+    monkeypatch.setattr(auto, "last_cache_bytes", lambda: 100_000)
 
 
 @pytest.mark.usefixtures("small_cache")

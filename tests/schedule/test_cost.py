@@ -16,8 +16,8 @@ import tedsl as te
 from tedsl.lang.expr import Access, Apply, Expr, walk
 from tedsl.schedule.cost.operations import _evaluate
 from tedsl.schedule.loops.ir import Allocate, Block, For, If, Stmt, Store
-from tedsl.schedule.lowering.context import lower_state
 from tedsl.schedule.lowering.inline import inlined
+from tedsl.schedule.lowering.lower import lower_state
 
 
 def counted(s: Any) -> Counter[tuple[str, str]]:

@@ -9,7 +9,6 @@ import tedsl as te
 from tedsl.schedule import Schedule
 from tedsl.schedule.loops.ir import For, constant, preorder
 from tedsl.schedule.loops.program import Nest
-from tedsl.schedule.loops.verify import verify
 
 
 def packed(n: int, m: int, depth: int, rows: int, lanes: int, pack: bool = True) -> Schedule:
@@ -44,7 +43,7 @@ def test_every_remainder(m: int) -> None:
     rng = np.random.default_rng(m)
     a, b = (rng.integers(-9, 9, shape).astype("float32") for shape in ((13, 20), (m, 20)))
     s = packed(13, m, 20, 4, 32)
-    verify(te.lower(s))
+    te.lower(s).verify()
     assert not te.lower(s).conditions
     np.testing.assert_array_equal(te.build(s)(a, b), a @ b.T)
 

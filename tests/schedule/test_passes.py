@@ -12,10 +12,12 @@ from tedsl.lang.errors import InternalError
 from tedsl.lang.expr import Access, Axis, Cast, Const
 from tedsl.lang.functions import apply
 from tedsl.schedule.loops.ir import Allocate, Block, Buffer, For, If, Stmt, Store, block, preorder
+from tedsl.schedule.loops.text import lines_of
 from tedsl.schedule.loops.verify import verify_stmt
-from tedsl.schedule.passes import passes, simplify_pass, unroll_pass
+from tedsl.schedule.passes import passes
 from tedsl.schedule.passes.hoist import invariants_pass
-from tedsl.schedule.text import lines_of
+from tedsl.schedule.passes.simplify import simplify_pass
+from tedsl.schedule.passes.unroll import unroll_pass
 
 i, j = Axis("i"), Axis("j")
 OUT = Buffer("out", (8, 8), "float32", "global", "output")

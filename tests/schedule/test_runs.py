@@ -16,9 +16,9 @@ import tedsl as te
 from tedsl.lang.expr import Expr
 from tedsl.lang.integers import limited_effort
 from tedsl.schedule.cost.operations import _evaluate
+from tedsl.schedule.loop_tree import Split
 from tedsl.schedule.loops.ir import Block, For, If, Stmt, Store
-from tedsl.schedule.passes import PROOFS
-from tedsl.schedule.state import Split
+from tedsl.schedule.passes.simplify import PROOFS
 
 m, n = te.var("m"), te.var("n", min=1)
 SIZES: dict[Any, int] = {m: 5, n: 7}

@@ -12,8 +12,8 @@ from typing import Any
 
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, walk
 from tedsl.schedule.loops.ir import Allocate, Block, For, If, Stmt, Store
-from tedsl.schedule.lowering.context import lower_state
 from tedsl.schedule.lowering.inline import inlined
+from tedsl.schedule.lowering.lower import lower_state
 from tedsl.schedule.primitives.stages import StageTensor, source_of
 
 WHOLE: dict[str, Any] = {

@@ -15,10 +15,11 @@ from tedsl.lang.integers import limited_effort
 from tedsl.schedule.loops.ir import For, If, preorder
 from tedsl.schedule.loops.program import arguments
 from tedsl.schedule.loops.verify import verify_stmt
-from tedsl.schedule.lowering.context import lower_state
 from tedsl.schedule.lowering.index_checks import find_checks
 from tedsl.schedule.lowering.inline import inlined
-from tedsl.schedule.passes import PROOFS, passes
+from tedsl.schedule.lowering.lower import lower_state
+from tedsl.schedule.passes import passes
+from tedsl.schedule.passes.simplify import PROOFS
 
 FACTORS = [1, 2, 2, 3, 4, 4, 5, 7, 8, 16]
 SCOPES = ["global", "cache", "register"]

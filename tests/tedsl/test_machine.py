@@ -6,24 +6,25 @@ import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import tedsl as te
-from tedsl import cli
+from tedsl import cli, hardware
 from tedsl.backends import cache
-from tedsl.backends.c import toolchain
 
 module = importlib.import_module("tedsl.machine")
 LEVELS = ("l1", "l2", "l3", "dram")
 
 
 @pytest.fixture
-def unknown(cache_folder: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Nothing is known of this machine."""
-    monkeypatch.setattr(module, "_known", {})
-    return cache_folder
+def unknown(cache_folder: str) -> Iterator[str]:
+    """Nothing is known of this machine, and what is made up about it is forgotten."""
+    module.known.cache_clear()
+    yield cache_folder
+    module.known.cache_clear()
 
 
 def note(**changes: object) -> dict[str, object]:
@@ -41,7 +42,7 @@ def test_what_it_measures() -> None:
     # a float64 is twice as wide, and a core does at least a multiply-add in 8 ns
     assert m.peak_gflops["float32"] > 1.2 * m.peak_gflops["float64"] > 0.5
     assert m.bandwidth["l1"] > m.bandwidth["dram"] > 1e8
-    assert m.vector_bytes == toolchain.vector_bytes() and m.cores >= 1
+    assert m.vector_bytes == hardware.vector_bytes() and m.cores >= 1
     assert 4096 <= m.l1_bytes <= 2**20
 
 
@@ -84,7 +85,7 @@ def test_a_second_process_takes_what_is_noted_and_needs_no_compiler(
 def test_a_damaged_note_is_measured_again(unknown: str, monkeypatch: pytest.MonkeyPatch, damage: object) -> None:
     key = te.machine().key
     cache.remember(key, damage)
-    monkeypatch.setattr(module, "_known", {})
+    module.known.cache_clear()
     whole = {k: v for k, v in note().items() if k != "format"}
     monkeypatch.setattr("tedsl.probe.measure", lambda *a: whole)
     assert te.machine().peak_gflops == {"float32": 100.0, "float64": 50.0}
@@ -93,7 +94,7 @@ def test_a_damaged_note_is_measured_again(unknown: str, monkeypatch: pytest.Monk
 
 def test_measure_again(unknown: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.remember(te.machine().key, note())
-    monkeypatch.setattr(module, "_known", {})
+    module.known.cache_clear()
     assert te.machine().peak_gflops["float32"] == 100.0
     monkeypatch.setattr("tedsl.probe.measure", lambda *a: {"peak_gflops": {"float32": 7.0}, "bandwidth": {}})
     assert te.machine(measure=True).peak_gflops == {"float32": 7.0}
@@ -104,7 +105,7 @@ def test_other_instructions_are_another_machine(unknown: str, monkeypatch: pytes
     narrow = te.machine()
     assert narrow.vector_bytes == 16
     monkeypatch.delenv("TEDSL_ISA")
-    if toolchain.level() not in ("sse2", "generic"):
+    if hardware.level() not in ("sse2", "generic"):
         assert te.machine().key != narrow.key
 
 
@@ -122,8 +123,8 @@ def test_buffers_fit_their_levels(unknown: str, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_cache_sizes_from_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CPUS", tmp_path)
-    monkeypatch.setattr(module, "_any_core", lambda: 3)
+    monkeypatch.setattr(hardware, "CPUS", tmp_path)
+    monkeypatch.setattr(hardware.os, "sched_getaffinity", lambda _: {3, 5})
     for index, (kind, level, size) in enumerate(
         [("Data", 1, "48K"), ("Instruction", 1, "64K"), ("Unified", 2, "2M"), ("Unified", 3, "32768K")]
     ):
@@ -131,27 +132,27 @@ def test_cache_sizes_from_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyP
         place.mkdir(parents=True)
         for name, text in (("type", kind), ("level", level), ("size", size)):
             (place / name).write_text(f"{text}\n")
-    assert module.cache_bytes() == {"l1": 48 * 1024, "l2": 2**21, "l3": 2**25}
+    assert hardware.cache_bytes() == {"l1": 48 * 1024, "l2": 2**21, "l3": 2**25}
     (tmp_path / "cpu3" / "cache" / "index0" / "size").write_text("unknown\n")
-    for source in ("_from_sysconf", "_from_sysctl"):
-        monkeypatch.setattr(module, source, dict)
-    assert module.cache_bytes() == module.TYPICAL
+    for source in ("from_sysconf", "from_sysctl"):
+        monkeypatch.setattr(hardware, source, dict)
+    assert hardware.cache_bytes() == hardware.TYPICAL
 
 
 def test_names_of_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(module, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(hardware, "CPU_INFO", tmp_path / "cpuinfo")
     (tmp_path / "cpuinfo").write_text(
         "processor\t: 0\nmodel name\t: Fast  CPU\nmodel\t\t: 2\n\nprocessor\t: 1\nmodel\t: 3\n"
     )
-    assert module.cpu_name() == "Fast CPU (2)"
+    assert hardware.cpu_name() == "Fast CPU (2)"
     (tmp_path / "cpuinfo").unlink()
-    assert module.cpu_name()
+    assert hardware.cpu_name()
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str], unknown: str) -> None:
     cache.remember(te.machine().key, note())
-    module._known.clear()
+    module.known.cache_clear()
     assert cli.main(["machine"]) == 0
     shown = capsys.readouterr().out
     assert "peak float32  100.0 GFLOP/s" in shown and "20.0 GB/s" in shown

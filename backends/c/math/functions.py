@@ -6,42 +6,30 @@ the bits that its main part would have. Results are within 4 units in the last p
 infinities, denormals and signed zeros right, under ``-fno-math-errno -fno-trapping-math -ffp-contract=fast`` or
 stricter. A few far arguments of sin, cos and tan go to the C library, so kernels link with ``-lm``.
 
-Notation of the templates in ``vector_math_float32.py``, ``vector_math_float64.py`` and ``vector_math_power.py``: ``V``
-is the vector (or scalar) type, ``I`` and ``U`` the signed and unsigned integers of its width, and ``@name(`` another
+Notation of the templates (`shared`, `float32`, `float64` and the primitives below): ``V`` is the vector (or scalar)
+type, ``T`` that of an element, ``I`` and ``U`` the signed and unsigned integers of its width, and ``@name(`` another
 function for the same type. Comparisons give an ``I``: all bits set or none in a vector, 0 or 1 in a scalar; ``@select``
-takes either.
+takes either. ``$name`` is a constant of the type, ``$name[x]`` the value of a polynomial in x; other numbers with a
+point get the type's suffix.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
+from string import Template
 
-from .float32 import TEMPLATES as _FLOAT32
-from .float64 import TEMPLATES as _FLOAT64
-from .power import FLOAT32 as _POWER32
-from .power import FLOAT64 as _POWER64
-
-#: Within one compilation, an argument gives the same bits in every lane of every width and in the scalar function.
-BITS_EXACT = True
+from . import float32, float64, shared
 
 # dtype -> prefix of the vector type, C type of an element, bytes
 _TYPES = {
-    "bool": ("b8", "uint8_t", 1),
-    "int8": ("i8", "int8_t", 1),
-    "int16": ("i16", "int16_t", 2),
-    "int32": ("i32", "int32_t", 4),
-    "int64": ("i64", "int64_t", 8),
-    "uint8": ("u8", "uint8_t", 1),
-    "uint16": ("u16", "uint16_t", 2),
-    "uint32": ("u32", "uint32_t", 4),
-    "uint64": ("u64", "uint64_t", 8),
-    "float32": ("f32", "float", 4),
-    "float64": ("f64", "double", 8),
-}
-_TEMPLATES = {"float32": {**_FLOAT32, **_POWER32}, "float64": {**_FLOAT64, **_POWER64}}
+    "bool": ("b8", "uint8_t", 1), "float32": ("f32", "float", 4), "float64": ("f64", "double", 8),
+    **{f"int{b}": (f"i{b}", f"int{b}_t", b // 8) for b in (8, 16, 32, 64)},
+    **{f"uint{b}": (f"u{b}", f"uint{b}_t", b // 8) for b in (8, 16, 32, 64)},
+}  # fmt: skip
+_FLOATS = {"float32": float32, "float64": float64}
 _SUFFIX = {"float32": "f", "float64": ""}
-_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _FOR_INTEGERS = ("abs", "minimum", "maximum")
 
 FUNCTIONS: tuple[str, ...] = (
@@ -67,7 +55,7 @@ def supported(name: str, dtype: str) -> bool:
     """Whether there is a vector function ``name`` for elements of ``dtype``."""
     if dtype in _SUFFIX:
         return name in FUNCTIONS
-    return dtype in _INTEGERS and name in _FOR_INTEGERS
+    return dtype in _TYPES and dtype != "bool" and name in _FOR_INTEGERS
 
 
 def vector_type(dtype: str, lanes: int) -> str:
@@ -132,20 +120,22 @@ class _Writer:
         return name
 
     def need(self, name: str, dtype: str, lanes: int) -> str:
+        """The symbol of a function, which is among the texts from now on."""
         result = symbol(name, dtype, lanes)
         if result in self.functions:
             return result
-        template = _TEMPLATES.get(dtype, {}).get(name)
+        template = _templates(dtype).get(name)
         if template is None:
-            template = _PRIMITIVES[name](self, dtype, lanes)
+            template = _expanded(_PRIMITIVES[name](self, dtype, lanes), dtype)
         bits = 8 * _TYPES[dtype][2]
         types = {
             "V": self.type(dtype, lanes),
             "I": self.type(f"int{bits}", lanes),
             "U": self.type(f"uint{bits}", lanes),
+            "T": _TYPES[dtype][1],
         }
-        text = re.sub(r"@(\w+)", lambda match: self._call(match[1], name, dtype, lanes), template.strip("\n"))
-        text = re.sub(r"\b[VIU]\b", lambda match: types[match[0]], text)
+        text = re.sub(r"@(\w+)", lambda match: self._call(match[1], name, dtype, lanes), template)
+        text = re.sub(r"\b[VIUT]\b", lambda match: types[match[0]], text)
         text = re.sub(r"^(?=\w[\w ]*\w \w+\()", "TE_INLINE ", text, count=1, flags=re.MULTILINE)
         self.functions[result] = text + "\n"
         return result
@@ -154,30 +144,72 @@ class _Writer:
         return symbol(name, dtype, lanes) if name == inside else self.need(name, dtype, lanes)
 
 
-# What differs between scalars, vectors and compilers: (writer, dtype, lanes) -> template.
+# Constants and polynomials --------------------------------------------------------------------------------------------
 
 
-def _bits(writer: _Writer, dtype: str, lanes: int) -> str:
-    if lanes > 1:
-        return "I @bits(V x)\n{\n    return (I)x;\n}"
-    return "I @bits(V x)\n{\n    union { V real; I bits; } u = {.real = x};\n    return u.bits;\n}"
+@lru_cache(maxsize=4)
+def _templates(dtype: str) -> dict[str, str]:
+    """The templates of a type's functions by name, constants and polynomials filled in."""
+    if dtype not in _FLOATS:
+        return {}
+    whole = shared.TEXTS.strip("\n") + "\n\n" + _FLOATS[dtype].TEXTS.strip("\n")
+    texts = [_expanded(text, dtype) for text in re.split(r"(?<=\n\})\n\n", whole)]
+    found = {match[1]: text for text in texts if (match := re.search(r"^[VIU] @(\w+)", text, re.MULTILINE))}
+    found["cos"] = re.sub(r"sin(?=\((V )?x)", "cos", found["sin"]).replace(" + 0u", " + 1u")
+    return found
 
 
-def _real(writer: _Writer, dtype: str, lanes: int) -> str:
-    if lanes > 1:
-        return "V @real(I x)\n{\n    return (V)x;\n}"
-    return "V @real(I x)\n{\n    union { I bits; V real; } u = {.bits = x};\n    return u.real;\n}"
+@lru_cache(maxsize=4)
+def _constants(dtype: str) -> dict[str, str]:
+    rows = [re.split(r"\s{2,}", line) for line in shared.CONSTANTS.strip().splitlines()]
+    return {name: "" if value == "-" else value for name, *both in rows for value in [both[dtype == "float64"]]}
 
 
-def _from_integer(writer: _Writer, dtype: str, lanes: int) -> str:
-    conversion = "__builtin_convertvector(x, V)" if lanes > 1 else "(V)x"
-    return f"V @from_integer(I x)\n{{\n    return {conversion};\n}}"
+@lru_cache(maxsize=4)
+def _polynomials(dtype: str) -> dict[str, list[str]]:
+    """Coefficients by the polynomial's name, the highest power first."""
+    rows = re.sub(r"#.*", "", _FLOATS[dtype].POLYNOMIALS)
+    found: dict[str, list[str]] = {}
+    for word in rows.split():
+        if word[0].isalpha():
+            coefficients = found[word] = []
+        else:
+            coefficients.append(word)
+    return found
 
 
-def _splat(writer: _Writer, dtype: str, lanes: int) -> str:
-    # x - 0 is x for every x, -0 and NaN included, and compilers know it.
-    value = "x - (V){0}" if lanes > 1 else "x"
-    return f"V @splat({_TYPES[dtype][1]} x)\n{{\n    return {value};\n}}"
+def _expanded(text: str, dtype: str) -> str:
+    """A template with the constants and polynomials of a type."""
+    if dtype not in _FLOATS:
+        return text
+
+    def steps(match: re.Match[str]) -> str:
+        """Horner's rule, a line a step."""
+        declared, name, x = match.groups()
+        p = "p" if declared == "return" else declared.split()[-2]
+        first, *rest = _polynomials(dtype)[name]
+        terms = [f"- {c[1:]}" if c[0] == "-" else f"+ {c}" for c in rest]
+        lines = [f"{'V p =' if declared == 'return' else declared} {x} * {first} {terms[0]};"]
+        lines += [f"{p} = {p} * {x} {term};" for term in terms[1:]]
+        if declared == "return":
+            lines[-1] = lines[-1].replace("p =", "return", 1)
+        return "\n".join(f"    {line}" for line in lines)
+
+    text = re.sub(r"^    (V \w+ =|\w+ =|return) \$(\w+)\[(\w+)\];$", steps, text, flags=re.MULTILINE)
+    pieces = re.split(r"(/\*.*?\*/)", Template(text).safe_substitute(_constants(dtype)))
+    decimal = r"(?<![\w.])\d+\.\d+(e[+-]?\d+)?(?![\w.])"
+    suffixed = [re.sub(decimal, rf"\g<0>{_SUFFIX[dtype]}", piece) for piece in pieces[::2]]
+    return "".join(code + comment for code, comment in zip(suffixed, [*pieces[1::2], ""]))
+
+
+# What differs between scalars, vectors and compilers ------------------------------------------------------------------
+
+Primitive = Callable[[_Writer, str, int], str]  # writer, dtype, lanes -> template
+
+
+def _either(scalar: str, vector: str) -> Primitive:
+    """A template for scalars and one for vectors."""
+    return lambda writer, dtype, lanes: scalar if lanes == 1 else vector
 
 
 # GCC joins a loop over the lanes of a vector into one instruction only as long as nothing around it is in the way. So
@@ -186,33 +218,28 @@ def _splat(writer: _Writer, dtype: str, lanes: int) -> str:
 def _on_x86(dtype: str, lanes: int, texts: dict[int, str]) -> str:
     """``#if`` and the statement for this width, up to ``#else``; nothing when no instruction has this width."""
     size = _TYPES[dtype][2] * lanes
-    if size not in texts:
+    if size not in texts or dtype not in _FLOATS:
         return ""
     text = texts[size].replace("{t}", "s" if dtype == "float32" else "d")
     # Asked of GCC alone: Clang has other parameters under some of these names, and needs none of them.
     return f"#if !defined(__clang__) && __has_builtin({text.split('(')[0]})\n    return {text};\n#else\n"
 
 
-def _select(writer: _Writer, dtype: str, lanes: int) -> str:
-    if lanes == 1:
-        return "V @select(I mask, V a, V b)\n{\n    return mask ? a : b;\n}"
-    return "V @select(I mask, V a, V b)\n{\n    return (V)((((I)a ^ (I)b) & mask) ^ (I)b);\n}"
+def _widths(stem: str, operands: str, kept: str) -> dict[int, str]:
+    """x86's instruction by the vector's bytes. `kept`: what lanes would keep that no mask has."""
+    stem = f"__builtin_ia32_{stem}p{{t}}"
+    wide = f"{stem}512_mask({operands}, {kept}, -1, 4)"
+    return {16: f"{stem}({operands})", 32: f"{stem}256({operands})", 64: wide}
 
 
-def _limit(name: str, relation: str, instruction: str) -> Callable[[_Writer, str, int], str]:
+def _limit(name: str, relation: str, instruction: str) -> Primitive:
     """Clamps to a constant and lets NaN through: the instruction returns its second operand then."""
 
     def primitive(writer: _Writer, dtype: str, lanes: int) -> str:
-        head = f"V @{name}(V x, {_TYPES[dtype][1]} limit)\n{{\n"
+        head = f"V @{name}(V x, T limit)\n{{\n"
         if lanes == 1:
             return f"{head}    return x {relation} limit ? limit : x;\n}}"
-        stem = f"__builtin_ia32_{instruction}p{{t}}"
-        texts = {
-            16: f"{stem}(@splat(limit), x)",
-            32: f"{stem}256(@splat(limit), x)",
-            64: f"{stem}512_mask(@splat(limit), x, x, -1, 4)",
-        }
-        special = _on_x86(dtype, lanes, texts)
+        special = _on_x86(dtype, lanes, _widths(instruction, "@splat(limit), x", "x"))
         end = "#endif\n}" if special else "}"
         return f"{head}{special}    return @select(x {relation} limit, @splat(limit), x);\n{end}"
 
@@ -221,13 +248,12 @@ def _limit(name: str, relation: str, instruction: str) -> Callable[[_Writer, str
 
 def _scale(writer: _Writer, dtype: str, lanes: int) -> str:
     """p * 2^n: n can lie outside the range of normal numbers, hence two factors; only the last product rounds."""
-    shift = 23 if dtype == "float32" else 52
     special = _on_x86(dtype, lanes, {64: "__builtin_ia32_scalefp{t}512_mask(p, n, p, -1, 4)"} if lanes > 1 else {})
     return (
         f"/* p * 2^n; n + {254 if dtype == 'float32' else 2046} stands in the low bits of k as well */\n"
         f"V @scale(V p, V n, I k)\n{{\n    (void)n, (void)k; /* one of them serves */\n{special}"
         "    I half = (I)((U)k >> 1);\n"
-        f"    return p * @real((I)((U)half << {shift})) * @real((I)(((U)k - (U)half) << {shift}));\n"
+        "    return p * @real((I)((U)half << $mantissa)) * @real((I)(((U)k - (U)half) << $mantissa));\n"
         f"{'#endif' + chr(10) if special else ''}}}"
     )
 
@@ -236,20 +262,18 @@ def _any(writer: _Writer, dtype: str, lanes: int) -> str:
     size = _TYPES[dtype][2] * lanes
     if lanes == 1:
         return "int @any(I mask)\n{\n    return mask != 0;\n}"
-    if dtype in _SUFFIX and size in (16, 32, 64):
-        letter = "d" if dtype == "float32" else "q"
-        wide = "" if dtype == "float32" else "(long long __attribute__((vector_size(64))))"
-        texts = {
-            16: "__builtin_ia32_movmskp{t}((V)mask) != 0",
-            32: "__builtin_ia32_movmskp{t}256((V)mask) != 0",
-            64: f"__builtin_ia32_cvt{letter}2mask512({wide}mask) != 0",
-        }
-        special = _on_x86(dtype, lanes, texts)
-        return f"int @any(I mask)\n{{\n{special}{_halved(writer, size)}#endif\n}}"
     if size < 16:
         word = {2: "int16_t", 4: "int32_t", 8: "int64_t"}[size]
         return f"int @any(I mask)\n{{\n    return ({word})mask != 0;\n}}"
-    return f"int @any(I mask)\n{{\n{_halved(writer, size)}}}"
+    letter = "d" if dtype == "float32" else "q"
+    wide = "" if dtype == "float32" else "(long long __attribute__((vector_size(64))))"
+    texts = {
+        16: "__builtin_ia32_movmskp{t}((V)mask) != 0",
+        32: "__builtin_ia32_movmskp{t}256((V)mask) != 0",
+        64: f"__builtin_ia32_cvt{letter}2mask512({wide}mask) != 0",
+    }
+    special = _on_x86(dtype, lanes, texts)
+    return f"int @any(I mask)\n{{\n{special}{_halved(writer, size)}{'#endif' + chr(10) if special else ''}}}"
 
 
 def _halved(writer: _Writer, size: int) -> str:
@@ -266,7 +290,7 @@ def _halved(writer: _Writer, size: int) -> str:
     return "".join(lines) + "    return (m2[0] | m2[1]) != 0;\n"
 
 
-def _library(name: str) -> Callable[[_Writer, str, int], str]:
+def _library(name: str) -> Primitive:
     """The C library's function in the lanes that ask for it, out of line: it is rare, and calls cost registers."""
 
     def primitive(writer: _Writer, dtype: str, lanes: int) -> str:
@@ -287,78 +311,51 @@ def _library(name: str) -> Callable[[_Writer, str, int], str]:
     return primitive
 
 
-def _root(writer: _Writer, dtype: str, lanes: int) -> str:
-    call = f"__builtin_sqrt{_SUFFIX[dtype]}"
-    if lanes == 1:
-        return f"V @sqrt(V x)\n{{\n    return {call}(x);\n}}"
-    texts = {
-        16: "__builtin_ia32_sqrtp{t}(x)",
-        32: "__builtin_ia32_sqrtp{t}256(x)",
-        64: "__builtin_ia32_sqrtp{t}512_mask(x, x, -1, 4)",
-    }
-    special = _on_x86(dtype, lanes, texts).replace("#else\n", "#elif ", 1) or "#if "
-    return (
-        f"V @sqrt(V x)\n{{\n{special}__has_builtin(__builtin_elementwise_sqrt)\n"
-        "    return __builtin_elementwise_sqrt(x);\n#else\n"
-        f"    for (int lane = 0; lane < {lanes}; ++lane)\n"
-        f"        x[lane] = {call}(x[lane]);\n    return x;\n#endif\n}}"
-    )
+def _whole(name: str, builtin: str, texts: dict[int, str], portable: str) -> Primitive:
+    """A function of one operand that compilers know, by `__builtin_NAME` for scalars; `portable` is for the rest."""
 
-
-def _rounding(
-    name: str, function: str, elementwise: str, code: int, portable: str
-) -> Callable[[_Writer, str, int], str]:
     def primitive(writer: _Writer, dtype: str, lanes: int) -> str:
+        call = f"__builtin_{builtin}{_SUFFIX[dtype]}"
         if lanes == 1:
-            return f"V @{name}(V x)\n{{\n    return __builtin_{function}{_SUFFIX[dtype]}(x);\n}}"
-        texts = {
-            16: f"__builtin_ia32_roundp{{t}}(x, {code + 8})",
-            32: f"__builtin_ia32_roundp{{t}}256(x, {code + 8})",
-            64: f"__builtin_ia32_rndscalep{{t}}_mask(x, {code + 8}, x, -1, 4)",
-        }
+            return f"V @{name}(V x)\n{{\n    return {call}(x);\n}}"
         special = _on_x86(dtype, lanes, texts).replace("#else\n", "#elif ", 1) or "#if "
-        constants = ("8388608.0f", "1.0f") if dtype == "float32" else ("4503599627370496.0", "1.0")
-        body = portable.replace("LIMIT", constants[0]).replace("ONE", constants[1])
+        body = portable.replace("LANES", str(lanes)).replace("CALL", call)
         return (
-            f"V @{name}(V x)\n{{\n{special}__has_builtin(__builtin_elementwise_{elementwise})\n"
-            f"    return __builtin_elementwise_{elementwise}(x);\n#else\n{body}#endif\n}}"
+            f"V @{name}(V x)\n{{\n{special}__has_builtin(__builtin_elementwise_{builtin})\n"
+            f"    return __builtin_elementwise_{builtin}(x);\n#else\n{body}#endif\n}}"
         )
 
     return primitive
 
 
-# Adding and taking away 2^23 (2^52) rounds to an even integer; larger numbers, infinities and NaN are integers already.
-_NEAREST = "    V a = @abs(x);\n    V n = @select(a < LIMIT, @with_sign((a + LIMIT) - LIMIT, x), x);\n"
+def _rounding(name: str, builtin: str, code: int, rest: str) -> Primitive:
+    """Adding and taking away 2^23 (2^52) rounds to an even integer; larger numbers, infinities and NaN are integers
+    already.
+    """
+    texts = {
+        16: f"__builtin_ia32_roundp{{t}}(x, {code + 8})",
+        32: f"__builtin_ia32_roundp{{t}}256(x, {code + 8})",
+        64: f"__builtin_ia32_rndscalep{{t}}_mask(x, {code + 8}, x, -1, 4)",
+    }
+    nearest = "@select(a < $two_to_mantissa, @with_sign((a + $two_to_mantissa) - $two_to_mantissa, x), x)"
+    return _whole(name, builtin, texts, f"    V a = @abs(x);\n    V n = {nearest};\n    return {rest}\n")
 
 
-def _rsqrt(writer: _Writer, dtype: str, lanes: int) -> str:
-    one = "1.0f" if dtype == "float32" else "1.0"
-    return f"V @rsqrt(V x)\n{{\n    return {one} / @sqrt(x);\n}}"
+def _extremum(name: str, relation: str) -> Primitive:
+    """Of x and y, NaN where one is NaN. x86's own gives y then, and is named where gcc has it."""
+    macros = {16: "__SSE2__", 32: "__AVX__", 64: "__AVX512F__"}
 
-
-def _machine_extremum(op: str, dtype: str, lanes: int) -> tuple[str, str] | None:
-    """x86's min or max of x and y, which is y where one is NaN: when it is there, and the call of it."""
-    letter, size = {"float32": ("s", 4), "float64": ("d", 8)}[dtype]
-    found = {
-        16: ("__SSE2__", f"__builtin_ia32_{op}p{letter}(x, y)"),
-        32: ("__AVX__", f"__builtin_ia32_{op}p{letter}256(x, y)"),
-        64: ("__AVX512F__", f"__builtin_ia32_{op}p{letter}512_mask(x, y, x, -1, 4)"),
-    }.get(lanes * size)
-    return found and (f"defined({found[0]}) && !defined(__clang__)", found[1])
-
-
-def _extremum(name: str, relation: str) -> Callable[[_Writer, str, int], str]:
     def primitive(writer: _Writer, dtype: str, lanes: int) -> str:
-        if dtype in _SUFFIX:
-            plain = f"    V r = @select(x {relation} y, x, y); /* y where one is NaN */\n"
-            machine = _machine_extremum(name[:3], dtype, lanes)
-            if machine is not None:  # the machine's own does just that
-                have, call = machine
-                plain = f"#if {have}\n    V r = {call};\n#else\n{plain}#endif\n"
-            body = f"{plain}    return @select(x != x, x, r);\n"
-        else:
-            body = f"    return @select(x {relation} y, x, y);\n"
-        return f"V @{name}(V x, V y)\n{{\n{body}}}"
+        head = f"V @{name}(V x, V y)\n{{\n"
+        if dtype not in _FLOATS:
+            return f"{head}    return @select(x {relation} y, x, y);\n}}"
+        plain = f"    V r = @select(x {relation} y, x, y); /* y where one is NaN */\n"
+        size = _TYPES[dtype][2] * lanes
+        if size in macros:
+            call = _widths(name[:3], "x, y", "x")[size].replace("{t}", "s" if dtype == "float32" else "d")
+            have = f"#if defined({macros[size]}) && !defined(__clang__)"
+            plain = f"{have}\n    V r = {call};\n#else\n{plain}#endif\n"
+        return f"{head}{plain}    return @select(x != x, x, r);\n}}"
 
     return primitive
 
@@ -368,36 +365,6 @@ def _abs(writer: _Writer, dtype: str, lanes: int) -> str:
         return "V @abs(V x)\n{\n    return x;\n}"
     # Unsigned negation: the least integer is its own absolute value, as in NumPy.
     return "V @abs(V x)\n{\n    return @select(x < 0, (V)(0 - (U)x), x);\n}"
-
-
-_PRIMITIVES: dict[str, Callable[[_Writer, str, int], str]] = {
-    "bits": _bits,
-    "real": _real,
-    "from_integer": _from_integer,
-    "splat": _splat,
-    "select": _select,
-    "any": _any,
-    "scale": _scale,
-    "library_sin": _library("sin"),
-    "library_cos": _library("cos"),
-    "library_tan": _library("tan"),
-    "at_most": _limit("at_most", ">", "min"),
-    "at_least": _limit("at_least", "<", "max"),
-    "sqrt": _root,
-    "floor": _rounding("floor", "floor", "floor", 1, _NEAREST + "    return @select(n > x, n - ONE, n);\n"),
-    "ceil": _rounding(
-        "ceil",
-        "ceil",
-        "ceil",
-        2,
-        _NEAREST + "    return @select(n < x, @with_sign(n + ONE, x), n); /* -0 above -1 */\n",
-    ),
-    "round": _rounding("round", "rint", "rint", 0, _NEAREST + "    return n;\n"),
-    "rsqrt": _rsqrt,
-    "minimum": _extremum("minimum", "<"),
-    "maximum": _extremum("maximum", ">"),
-    "abs": _abs,
-}
 
 
 def _pow_in_double(writer: _Writer, dtype: str, lanes: int) -> str:
@@ -419,4 +386,43 @@ def _pow_in_double(writer: _Writer, dtype: str, lanes: int) -> str:
     return text + "    return r.whole;\n}"
 
 
-_PRIMITIVES["pow_in_double"] = _pow_in_double
+_LANES = "    for (int lane = 0; lane < LANES; ++lane)\n        x[lane] = CALL(x[lane]);\n    return x;\n"
+_PRIMITIVES: dict[str, Primitive] = {
+    "bits": _either(
+        "I @bits(V x)\n{\n    union { V real; I bits; } u = {.real = x};\n    return u.bits;\n}",
+        "I @bits(V x)\n{\n    return (I)x;\n}",
+    ),
+    "real": _either(
+        "V @real(I x)\n{\n    union { I bits; V real; } u = {.bits = x};\n    return u.real;\n}",
+        "V @real(I x)\n{\n    return (V)x;\n}",
+    ),
+    "from_integer": _either(
+        "V @from_integer(I x)\n{\n    return (V)x;\n}",
+        "V @from_integer(I x)\n{\n    return __builtin_convertvector(x, V);\n}",
+    ),
+    # x - 0 is x for every x, -0 and NaN included, and compilers know it.
+    "splat": _either(
+        "V @splat(T x)\n{\n    return x;\n}",
+        "V @splat(T x)\n{\n    return x - (V){0};\n}",
+    ),
+    "select": _either(
+        "V @select(I mask, V a, V b)\n{\n    return mask ? a : b;\n}",
+        "V @select(I mask, V a, V b)\n{\n    return (V)((((I)a ^ (I)b) & mask) ^ (I)b);\n}",
+    ),
+    "any": _any,
+    "scale": _scale,
+    "library_sin": _library("sin"),
+    "library_cos": _library("cos"),
+    "library_tan": _library("tan"),
+    "at_most": _limit("at_most", ">", "min"),
+    "at_least": _limit("at_least", "<", "max"),
+    "sqrt": _whole("sqrt", "sqrt", _widths("sqrt", "x", "x"), _LANES),
+    "floor": _rounding("floor", "floor", 1, "@select(n > x, n - 1.0, n);"),
+    "ceil": _rounding("ceil", "ceil", 2, "@select(n < x, @with_sign(n + 1.0, x), n); /* -0 above -1 */"),
+    "round": _rounding("round", "rint", 0, "n;"),
+    "rsqrt": lambda writer, dtype, lanes: "V @rsqrt(V x)\n{\n    return 1.0 / @sqrt(x);\n}",
+    "minimum": _extremum("minimum", "<"),
+    "maximum": _extremum("maximum", ">"),
+    "abs": _abs,
+    "pow_in_double": _pow_in_double,
+}

@@ -89,12 +89,11 @@ def compiler() -> list[Finding]:
 
 
 def cpu() -> list[Finding]:
-    import tedsl as te
-    from tedsl.backends.c import toolchain
+    from tedsl.hardware import cores, instruction_set
 
-    cores = te.machine().cores
-    level, width = toolchain.level(), toolchain.vector_bytes()
-    return [Finding("CPU", "ok", f"{level}, vectors of {width} bytes, {cores} core{'s' * (cores != 1)} to use")]
+    found, count = instruction_set(), cores()
+    text = f"{found.name}, vectors of {found.vector_bytes} bytes, {count} core{'s' * (count != 1)} to use"
+    return [Finding("CPU", "ok", text)]
 
 
 def cache() -> list[Finding]:

@@ -1,5 +1,4 @@
-"""Minimax polynomials for the vector functions: ``python -m tedsl.backends.c.math.fit_polynomials`` prints their
-coefficients.
+"""Minimax polynomials for the functions in backends/c/math: ``python tests/fit_polynomials.py`` prints their coefficients.
 
 A polynomial for float64 is fitted by Remez' exchange in 60 digits. For float32, coefficients are rounded one by one,
 the lowest power first, and the others fitted anew (by Lawson's reweighted least squares, which needs no sign changes of
@@ -117,37 +116,44 @@ def relative(function: Function) -> Function:
     return lambda x: 1 / function(x)
 
 
+def two(x: Any) -> Any:
+    return mp.mpf(2) ** x
+
+
+def slope(function: Function, at_zero: Any) -> Function:
+    return lambda x: function(x) / x if x else at_zero
+
+
+def cosine(s: Any) -> Any:
+    return mp.cos(mp.sqrt(s))
+
+
+def scaled_erfc(t: Any) -> Any:
+    x = 3 * (1 + t) / (1 - t)
+    return mp.erfc(x) * mp.exp(x * x)
+
+
 def main() -> None:
     mp.mp.dps = 60
     one, ln2 = mp.mpf(1), mp.log(2)
     half, quarter = ln2 / 2 * mp.mpf("1.0001"), (mp.pi / 4 * mp.mpf("1.0005")) ** 2
     below, above = mp.sqrt(mp.mpf(1) / 2) - 1, mp.sqrt(2) - 1
     atanh_range = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.0001")
-
-    def two(x: Any) -> Any:
-        return mp.mpf(2) ** x
-
-    def slope(function: Function, at_zero: Any) -> Function:
-        return lambda x: function(x) / x if x else at_zero
-
     expm1, log1p = slope(mp.expm1, one), slope(mp.log1p, one)
     sine, sinh, asin, atan, erf = odd(mp.sin), odd(mp.sinh), odd(mp.asin), odd(mp.atan), odd(mp.erf)
     atanh = odd(lambda x: 2 * mp.atanh(x))
+    log2 = slope(lambda x: mp.log1p(x) / ln2, 1 / ln2)
+    eighth = mp.tan(mp.pi / 8) ** 2 * mp.mpf("1.0001")
+    threefold = [(0, mp.mpf(3)), (1, one)]
+    tail = lambda t: mp.exp(-((3 * (1 + t) / (1 - t)) ** 2))  # noqa: E731
 
-    def cosine(s: Any) -> Any:
-        return mp.cos(mp.sqrt(s))
-
-    def scaled_erfc(t: Any) -> Any:
-        x = 3 * (1 + t) / (1 - t)
-        return mp.erfc(x) * mp.exp(x * x)
-
+    # fmt: off
     single, double = "float32", "float64"
     fit("exp", single, mp.exp, relative(mp.exp), range(1, 7), -half, half, [(0, one)])
     fit("exp2, in erf", single, two, relative(two), range(1, 6), -0.5, 0.5, [(0, one)])
     fit("exp2", single, two, relative(two), range(1, 7), -0.5, 0.5, [(0, one)])
     fit("expm1(x)/x", single, expm1, relative(expm1), range(1, 6), -half, half, [(0, one)])
     fit("log1p(x)/x", single, log1p, relative(log1p), range(2, 9), below, above, [(0, one), (1, -one / 2)])
-    log2 = slope(lambda x: mp.log1p(x) / ln2, 1 / ln2)
     fit("log2(1+x)/x", single, log2, relative(log2), range(1, 9), below, above, [(0, rounded(1 / ln2, single))])
     fit("sin(x)/x in x^2", single, sine, relative(sine), range(1, 4), 0, quarter, [(0, one)])
     fit("cos in x^2", single, cosine, relative(cosine), range(2, 5), 0, quarter, [(0, one), (1, -one / 2)])
@@ -162,35 +168,16 @@ def main() -> None:
     fit("exp2, in float32's pow", double, two, relative(two), range(8), -0.5, 0.5)
     fit("expm1(x)/x", double, expm1, relative(expm1), range(2, 12), -half, half, [(0, one), (1, one / 2)])
     fit("2 atanh(x)/x in x^2", double, atanh, relative(atanh), range(1, 8), 0, atanh_range, [(0, mp.mpf(2))])
-    fit(
-        "the same over ln 2, in float32's pow",
-        double,
-        lambda s: atanh(s) / ln2,
-        relative(atanh),
-        range(6),
-        0,
-        atanh_range,
-    )
-    threefold = [(0, mp.mpf(3)), (1, one)]
-    fit(
-        "3 atanh(x)/x, in pow",
-        double,
-        lambda s: atanh(s) * 3 / 2,
-        relative(atanh),
-        range(2, 9),
-        0,
-        atanh_range,
-        threefold,
-    )
+    fit("the same over ln 2, in float32's pow", double, lambda s: atanh(s) / ln2, relative(atanh), range(6), 0, atanh_range)
+    fit("3 atanh(x)/x, in pow", double, lambda s: atanh(s) * 3 / 2, relative(atanh), range(2, 9), 0, atanh_range, threefold)
     fit("sin(x)/x in x^2", double, sine, relative(sine), range(1, 7), 0, quarter, [(0, one)])
     fit("cos in x^2", double, cosine, relative(cosine), range(2, 8), 0, quarter, [(0, one), (1, -one / 2)])
     fit("sinh(x)/x in x^2", double, sinh, relative(sinh), range(1, 8), 0, 1, [(0, one)])
     fit("asin(x)/x in x^2", double, asin, relative(asin), range(1, 13), 0, 0.25, [(0, one)])
-    eighth = mp.tan(mp.pi / 8) ** 2 * mp.mpf("1.0001")
     fit("atan(x)/x in x^2", double, atan, relative(atan), range(1, 11), 0, eighth, [(0, one)])
     fit("erf(x)/x in x^2", double, erf, relative(erf), range(13), 0, 1)
-    tail = lambda t: mp.exp(-((3 * (1 + t) / (1 - t)) ** 2))  # noqa: E731
     fit("exp(x^2) erfc(x) in (x-3)/(x+3)", double, scaled_erfc, tail, range(12), mp.mpf(-1) / 2, mp.mpf(1) / 3)
+    # fmt: on
 
 
 if __name__ == "__main__":
