@@ -42,8 +42,10 @@ def generate(nest: Nest, name: str, isa: str | None = None) -> CModule:
             'target="cuda", or take the bind back',
         )
     printer = CPrinter(nest, legal(name))
-    for part in (*nest.inputs, *nest.outputs, *printer.sizes):
-        printer.names.of(part, part.name)
+    for buffer in (*nest.inputs, *nest.outputs):
+        printer.names.of(buffer, buffer.name)
+    for size in printer.sizes:
+        printer.leaf(size)
     printer.statement(nest.vectorized(instruction_set(isa), printer.positions).stmt)
     return module_of(nest, printer.entry, printer.source(), printer.openmp, isa)
 

@@ -15,11 +15,13 @@ It returns 0, -1 when memory for a temporary ran out, or n > 0 for ``faults[n - 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from tedsl.lang.errors import InternalError
 from tedsl.lang.expr import Apply, Const, Var
-from tedsl.schedule.loops.program import Nest
+
+if TYPE_CHECKING:
+    from tedsl.schedule.loops.program import Nest
 
 Size: TypeAlias = int | tuple[Any, ...]
 

@@ -95,6 +95,17 @@ class Stmt:
         return ()
 
 
+class Around(Stmt):
+    """Base of statements around one `body`."""
+
+    __slots__ = ()
+    body: Stmt
+
+    @property
+    def body_parts(self) -> tuple[Stmt, ...]:
+        return (self.body,)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Block(Stmt):
     stmts: tuple[Stmt, ...]
@@ -105,7 +116,7 @@ class Block(Stmt):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class For(Stmt):
+class For(Around):
     axis: Axis
     lo: Expr
     extent: Expr
@@ -122,10 +133,6 @@ class For(Stmt):
         """Whether its steps run on an axis of a GPU, which stays as it is."""
         return "." in self.kind
 
-    @property
-    def body_parts(self) -> tuple[Stmt, ...]:
-        return (self.body,)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Store(Stmt):
@@ -136,7 +143,7 @@ class Store(Stmt):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Allocate(Stmt):
+class Allocate(Around):
     """A temporary. `in_memory`: it was meant for registers, and a loop over it whose extent only the call tells keeps it
     in memory (of a tile, the remainder).
     """
@@ -145,10 +152,6 @@ class Allocate(Stmt):
     body: Stmt
     variables: tuple[tuple[int, int], ...] | None = None  # (first element, lanes) of each, if it is kept in variables
     in_memory: bool = False
-
-    @property
-    def body_parts(self) -> tuple[Stmt, ...]:
-        return (self.body,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,7 +200,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Vector(Stmt):
+class Vector(Around):
     """`to`: where the stores go: "" as ever, "past" the caches, or to a line of `row`: its "first" vector or the "next"."""
 
     axis: Axis
@@ -206,10 +209,6 @@ class Vector(Stmt):
     body: Stmt
     to: str = ""
     row: Row | None = None
-
-    @property
-    def body_parts(self) -> tuple[Stmt, ...]:
-        return (self.body,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -242,18 +241,14 @@ class Carried(Stmt):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Squares(Stmt):
+class Squares(Around):
     loop: For
     lanes: int
     body: Stmt
 
-    @property
-    def body_parts(self) -> tuple[Stmt, ...]:
-        return (self.body,)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Turned(Stmt):
+class Turned(Around):
     """`squares`: the buffers of registers, each with the access that is read along its rows, `lanes` from `first` on."""
 
     squares: tuple[tuple[Buffer, Access], ...]
@@ -261,10 +256,6 @@ class Turned(Stmt):
     first: int
     lanes: int
     body: Stmt
-
-    @property
-    def body_parts(self) -> tuple[Stmt, ...]:
-        return (self.body,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
