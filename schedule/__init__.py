@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .cost.cost import Cost, cost
+from .cost.cost import cost
+from .cost.result import Cost
 from .cost.reuse import reuse
 from .primitives.intrinsics import Intrinsic, intrinsic
 from .schedule import Schedule, create_schedule, lower

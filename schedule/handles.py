@@ -138,7 +138,7 @@ class StageHandle(StageName):
     def tensorize(self, axis: Any, intrinsic: Any) -> None:
         if not isinstance(intrinsic, Intrinsic):
             raise ScheduleError(f"tensorize of {self.name} got {intrinsic!r}; an intrinsic is made by te.intrinsic(…)")
-        self._do("tensorize", (axis,), {"intrinsic": intrinsic.to_json()})
+        self._do("tensorize", (axis,), {"intrinsic": intrinsic.declare().to_json()})
 
     @told_by(placement.compute_at)
     def compute_at(self, parent: Any, axis: Any) -> None:

@@ -1,6 +1,7 @@
 """The steps of a schedule: as Python that replays them, as JSON, and back.
 
-step ::= Step(stage, primitive, args, kwargs, location)      what was asked for, in names and numbers; stage "" for a step of the schedule itself
+step ::= Step(stage, primitive, args, kwargs, location)      what was asked for, in names and numbers
+                                                             (stage "": a step of the schedule itself)
 arg  ::= number | text | {"stage": name} | {"var": name, "min": n, "multiple_of": n} | {"intrinsic": …} | [arg …]
 """
 
@@ -12,6 +13,8 @@ from typing import Any, overload
 
 from tedsl.lang.errors import Location, ScheduleError
 from tedsl.lang.expr import Var
+
+from .primitives.intrinsics import told_by_history
 
 VERSION = 1
 
@@ -143,19 +146,19 @@ def encoded(value: Any) -> Any:
     return value
 
 
-def decoded(value: Any) -> Any:
-    """The opposite of `encoded`. A stage becomes its name."""
+def decoded(value: Any, trust: bool = False) -> Any:
+    """The opposite of `encoded`. A stage becomes its name. Raises Undeclared for an intrinsic that comes from elsewhere,
+    unless that is trusted.
+    """
     if isinstance(value, dict):
         if "var" in value:
             return Var(value["var"], value.get("min", 0), value.get("multiple_of", 1))
         if "stage" in value:
             return value["stage"]
         if "intrinsic" in value:
-            from .primitives.intrinsics import Intrinsic
-
-            return Intrinsic.from_json(value["intrinsic"])
+            return told_by_history(value["intrinsic"], trust)
     if isinstance(value, list):
-        return [decoded(v) for v in value]
+        return [decoded(v, trust) for v in value]
     return value
 
 

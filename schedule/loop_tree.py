@@ -1,6 +1,7 @@
 """How the loops of a stage came from its axes, and every walk over that: extents, origins, values.
 
-    Split       parent = outer * factor + inner          Fuse   outer = fused // extent(inner), inner = fused % extent(inner)
+    Split    parent = outer * factor + inner
+    Fuse     outer = fused // extent(inner), inner = fused % extent(inner)
 
 All loops are known by name. Relations stand in the order in which they were made.
 """

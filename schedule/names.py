@@ -18,7 +18,9 @@ class Scheduled(Protocol):
 
     state: State
 
-    def take(self, stage: str, primitive: str, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> tuple[str, ...]: ...  # fmt: skip
+    def take(
+        self, stage: str, primitive: str, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
+    ) -> tuple[str, ...]: ...
 
 
 class StageName:

@@ -21,6 +21,7 @@ from .names import Loop, loop_name, stage_name, tensor_name
 from .primitives import loops, marks, placement
 from .primitives import stages as making
 from .primitives.check import check
+from .primitives.intrinsics import Undeclared
 from .sizes import fixed_steps, fixed_tensors, fixed_values, program_sizes
 from .state import Result, State, initial
 from .text import schedule_html, schedule_text
@@ -90,16 +91,18 @@ class Schedule:
         args: Sequence[Any],
         kwargs: Mapping[str, Any] | None = None,
         location: Any = None,
+        trust: bool = False,
     ) -> tuple[str, ...]:
         """Carry out a step given in names and numbers, as a history holds it. Returns the names of the loops or stages
-        that it made. Raises ScheduleError, and leaves the schedule as it was, when it may not be done.
+        that it made. Raises ScheduleError, and leaves the schedule as it was, when it may not be done. `trust`: run the
+        C code of intrinsics that this program has not declared.
         """
         rule = PRIMITIVES.get(primitive)
         if rule is None:
             raise ScheduleError(f"there is no primitive {primitive}; one of {', '.join(PRIMITIVES)}")
         kwargs = kwargs or {}
-        known = {k: decoded(v) for k, v in kwargs.items()}
-        values = [decoded(a) for a in args]
+        known = {k: decoded(v, trust) for k, v in kwargs.items()}
+        values = [decoded(a, trust) for a in args]
         if rule not in OF_THE_SCHEDULE:
             values.insert(0, stage_name(self.state, stage))
         state, made = rule(self.state, *values, **known)
@@ -142,21 +145,24 @@ class Schedule:
         """The steps as JSON, for `te.create_schedule(T).replay(…)`."""
         return self.history.to_json()
 
-    def replay(self, history: Any) -> Schedule:
+    def replay(self, history: Any, trust: bool = False) -> Schedule:
         """Carry out the steps of another schedule (its `history`, or what its `to_json` gave) after those of this one.
-        All of them, or none.
+        All of them, or none. `trust`: what the JSON says of intrinsics is taken as this program's own; otherwise those
+        that it has not declared (`te.intrinsic`) are refused, because their C code would be run.
         """
         steps = steps_from(history)
+        trust = trust or isinstance(history, History)  # one of this process, which has accepted its steps
         before = self.state, self._past
         for n, step in enumerate(steps):
             try:
-                self.take(step.stage, step.primitive, step.args, step.kwargs, step.location)
+                self.take(step.stage, step.primitive, step.args, step.kwargs, step.location, trust)
             except (ScheduleError, TypeError, KeyError, ValueError) as e:
                 self.state, self._past = before
                 message = e.message if isinstance(e, ScheduleError) else f"{type(e).__name__}: {e}"
-                raise ScheduleError(
-                    f"step {n + 1} of {len(steps)} of the history, {step}, does not fit this program: {message}"
-                ) from None
+                where = f"step {n + 1} of {len(steps)} of the history, {step}"
+                if isinstance(e, Undeclared):
+                    raise Undeclared(f"{where}, is refused: {message}") from None
+                raise ScheduleError(f"{where}, does not fit this program: {message}") from None
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -177,7 +183,7 @@ class Schedule:
         outputs = self.outputs
         if any(name in values for name in program_sizes(outputs)):
             outputs = fixed_tensors(outputs, values)
-        return Schedule(outputs, self.several).replay(fixed_steps(self.history, values))
+        return Schedule(outputs, self.several).replay(fixed_steps(self.history, values), trust=True)
 
     # Rewriting --------------------------------------------------------------------------------------------------------
 
@@ -217,7 +223,7 @@ class Schedule:
 
 
 def _restored(outputs: tuple[Tensor, ...], several: bool, history: str) -> Schedule:
-    return Schedule(outputs, several).replay(history)
+    return Schedule(outputs, several).replay(history, trust=True)  # as a pickle is
 
 
 def as_outputs(target: Any) -> tuple[tuple[Tensor, ...], bool]:

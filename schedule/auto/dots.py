@@ -1,6 +1,7 @@
 """Contractions with a side too short for vectors: rows times a few rows, along which both are contiguous.
 
-    C[i, j] = sum(A[i, k] * B[j, k])    few j    →    C.rf[i, j, lane] = sum(A[i, lane + 16*s] * B[j, lane + 16*s]);  C[i, j] = sum(C.rf[i, j, lane])
+    C[i, j] = sum(A[i, k] * B[j, k])    few j    →    C.rf[i, j, lane] = sum(A[i, lane + 16*s] * B[j, lane + 16*s])
+                                                      C[i, j] = sum(C.rf[i, j, lane])
 
 The vectors run along the reduction. A tile of the result is kept in registers, a vector of partial results for each
 element, so that each vector that is loaded serves a row or a column of the tile. An operand that is not contiguous
@@ -22,7 +23,7 @@ from .sharing import Shareable, share
 
 BEYOND = 3  # loads that a vector counts for: it is a line of its own, and was not in the L1 cache
 STEPS = 4  # vectors along the reduction, at least
-TAIL = 24  # operations that each narrower vector takes with which what is left of the reduction is added to a vector of partial results
+TAIL = 24  # operations of each narrower vector with which what is left of the reduction is added to partial results
 SIDE_BY_SIDE = (
     WAYS + 2
 )  # rows of both operands that are read at once: each brings a line that is used up before the next

@@ -19,8 +19,10 @@ from ..state import StageState, State
 LARGE = 1 << 16  # operations from which several threads pay
 STEP = 1 << 19  # the same for a step of a recurrence
 SYMBOLIC = 1 << 10  # what a symbolic extent is taken for
-_CHEAP = {"add", "subtract", "multiply", "negative", "minimum", "maximum", "machine_minimum", "machine_maximum", "where", "absolute", "less", "less_equal",
-          "greater", "greater_equal", "equal", "not_equal", "bitwise_and", "bitwise_or", "invert"}  # fmt: skip
+_CHEAP = set(
+    "add subtract multiply negative minimum maximum machine_minimum machine_maximum where absolute less less_equal "
+    "greater greater_equal equal not_equal bitwise_and bitwise_or invert".split()
+)
 
 
 @dataclass(frozen=True)

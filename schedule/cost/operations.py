@@ -162,7 +162,7 @@ def _counted(axes: list[Axis], conditions: list[Expr]) -> Any:
     if length is None:
         return _box(axes)
     if not symbolic:
-        return int(np.asarray(_evaluate(length, _grid(fixed))).sum() if fixed else _plain(simplify(length)))
+        return int(np.asarray(values_at(length, _grid(fixed))).sum() if fixed else _plain(simplify(length)))
     total: Any = 0
     for point in points_of(*(range(a.lo, a.lo + a.extent) for a in fixed)):
         total = total + substitute(length, cast(Any, {a: Const(v) for a, v in zip(fixed, point)}))
@@ -206,27 +206,29 @@ def _enumerated(axes: list[Axis], conditions: list[Expr]) -> int:
     grid = _grid(axes)
     holds = np.ones([a.extent for a in axes], dtype=bool)
     for condition in conditions:
-        holds &= _evaluate(condition, grid)
+        holds &= values_at(condition, grid)
     return int(holds.sum())
 
 
+_SAME_NAME = (
+    "add subtract multiply negative floor_divide remainder minimum maximum absolute where less less_equal greater "
+    "greater_equal equal not_equal"
+).split()
 _NUMPY = {
-    "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "negative": np.negative, "floor_divide": np.floor_divide,
-    "remainder": np.remainder, "minimum": np.minimum, "maximum": np.maximum, "absolute": np.abs, "where": np.where, "less": np.less,
-    "less_equal": np.less_equal, "greater": np.greater, "greater_equal": np.greater_equal, "equal": np.equal, "not_equal": np.not_equal,
+    **{name: getattr(np, name) for name in _SAME_NAME},
     "bitwise_and": np.logical_and, "bitwise_or": np.logical_or, "bitwise_xor": np.logical_xor, "invert": np.logical_not,
 }  # fmt: skip
 
 
-def _evaluate(e: Expr, at: dict[Expr, Any]) -> Any:
+def values_at(e: Expr, at: dict[Expr, Any]) -> Any:
     """An index expression at many points."""
     if e in at:
         return at[e]
     if isinstance(e, Const):
         return e.value
     if isinstance(e, Cast):
-        return _evaluate(e.operand, at)
+        return values_at(e.operand, at)
     if isinstance(e, Axis):  # one value only, so it is not among the points
         return e.lo
     assert isinstance(e, Apply)
-    return _NUMPY[e.function](*(_evaluate(o, at) for o in e.operands))  # type: ignore[operator]
+    return _NUMPY[e.function](*(values_at(o, at) for o in e.operands))  # type: ignore[operator]

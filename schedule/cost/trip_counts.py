@@ -14,7 +14,7 @@ from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Var, walk
 from tedsl.lang.integers import Known, solve
 from tedsl.schedule.loops.ir import For, constant
 
-from .operations import _evaluate as values_at
+from .operations import values_at
 
 MOST_POINTS = 4_000_000  # of a grid that is evaluated at once
 MOST_TERMS = 4096  # of a sum that is written out

@@ -5,8 +5,8 @@
            | Store(buffer, indices, value)                   buffer[indices] = value
            | Allocate(buffer, body)                          a temporary that lives while body runs
            | If(condition, then, otherwise)
-           | Assert(condition, fault, details)               leave the kernel with fault number `fault` unless condition holds
-           | Call(text, operands)                            a statement of the target language, with places for its operands
+           | Assert(condition, fault, details)               leave the kernel with fault number `fault` unless it holds
+           | Call(text, operands)                            a statement of the target language with its operands
 
 What the passes for a target's vectors make of a vectorised loop (schedule/passes/vectorize.py):
 
@@ -51,8 +51,10 @@ class Buffer:
 
     __slots__ = ("align", "double", "dtype", "name", "role", "scope", "shape", "strides", "tensor")
 
-    def __init__(self, name: str, shape: tuple[Dim, ...], dtype: str, scope: str, role: str, tensor: Tensor | None = None, strides: tuple[Dim, ...] | None = None,
-                 align: tuple[int, int, int] | None = None, double: bool = False) -> None:  # fmt: skip
+    def __init__(
+        self, name: str, shape: tuple[Dim, ...], dtype: str, scope: str, role: str, tensor: Tensor | None = None,
+        strides: tuple[Dim, ...] | None = None, align: tuple[int, int, int] | None = None, double: bool = False,
+    ) -> None:  # fmt: skip
         self.name, self.shape, self.dtype, self.scope, self.role = name, shape, dtype, scope, role
         self.tensor, self.strides, self.align, self.double = tensor, strides, align, double
 
@@ -126,6 +128,11 @@ class For(Around):
     step_from: str = ""  # the step of the schedule that made the loop
     no_vectors: str = ""  # why a vectorised loop became a plain one
 
+    @property
+    def bound(self) -> bool:
+        """Whether its steps run on an axis of a GPU, which stays as it is."""
+        return "." in self.kind
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Store(Stmt):
@@ -137,8 +144,13 @@ class Store(Stmt):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Allocate(Around):
+    """A temporary. `in_memory`: it was meant for registers, and a loop over it whose extent only the call tells keeps it
+    in memory (of a tile, the remainder).
+    """
+
     buffer: Buffer
     body: Stmt
+    in_memory: bool = False
     variables: tuple[tuple[int, int], ...] | None = None  # (first element, lanes) of each, if it is kept in variables
 
 

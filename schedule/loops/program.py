@@ -17,6 +17,8 @@ from tedsl.schedule.lowering.index_checks import find_checks
 from tedsl.schedule.lowering.inline import inlined
 from tedsl.schedule.lowering.lower import lower_state
 from tedsl.schedule.passes.check_registers import check_registers
+from tedsl.schedule.passes.check_size import check_size
+from tedsl.schedule.passes.check_threads import check_threads
 from tedsl.schedule.passes.simplify import PROOFS
 from tedsl.schedule.passes.trace import run_passes
 from tedsl.schedule.passes.vectorize import vectorize
@@ -144,15 +146,20 @@ def _made(state: State, inputs: tuple[Tensor, ...], several: bool, check_indices
         lowered = lower_state(state, inputs, checks)
         stmt = run_passes(lowered.stmt)
     check_registers(stmt)
+    check_threads(stmt)
+    check_size(stmt)
     ins = tuple(lowered.arguments[t] for t in inputs)
     outs = tuple(lowered.arguments[t] for t in state.outputs)
     places = inplace(state, inputs, outs)
     aliasable = {b for b in places if places[b]} | {ins[n] for found in places.values() for n in found}
     live = dict.fromkeys(s.buffer for s in preorder(stmt) if isinstance(s, Allocate) and s.buffer.tensor is not None)
     title = "\n".join(str_of(s) for s in state.stages)
+    faults = tuple(map(Fault, checks.messages)) if checks else ()
+    late = bool(checks and checks.late)
+    sizes = sizes_of(stmt, (*ins, *outs))
     return Nest(
-        stmt, ins, outs, tuple(live), sizes_of(stmt, (*ins, *outs)), size_checks(state),
-        tuple(Fault(m) for m in checks.messages) if checks else (), bool(checks and checks.late), places, title, several, aliasable)  # fmt: skip
+        stmt, ins, outs, tuple(live), sizes, size_checks(state), faults, late, places, title, several, aliasable
+    )
 
 
 def str_of(stage: Any) -> str:
@@ -234,7 +241,10 @@ def size_checks(state: State) -> tuple[Check, ...]:
                                 apply("maximum", 1 - a.extent, 0) if isinstance(a.extent, Expr) else int(a.extent == 0)
                             )
                             condition = condition + none
-                        message = f"{value.reducer.name} over the axis {axis.name} of {stage.name}, whose extent is 0 in this call: the {value.reducer.name} of nothing is not defined"
+                        message = (
+                            f"{value.reducer.name} over the axis {axis.name} of {stage.name}, whose extent is 0 in "
+                            f"this call: the {value.reducer.name} of nothing is not defined"
+                        )
                         checks.append(Check(condition, message))
     return tuple(checks)
 

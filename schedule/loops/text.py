@@ -45,7 +45,8 @@ class Line:
     sort: str = "statement"
 
     def __str__(self) -> str:
-        return f"{'  ' * self.depth}{self.text}{' ' if self.after else ''}{self.after}{':' if self.sort in ('loop', 'if') else ''}"
+        text = f"{self.text} {self.after}" if self.after else self.text
+        return f"{'  ' * self.depth}{text}{':' if self.sort in ('loop', 'if') else ''}"
 
 
 def nest_text(stmt: Stmt) -> str:

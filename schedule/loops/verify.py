@@ -26,7 +26,7 @@ def verify_stmt(stmt: Stmt, buffers: frozenset[Buffer], axes: frozenset[Axis]) -
     elif isinstance(stmt, For):
         if stmt.axis in axes:
             raise InternalError(f"the axis {stmt.axis!r} is bound by two loops inside one another")
-        if stmt.kind not in KINDS and "." not in stmt.kind:
+        if stmt.kind not in KINDS and not stmt.bound:
             raise InternalError(f"unknown kind of loop {stmt.kind}")
         axes = axes | {stmt.axis}
     elif isinstance(stmt, (Vector, Strips)):

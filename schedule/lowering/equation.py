@@ -10,6 +10,7 @@ from tedsl.lang.functions import apply, typed
 from tedsl.lang.integers import conjuncts as conjuncts_of
 from tedsl.lang.integers import joined
 from tedsl.lang.scatter import ScatterPart
+from tedsl.lang.tensor import Dim
 from tedsl.schedule.loop_tree import as_expr
 from tedsl.schedule.loops.ir import Allocate, Buffer, For, If, Stmt, Store, block
 from tedsl.schedule.state import unique
@@ -69,22 +70,7 @@ class EquationBuilder(EquationLoops):
             for v, t in zip(self.part.values, self.stage.tensors, strict=True)
             if t in self.lowering.buffers
         }
-        complete = set(wanted) == set(range(len(kinds)))
-        local = not data and not (self.stage.scope == "register" and complete)
-        places: dict[int, Buffer] = {}
-        if local or not complete:
-            if data and not local:
-                sizes = tuple(self.tree.extent(leaf) for leaf in data)
-                if any(not isinstance(s, int) for s in sizes):
-                    sizes = tuple(self.lowering.size(as_expr(s), scope.known) for s in sizes)
-            else:
-                sizes = ()
-            for c, kind in enumerate(kinds):
-                if c not in wanted or local:
-                    name = unique(
-                        f"{self.stage.name}.acc" if len(kinds) == 1 else f"{self.stage.name}.acc{c}", self.lowering.used
-                    )
-                    places[c] = Buffer(name, sizes, kind, "cache" if sizes else "register", "temporary")
+        places, local = self.accumulators(data, set(wanted), kinds, scope)
 
         def cell(c: int, now: dict[str, Expr], inner: Scope) -> tuple[Buffer, tuple[Expr, ...]]:
             if c in places:
@@ -119,6 +105,23 @@ class EquationBuilder(EquationLoops):
         for buffer in reversed(list(places.values())):
             result = Allocate(buffer, result)
         return result
+
+    def accumulators(
+        self, data: tuple[str, ...], wanted: set[int], kinds: tuple[str, ...], scope: Scope
+    ) -> tuple[dict[int, Buffer], bool]:
+        """Buffers for the components that do not accumulate where they are stored; whether these are all locals."""
+        complete = wanted == set(range(len(kinds)))
+        local = not data and not (self.stage.scope == "register" and complete)
+        sizes: tuple[Dim, ...] = () if local else tuple(self.tree.extent(leaf) for leaf in data)
+        if any(not isinstance(s, int) for s in sizes):
+            sizes = tuple(self.lowering.size(as_expr(s), scope.known) for s in sizes)
+        places = {}
+        for c, kind in enumerate(kinds):
+            if local or c not in wanted:
+                name = f"{self.stage.name}.acc" if len(kinds) == 1 else f"{self.stage.name}.acc{c}"
+                name = unique(name, self.lowering.used)
+                places[c] = Buffer(name, sizes, kind, "cache" if sizes else "register", "temporary")
+        return places, local
 
     def update(
         self,

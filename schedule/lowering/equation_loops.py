@@ -1,6 +1,4 @@
-"""The loops of one equation of a stage: their bounds, the values of its axes in them, and the producers that are computed
-inside.
-"""
+"""The loops of one equation of a stage: their bounds, the values of its axes in them, and the producers inside."""
 
 from __future__ import annotations
 
@@ -74,11 +72,29 @@ class EquationLoops:
     ) -> Stmt:
         """The loop `name` around what is attached to it and `body(leaves, scope, rest of where)`; the loops `rest`
         stand further in.
-
-        Its bounds keep every axis in range whose innermost loop it is, and say of `where` what can be said.
         """
         axis = scope.axis(name)
         now = {**leaves, name: axis}
+        lo, extent, step, guards, remaining = self.bounded(axis, name, rest, now, scope, where)
+        inner = scope.opened(axis, lo, extent, step)
+
+        def inside(i: Scope) -> Stmt:
+            asked = prefetches(self.lowering, self.frame(now), name, i, step) if attach else ()
+            return block(*asked, body(now, i, remaining))
+
+        made = self.produce(self.attached.get(name, []) if attach else [], now, inner, inside)
+        if guards:
+            made = If(simplify(joined(guards), inner.known), made)
+        mark = self.stage.mark(name)
+        origin = f"{self.stage.name}.{name}"
+        return For(axis, lo, extent, mark.kind, made, step, origin, mark.pragmas, mark.made_by)
+
+    def bounded(
+        self, axis: Axis, name: str, rest: tuple[str, ...], now: dict[str, Expr], scope: Scope, where: Expr | None
+    ) -> tuple[Expr, Expr, int, list[Expr], Expr | None]:
+        """First value, extent and step of the loop `name`, what of its constraints is left for a test, and the rest of
+        `where`. Its bounds keep every axis in range whose innermost loop it is, and say of `where` what can be said.
+        """
         size = self.bounds[name][1] if self.stage.root(name) is not None else as_expr(self.tree.extent(name))
         lo: Expr = Const(0)
         hi, step = size, 1
@@ -92,9 +108,8 @@ class EquationLoops:
                 lo, hi = simplify(apply("maximum", lo, solution.lo)), simplify(apply("minimum", hi, solution.hi))
             else:
                 guards.append(constraint)
-        remaining = where
         if where is not None:
-            lo, hi, step, remaining = self.filtered(substitute(where, self.mapping(now)), axis, lo, hi, probe)
+            lo, hi, step, where = self.filtered(substitute(where, self.mapping(now)), axis, lo, hi, probe)
         extent = simplify(hi - lo, scope.known)
         if self.lowering.symbolic and any(isinstance(n, Var) for n in walk(extent)):
             extent = whole_blocks(extent)
@@ -102,35 +117,7 @@ class EquationLoops:
             extent = simplify(apply("maximum", extent, 0), scope.known)
         if step != 1:
             extent = simplify((extent + (step - 1)) // step, scope.known)
-        inner = scope.opened(axis, lo, extent, step)
-        producers = self.attached.get(name, []) if attach else []
-        made = self.produce(
-            producers,
-            now,
-            inner,
-            lambda i: block(
-                *(
-                    prefetches(self.lowering, self.frame(now), name, i, step)
-                    if attach and self.stage.asks_ahead
-                    else ()
-                ),
-                body(now, i, remaining),
-            ),
-        )
-        if guards:
-            made = If(simplify(joined(guards), inner.known), made)
-        mark = self.stage.mark(name)
-        return For(
-            axis,
-            lo,
-            extent,
-            mark.kind,
-            made,
-            step,
-            f"{self.stage.name}.{name}",
-            mark.pragmas,
-            mark.made_by,
-        )
+        return lo, extent, step, guards, where
 
     def constraints(self, leaves: dict[str, Expr], rest: tuple[str, ...], name: str) -> list[Expr]:
         """What must hold from loop `name` on so that every axis stays in its range: those conditions whose innermost

@@ -66,14 +66,9 @@ def reads_in(part: Part, tensor: Tensor) -> Iterator[Read]:
 def _message(access: Access, d: int) -> str:
     names = " and ".join(dict.fromkeys(n.tensor.name for n in walk(access.indices[d]) if isinstance(n, Access)))
     tensor = access.tensor
-    text = f"an index from {names} is {{0}}, out of range for dimension {d} of {tensor.name}, whose extent is {{1}} (`{access!r}`)"
+    names, name, shown = (t.replace("{", "{{").replace("}", "}}") for t in (names, tensor.name, f"{access!r}"))
     return (
-        text.replace("{0}", "\0")
-        .replace("{1}", "\1")
-        .replace("{", "{{")
-        .replace("}", "}}")
-        .replace("\0", "{0}")
-        .replace("\1", "{1}")
+        f"an index from {names} is {{0}}, out of range for dimension {d} of {name}, whose extent is {{1}} (`{shown}`)"
     )
 
 

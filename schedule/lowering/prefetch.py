@@ -30,9 +30,8 @@ def prefetches(lowering: Lowering, frame: Frame, name: str, scope: Scope, step: 
     """The requests where loop `name` of the equation `frame` opens. `step`: how far the loop's axis goes in one of its
     steps.
     """
-    tensors = lowering.state.tensors()
     for key, offset in frame.stage.mark(name).prefetches:
-        tensor = tensors.get(key)
+        tensor = lowering.state.tensors().get(key)
         if tensor not in lowering.buffers or lowering.buffers[tensor].scope == "register":
             continue  # inlined, computed further in, or not in memory
         if name not in frame.open and name not in frame.fixed:

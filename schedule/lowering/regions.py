@@ -246,7 +246,9 @@ class _Union:
         for stage, reach in self.reaches(part, spans):
             for d, (_, last) in enumerate(reach[: self.depth]):
                 known = self.ends.get((stage.name, d), last)
-                self.ends[stage.name, d] = known if prove(last <= known, self.known) else simplify(apply("maximum", known, last), self.known)  # fmt: skip
+                if not prove(last <= known, self.known):
+                    known = simplify(apply("maximum", known, last), self.known)
+                self.ends[stage.name, d] = known
 
     def ordered(self, ends: Sequence[Expr]) -> bool:
         """Whether it is known of any two which is the later, and that none is later than the last of `ends`."""

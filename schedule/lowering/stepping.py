@@ -176,13 +176,15 @@ class Steps:
                 names = ", ".join(s.name for s, _ in actives)
                 raise LoweringError(
                     f"{names} step together, and which of the extents {', '.join(map(repr, [*ends, stop]))} is the "
-                    "largest is not known: give one of "
-                    "the sizes in terms of the other, such as te.tensor(name, (n + 1,))", stage.parts[0].location)  # fmt: skip
+                    "largest is not known: give one of the sizes in terms of the other, such as te.tensor(name, "
+                    "(n + 1,))", stage.parts[0].location)  # fmt: skip
             ends.insert(place, stop)
         return [(e, [a for a, stop in zip(actives, stops, strict=True) if prove(e <= stop, known)]) for e in ends]
 
-    def along_range(self, actives: Actives, d: int, scope: Scope, inner: Callable[[Actives, Expr, Scope], Stmt], start: Expr, end: Expr,
-                    point: int | None = None) -> Stmt | None:  # fmt: skip
+    def along_range(
+        self, actives: Actives, d: int, scope: Scope, inner: Callable[[Actives, Expr, Scope], Stmt],
+        start: Expr, end: Expr, point: int | None = None,
+    ) -> Stmt | None:  # fmt: skip
         """The steps start … end - 1 along dimension d, as far as they are wanted."""
         known = scope.known
         chosen = [

@@ -8,8 +8,6 @@ from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import free_axes
 from tedsl.schedule.loops.ir import Allocate, Buffer, For, Stmt, Store, constant, expressions, loads
 
-from .unroll import has_open_vectors
-
 
 def check_registers(root: Stmt) -> None:
     """Raise ScheduleError when a loop of constant extent, neither unrolled nor vectorised, indexes a buffer of scope
@@ -22,7 +20,7 @@ def check_registers(root: Stmt) -> None:
 
 def _visit(stmt: Stmt, buffers: frozenset[Buffer], loops: tuple[For, ...]) -> None:
     if isinstance(stmt, Allocate) and stmt.buffer.scope == "register" and stmt.buffer.shape:
-        if not has_open_vectors(stmt):
+        if not stmt.in_memory:
             buffers, loops = buffers | {stmt.buffer}, ()
     elif isinstance(stmt, For) and buffers and stmt.kind == "serial" and constant(stmt.extent) is not None:
         loops = (*loops, stmt)
@@ -37,6 +35,7 @@ def _visit(stmt: Stmt, buffers: frozenset[Buffer], loops: tuple[For, ...]) -> No
                     raise ScheduleError(
                         f"{name} is kept in registers, which are named and have no addresses, but the loop "
                         f"{axis or loop.axis!r} of {stage or 'the nest'} (extent "
-                        f"{loop.extent!r}) runs over it. Unroll or vectorize that loop (s[{stage!r}].unroll({axis!r})), or keep {name} in the scope 'cache'")  # fmt: skip
+                        f"{loop.extent!r}) runs over it. Unroll or vectorize that loop "
+                        f"(s[{stage!r}].unroll({axis!r})), or keep {name} in the scope 'cache'")  # fmt: skip
     for body in stmt.body_parts:
         _visit(body, buffers, loops)

@@ -33,7 +33,7 @@ from tedsl.schedule.loops.ir import (
     with_bodies,
 )
 
-CHEAP = {"add", "subtract", "multiply", "negative", "minimum", "maximum", "machine_minimum", "machine_maximum", "absolute"}  # fmt: skip
+CHEAP = set("add subtract multiply negative minimum maximum machine_minimum machine_maximum absolute".split())
 
 
 def invariants_pass(root: Stmt) -> Stmt:
@@ -63,7 +63,7 @@ class _Invariants:
     def visit(self, stmt: Stmt) -> Stmt:
         if not self.costly(stmt):
             return stmt
-        if not isinstance(stmt, For) or "." in stmt.kind:
+        if not isinstance(stmt, For) or stmt.bound:
             return with_bodies(stmt, tuple([self.visit(b) for b in stmt.body_parts]))
         held: dict[Expr, Buffer] = {}
         for e in self.unchanged(stmt):

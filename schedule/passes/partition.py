@@ -33,7 +33,7 @@ from .simplify import PROOFS, Heard, simplify_in
 
 LIMIT = 6000  # statements that cutting may make of one nest
 DEPTH = 3  # how often pieces of a loop are cut again when its bounds are no numbers: they need not become simpler
-CUTS = 64  # how many loops of such bounds are looked at in one nest: each cut multiplies what stands in it, and takes proofs
+CUTS = 64  # how many loops of such bounds are looked at in a nest: each cut multiplies what it holds, and takes proofs
 
 
 def partition_pass(root: Stmt, heard: Heard | None = None) -> Stmt:
@@ -55,7 +55,7 @@ class _Partition:
         return simplify_in(stmt, known, self.heard) or block()
 
     def visit(self, stmt: Stmt, known: Known) -> Stmt:
-        if isinstance(stmt, For) and stmt.step == 1:
+        if isinstance(stmt, For) and stmt.step == 1 and not stmt.bound:
             return self.loop(stmt, known)
         if isinstance(stmt, For):
             return with_bodies(stmt, (self.visit(stmt.body, inside(known, stmt)),))

@@ -18,7 +18,6 @@ from tedsl.lang.expr import Apply, Axis, Expr, free_axes, substitute, walk
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import Affine, Known, conjuncts, joined, prove, simplify, solve
 from tedsl.schedule.loops.ir import (
-    GPU_AXES,
     For,
     If,
     Stmt,
@@ -159,7 +158,7 @@ def _stays(stmt: Stmt) -> bool:
 
 def _plain(stmt: Stmt) -> bool:
     """Whether a loop may be run in other pieces."""
-    return isinstance(stmt, For) and _stays(stmt) and stmt.step == 1 and stmt.kind not in GPU_AXES
+    return isinstance(stmt, For) and _stays(stmt) and stmt.step == 1 and not stmt.bound
 
 
 def _guarded(stmt: For) -> bool:

@@ -64,7 +64,7 @@ def simplify_in(stmt: Stmt, known: Known, heard: Heard | None = None) -> Stmt | 
         extent = constant(stmt.extent)
         if extent is not None and extent <= 0:
             return None
-        if extent == 1:
+        if extent == 1 and not stmt.bound:
             return simplify_in(substitute_axis(stmt.body, stmt.axis, stmt.lo), known, heard)
         body = simplify_in(stmt.body, inside(known, stmt), heard)
         return None if body is None else with_bodies(stmt, (body,))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tedsl.lang.expr import Const, Expr, substitution
-from tedsl.schedule.loops.ir import Block, For, Stmt, block, constant, map_expressions, preorder, with_bodies
+from tedsl.schedule.loops.ir import Allocate, Block, For, Stmt, block, constant, map_expressions, preorder, with_bodies
 
 UNROLL_LIMIT = 4096  # statements that full unrolling may make of one loop nest
 
@@ -48,6 +48,8 @@ def unroll_pass(root: Stmt) -> Stmt:
                 now = {**values, stmt.axis: Const(n)}
                 copies.append(visit(stmt.body, now, substitution(now)))
             return block(*copies)
+        if isinstance(stmt, Allocate) and stmt.buffer.scope == "register" and has_open_vectors(stmt):
+            stmt = replace(stmt, in_memory=True)
         if values:
             stmt = map_expressions(stmt, at_values)
         return with_bodies(stmt, tuple([visit(b, values, at_values) for b in stmt.body_parts]))

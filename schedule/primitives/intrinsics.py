@@ -5,9 +5,11 @@ An intrinsic says what it computes as a definition (its pattern) and how it is c
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Access, Axis, Reduce, walk
@@ -17,11 +19,26 @@ from tedsl.lang.tensor import Tensor
 PLACE = re.compile(r"\{(\w+)(?:\.(\d+))?\}")
 
 
+class Undeclared(ScheduleError):
+    """A step calls an intrinsic whose code comes from elsewhere."""
+
+
 class Intrinsic:
-    """A function of the target language and what it computes. Made by `te.intrinsic`."""
+    """A function of the target language and what it computes. Made by `te.intrinsic`.
+
+    `declared`: what this process has declared, by digest. What a history from elsewhere calls is looked up there, so
+    that no text of C runs because it stood in a file.
+    """
+
+    declared: ClassVar[dict[str, Intrinsic]] = {}
 
     def __init__(self, name: str, pattern: Tensor, code: str, header: str = "") -> None:
         self.name, self.pattern, self.code, self.header = name, pattern, code, header
+
+    def declare(self) -> Intrinsic:
+        """Take its code as this program's own. Returns itself."""
+        self.declared.setdefault(digest(self.to_json()), self)
+        return self
 
     def to_json(self) -> dict[str, Any]:
         p = self.pattern
@@ -70,6 +87,33 @@ def intrinsic(name: str, pattern: Tensor, code: str, header: str = "") -> Intrin
     <intrinsic twice: c[i] = a[i] * 2.0>
     """
     what = f"the intrinsic {name}"
+    _check_pattern(pattern, what)
+    _check_code(code, pattern, what)
+    return Intrinsic(name, pattern, code, header).declare()
+
+
+def digest(told: Any) -> str:
+    """What tells an intrinsic, as its `to_json` tells it, from all others."""
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def told_by_history(told: Any, trust: bool) -> Intrinsic:
+    """The intrinsic that a step of a history calls. Raises Undeclared for one that this process has not declared, unless
+    where the history comes from is trusted.
+    """
+    made = Intrinsic.from_json(told)
+    found = made if trust else Intrinsic.declared.get(digest(told))
+    if found is None:
+        raise Undeclared(
+            f"it calls the intrinsic {made.name}, whose C code this program has not declared (digest "
+            f"{digest(told)[:12]}). Declare it first (te.intrinsic), or, if you trust where the history comes from, "
+            "replay(history, trust=True)",
+        )
+    return found
+
+
+def _check_pattern(pattern: Any, what: str) -> None:
+    """Raise ScheduleError unless a pattern is one equation over inputs of fixed shapes, each index an axis."""
     if not isinstance(pattern, Tensor) or pattern.is_input or pattern.definition is None:
         raise ScheduleError(
             f"{what}: its pattern is {pattern!r}; it is a tensor with a definition, such as te.define('c[i] = a[i] + "
@@ -101,6 +145,11 @@ def intrinsic(name: str, pattern: Tensor, code: str, header: str = "") -> Intrin
                 raise ScheduleError(f"{what}: its pattern reads `{node!r}`; each index is an axis of its own")
     if not all(isinstance(d, int) for t in (*pattern.inputs, pattern) for d in t.shape):
         raise ScheduleError(f"{what}: its pattern, {pattern}, has symbolic sizes; an intrinsic is for fixed extents")
+
+
+def _check_code(code: str, pattern: Tensor, what: str) -> None:
+    """Raise ScheduleError unless the places in the code are the operands, and all of them."""
+    names = [t.name for t in (*pattern.inputs, pattern)]
     ranks = {t.name: t.rank for t in (*pattern.inputs, pattern)}
     for place in PLACE.finditer(code):
         operand, dim = place.group(1), place.group(2)
@@ -114,7 +163,6 @@ def intrinsic(name: str, pattern: Tensor, code: str, header: str = "") -> Intrin
             f"{what}: its code never uses {', '.join(f'{{{n}}}' for n in unused)}; the places in it are the operands "
             f"{', '.join(names)}",
         )
-    return Intrinsic(name, pattern, code, header)
 
 
 def places(how: Intrinsic) -> Iterator[tuple[str, str | None, int | None]]:

@@ -111,16 +111,19 @@ def reduced_loops_run_in_order(stage: StageState, what: str) -> None:
             stage.general, ScatterPart
         ):  # an axis that stands alone on the left side leads each step to elements of its own
             own = {a.name for a in plain_axes(stage.general)}
-            free = [n for n in stage.leaves if stage.origin(n) <= own]
-            if leaf not in free:
-                others = f"The loops that can are {', '.join(free)}" if free else "Mark a loop of what it reads instead"
+            able = [n for n in stage.leaves if stage.origin(n) <= own]
+            if leaf not in able:
+                others = f"The loops that can are {', '.join(able)}" if able else "Mark a loop of what it reads instead"
                 raise ScheduleError(
-                    f"{what}: {leaf} cannot run {kind_text(kind)}, because the steps of {stage.name} add to elements that depend on data, and two of them may meet. {others}")  # fmt: skip
+                    f"{what}: {leaf} cannot run {kind_text(kind)}, because the steps of {stage.name} add to elements "
+                    f"that depend on data, and two of them may meet. {others}")  # fmt: skip
         if stage.is_reduction_loop(leaf):
+            free = ", ".join(n for n in stage.leaves if not stage.is_reduction_loop(n)) or "there is none"
             raise ScheduleError(
                 f"{what}: {leaf} is reduced over in {stage.name}, and its steps all add to one element, so they "
-                f"cannot run {kind_text(kind)}. Mark a loop that is not reduced over "
-                f"({', '.join(n for n in stage.leaves if not stage.is_reduction_loop(n)) or 'there is none'}), or make partial results with P = s.rfactor(T, {leaf!r}) and {how} that axis of P")  # fmt: skip
+                f"cannot run {kind_text(kind)}. Mark a loop that is not reduced over ({free}), or make partial results "
+                f"with P = s.rfactor(T, {leaf!r}) and {how} that axis of P",
+            )
 
 
 def nothing_stands_between_lanes(state: State, stage: StageState, what: str) -> None:

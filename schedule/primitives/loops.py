@@ -84,8 +84,8 @@ def fuse(state: State, name: str, *axes: str) -> Result:
     for i in 0..n           →    for i_j in 0..n*m        i = i_j // m,  j = i_j % m
       for j in 0..m
 
-    Raises ScheduleError when they are not neighbours in this order, when some are reduced over and others are not, or
-    when one is marked already. (TVM, Halide: fuse.)
+    Raises ScheduleError when they are not neighbours in this order, when some are reduced over and others are not,
+    or when one is marked already. (TVM, Halide: fuse.)
 
     >>> import tedsl as te
     >>> i, j = te.axes("i j")
@@ -122,8 +122,8 @@ def reorder(state: State, name: str, *axes: str) -> Result:
 
     for i, j, k    reorder(k, i)    →    for k, j, i
 
-    Raises ScheduleError when a recurrence would read a step before it is computed, or a stage computed at one of the
-    loops would be read outside of it.
+    Raises ScheduleError when a recurrence would read a step before it is computed, or a stage computed at one of
+    the loops would be read outside of it.
 
     >>> import tedsl as te
     >>> i, j = te.axes("i j")

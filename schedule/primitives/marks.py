@@ -61,9 +61,9 @@ def unroll(state: State, name: str, axis: str) -> Result:
 
 
 def parallel(state: State, name: str, axis: str) -> Result:
-    """The loop's steps are shared among threads. Raises ScheduleError for a loop that is reduced over (`rfactor` makes it
-    one that can be), whose steps read what another one writes, or that stands in another parallel loop. (TVM, Halide:
-    parallel.)
+    """The loop's steps are shared among threads. Raises ScheduleError for a loop that is reduced over (`rfactor` makes
+    it one that can be), whose steps read what another one writes, or that stands in another parallel loop. (TVM,
+    Halide: parallel.)
 
     >>> import tedsl as te
     >>> i, j = te.axes("i j")
@@ -79,8 +79,8 @@ def parallel(state: State, name: str, axis: str) -> Result:
 
 
 def bind(state: State, name: str, axis: str, thread: str) -> Result:
-    """The loop's steps run on the axis `thread` of a GPU: "blockIdx.x" … "threadIdx.z". For target="cuda" only; checked
-    as `parallel` is. (TVM: bind; Halide: gpu_blocks, gpu_threads.)
+    """The loop's steps run on the axis `thread` of a GPU: "blockIdx.x" … "threadIdx.z". For target="cuda" only;
+    checked as `parallel` is. (TVM: bind; Halide: gpu_blocks, gpu_threads.)
     """
     if thread not in GPU_AXES:
         raise ScheduleError(
@@ -131,8 +131,8 @@ def pragma(state: State, name: str, axis: str, text: str) -> Result:
 
 
 def tensorize(state: State, name: str, axis: str, intrinsic: Intrinsic) -> Result:
-    """The loops from `axis` inward become calls of an intrinsic (`te.intrinsic`), where they run in full; the loops stay
-    for what is left over. Raises ScheduleError when they are not the intrinsic's pattern, or something else is
+    """The loops from `axis` inward become calls of an intrinsic (`te.intrinsic`), where they run in full; the loops
+    stay for what is left over. Raises ScheduleError when they are not the intrinsic's pattern, or something else is
     computed in them. (TVM: tensorize.)
 
     >>> import tedsl as te

@@ -21,8 +21,8 @@ def compute_at(state: State, name: str, parent: str, axis: str) -> Result:
     for y_o in V: … = V reads H    →      for the part of H read in this step: H = …
                                           … = V reads H
 
-    Stages that step together (a recurrence and the sums in it) go together to a loop of a stage that is none of them;
-    to a loop of one of them, a stage goes alone, and is computed for one step at a time.
+    Stages that step together (a recurrence and the sums in it) go together to a loop of a stage that is none of
+    them; to a loop of one of them, a stage goes alone, and is computed for one step at a time.
 
     Raises ScheduleError when something outside of that loop reads it, when it is a result, when it is a stage of a
     recurrence that would read there what is not computed yet, or when a stage would end up inside of itself.
@@ -72,8 +72,8 @@ def compute_inline(state: State, name: str) -> Result:
 
 
 def compute_root(state: State, name: str) -> Result:
-    """The stage is computed in loops of its own before its readers (the default): undoes compute_at and compute_inline.
-    Stages that step together go together. (TVM, Halide: compute_root.)
+    """The stage is computed in loops of its own before its readers (the default): undoes compute_at and
+    compute_inline. Stages that step together go together. (TVM, Halide: compute_root.)
 
     >>> import tedsl as te
     >>> i = te.axes("i")
@@ -94,9 +94,9 @@ def compute_root(state: State, name: str) -> Result:
 
 
 def set_scope(state: State, name: str, scope: str) -> Result:
-    """The stage is stored in "global", "cache" (a thread's scratch), "register" (named variables) or, on a GPU, "shared"
-    memory. Raises ScheduleError for a result, which its caller stores. What is in registers needs constant indices
-    once loops are written out: `te.lower` says so. (TVM: set_scope; Halide: store_in.)
+    """The stage is stored in "global", "cache" (a thread's scratch), "register" (named variables) or, on a GPU,
+    "shared" memory. Raises ScheduleError for a result, which its caller stores. What is in registers needs constant
+    indices once loops are written out: `te.lower` says so. (TVM: set_scope; Halide: store_in.)
 
     >>> import tedsl as te
     >>> i = te.axes("i")
@@ -121,12 +121,13 @@ def set_scope(state: State, name: str, scope: str) -> Result:
 
 
 def layout(state: State, name: str, *axes: str) -> Result:
-    """The stage is stored in the order of its own loops: each that is not reduced over, once (a packed panel, say). (TVM:
-    transform_layout; Halide: reorder_storage.)
+    """The stage is stored in the order of its own loops: each that is not reduced over, once (a packed panel, say).
+    (TVM: transform_layout; Halide: reorder_storage.)
 
     B[j, k], j split by 16, layout(j_o, k, j_i)    →    stored as [n/16][k][16]
 
-    Over a split that does not divide it is padded up. Raises ScheduleError for a result, whose layout is its caller's.
+    Over a split that does not divide it is padded up. Raises ScheduleError for a result, whose layout is its
+    caller's.
 
     >>> import tedsl as te
     >>> i, j = te.axes("i j")
@@ -214,8 +215,8 @@ def storage_align(state: State, name: str, axis: str, factor: int, offset: int =
 
 
 def double_buffer(state: State, name: str) -> Result:
-    """Two buffers take turns: while one is read, the other is filled for the next step of the loop at which the stage is
-    computed. Where the steps run in parallel, or the fill reads what the loop computes, there is one. Raises
+    """Two buffers take turns: while one is read, the other is filled for the next step of the loop at which the stage
+    is computed. Where the steps run in parallel, or the fill reads what the loop computes, there is one. Raises
     ScheduleError for a stage that is not computed at a loop. (TVM: double_buffer; Halide: ring_buffer.)
 
     >>> import tedsl as te

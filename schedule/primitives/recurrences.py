@@ -74,11 +74,13 @@ def steps_of_a_recurrence_stay_whole(state: State, stage: StageState, what: str)
     if group and len(group[0]) > 1 and not inside_of_its_group(state, stage):
         if stage.leaves[: len(axes)] != axes:
             raise ScheduleError(
-                f"{what}: {', '.join(group[0])} take turns along {', '.join(axes)}, so {these} whole and outermost. Split or reorder the other loops ({others})")  # fmt: skip
+                f"{what}: {', '.join(group[0])} take turns along {', '.join(axes)}, so {these} whole and outermost. "
+                f"Split or reorder the other loops ({others})")  # fmt: skip
         return
     if any(a not in stage.leaves for a in axes):
         raise ScheduleError(
-            f"{what}: the equations of {stage.name} take turns along {', '.join(axes)}, so {these} whole. Split or fuse the other loops ({others})")  # fmt: skip
+            f"{what}: the equations of {stage.name} take turns along {', '.join(axes)}, so {these} whole. Split "
+            f"or fuse the other loops ({others})")  # fmt: skip
     reduced = [n for n, leaf in enumerate(stage.leaves) if stage.is_reduction_loop(leaf)]
     inner = [a for a in axes if reduced and stage.leaves.index(a) > reduced[0]]
     if inner:
@@ -165,7 +167,8 @@ def steps_are_taken_before_they_are_read(state: State, what: str) -> None:
             raise ScheduleError(
                 f"{what}: {', '.join(group[0])} take turns along {', '.join(steps)}, and {stage.name} reads at each "
                 "step what the step before has computed, so it cannot be computed "
-                f"for several steps at once at {axis} of {parent.name}. Compute it at {steps[-1]} or at a loop further in")  # fmt: skip
+                f"for several steps at once at {axis} of {parent.name}. Compute it at {steps[-1]} or at a loop further "
+                "in")  # fmt: skip
         wanted, seen = [stage], {stage.name}
         while wanted:
             now = wanted.pop()

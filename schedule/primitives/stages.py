@@ -68,8 +68,8 @@ def with_reads(part: Part, mapping: dict[Tensor, Tensor]) -> Part:
 
 
 def cache_read(state: State, tensor: str, scope: str, readers: list[str]) -> Result:
-    """A copy of `tensor` in `scope` (global, cache, register, shared), a stage of its own, from which `readers` (stages
-    or tensors, one or several) read. Returns the copy, named after the tensor and the scope; its axes are
+    """A copy of `tensor` in `scope` (global, cache, register, shared), a stage of its own, from which `readers`
+    (stages or tensors, one or several) read. Returns the copy, named after the tensor and the scope; its axes are
     `s[copy].axis`. (TVM: cache_read; Halide: in.)
 
     L = f(A)    →    A.cache[i, k] = A[i, k];  L = f(A.cache)
@@ -172,8 +172,8 @@ def _axis_names(state: State, tensor: Tensor, readers: list[str]) -> list[str]:
 
 def cache_write(state: State, tensors: str | list[str], scope: str) -> Result:
     """A stage is computed in `scope` by a new stage, which has its definition, its axes and its reduction; the old one
-    copies the result. Returns the new tensor, named after the old one and the scope (a list for a list: all tensors of
-    a stage, or those of several). (TVM: cache_write; Halide: in.)
+    copies the result. Returns the new tensor, named after the old one and the scope (a list for a list: all tensors
+    of a stage, or those of several). (TVM: cache_write; Halide: in.)
 
     L[i] = sum(…)    →    L.cache[i] = sum(…);  L[i] = L.cache[i]
 
@@ -243,8 +243,7 @@ def _written(state: State, stage: StageState, scope: str) -> tuple[State, str]:
         for lhs, part in zip(places, stage.parts, strict=True)
     )
     old = replace(stage, parts=parts, leaves=kept)
-    at = [s.name for s in state.stages].index(stage.name)
-    made = replace(state, stages=(*state.stages[:at], new, old, *state.stages[at + 1 :]))
+    made = _with_source(state, new, old)
     group = state.group(stage.name)
     return (_joined(made, group[0], new.name, what) if group else made), new.name
 
@@ -296,9 +295,9 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
 
     L[i] = sum(A[i, k])    →    L.rf[k_o, i] = sum(A[i, …], axis=k_i);  L[i] = sum(L.rf[k_o, i], axis=k_o)
 
-    The partial results can be computed in parallel, or as lanes; what is said of their loops goes with these. Those of
-    a step of a recurrence are computed in that step, along which their first axes run. Raises ScheduleError when the
-    axis is not one of the loops that the stage reduces over.
+    The partial results can be computed in parallel, or as lanes; what is said of their loops goes with these. Those
+    of a step of a recurrence are computed in that step, along which their first axes run. Raises ScheduleError when
+    the axis is not one of the loops that the stage reduces over.
 
     >>> import tedsl as te
     >>> i, k = te.axes("i k")
@@ -315,47 +314,12 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
     reduction = stage.reduction
     if reduction is None:
         raise ScheduleError(f"{what}: it is no reduction{_moved(state, stage)}")
-    legality.is_free_loop(state, stage, axis, "rfactor")
-    if not stage.is_reduction_loop(axis):
-        loops = ", ".join(leaf for leaf in stage.leaves if stage.is_reduction_loop(leaf))
-        raise ScheduleError(f"{what}: {axis} is not reduced over. Give one of {loops}")
-    rank = stage.tensor.rank
-    if isinstance(factor_axis, bool) or not isinstance(factor_axis, int) or not -rank - 1 <= factor_axis <= rank:
-        raise ScheduleError(
-            f"{what}: factor_axis is {factor_axis!r}; it is the place of the new axis among the {rank} of {name}, "
-            f"from 0 to {rank}",
-        )
-    place = factor_axis if factor_axis >= 0 else rank + 1 + factor_axis
-    for other in state.stages:
-        if other.attach.kind == "at" and other.attach.stage == name and stage.is_reduction_loop(other.attach.axis):
-            raise ScheduleError(
-                f"{what}: {other.name} is computed at the loop {other.attach.axis}, which goes to the new stage. "
-                f"Call rfactor first, then compute {other.name} there",
-            )
+    place = _can_be_factored(state, stage, axis, factor_axis, what)
     part = stage.general
     reduced = [leaf for leaf in stage.leaves if stage.is_reduction_loop(leaf)]
     axes = {leaf: Axis(leaf, 0, stage.extent(leaf)) for leaf in reduced}
-    mapping, guards = _unfolded(stage, axes)
-    values = tuple(substitute(v, mapping) for v in reduction.values)
-    if reduction.reducer.indexed:
-        values = (values[0], _narrow(values[1], axes))
-    where = [] if reduction.where is None else [substitute(reduction.where, mapping)]
-    where += guards
     rest = tuple(axes[leaf] for leaf in reduced if leaf != axis)
-    given_kinds = reduction.reducer.result_dtypes(tuple(v.dtype for v in reduction.values), reduction.accumulator)
-    kinds = reduction.reducer.result_dtypes(tuple(v.dtype for v in values), reduction.accumulator)
-    condition = joined(where) if where else None
-    partial: tuple[Any, ...]
-    if rest:
-        partial = tuple(
-            Reduce(reduction.reducer, values, rest, condition, reduction.accumulator, c) for c in range(len(kinds))
-        )
-    else:
-        identity = reduction.reducer.identity(kinds)
-        partial = tuple(
-            typed(v, k) if condition is None else apply("where", condition, typed(v, k), e)
-            for v, k, e in zip(values, kinds, identity, strict=True)
-        )
+    partial, kinds = _partial_results(stage, reduction, axes, rest)
     lhs = (*part.lhs[:place], axes[axis], *part.lhs[place:])
     shape = (*stage.tensor.shape[:place], cast(Any, axes[axis].extent), *stage.tensor.shape[place:])
     used = _names(state)
@@ -364,16 +328,12 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
         StageTensor(unique(f"{base}.rf" if len(kinds) == 1 else f"{base}.rf{c}", used), shape, k, stage.tensor)
         for c, k in enumerate(kinds)
     )
-    new_part = Part(lhs, cast("tuple[Expr, ...]", partial), part.location)
+    new_part = Part(lhs, partial, part.location)
     for n, t in enumerate(tensors):
         t.define(tensors, (new_part,), n)
-    group = state.group(name)
-    if group and place < group[1]:
-        steps = ", ".join(stepped(state, stage)[: group[1]])
-        raise ScheduleError(
-            f"{what}: factor_axis is {factor_axis}, and {', '.join(group[0])} take turns along {steps}, which come first. Call it with factor_axis={group[1]}")  # fmt: skip
     moved = {a.name: replace(stage.mark(a.name), made_by="") for a in rest}  # what is said of a loop goes with it
     new = replace(stage_state(tensors[0].name, tensors, (new_part,)), attach=stage.attach, marks=moved)
+    given_kinds = reduction.reducer.result_dtypes(tuple(v.dtype for v in reduction.values), reduction.accumulator)
     inner = tuple(typed(Access(t, lhs), k) for t, k in zip(tensors, given_kinds, strict=True))
     combined = tuple(
         Reduce(reduction.reducer, inner, (axes[axis],), None, reduction.accumulator, cast(Reduce, v).component)
@@ -384,10 +344,68 @@ def rfactor(state: State, name: str, axis: str, factor_axis: int = 0) -> Result:
     leaves = tuple(leaf for leaf in stage.leaves if leaf == axis or leaf not in reduced)
     factored = Part(part.lhs, combined, part.location)
     parts = tuple(factored if p is part else p for p in stage.parts)
-    old = replace(stage, parts=parts, leaves=leaves, relations=relations)
-    at = [s.name for s in state.stages].index(name)
-    made = replace(state, stages=(*state.stages[:at], new, old, *state.stages[at + 1 :]))
+    made = _with_source(state, new, replace(stage, parts=parts, leaves=leaves, relations=relations))
+    group = state.group(name)
     return (_joined(made, group[0], new.name, what) if group else made), (new.name,)
+
+
+def _can_be_factored(state: State, stage: StageState, axis: str, factor_axis: int, what: str) -> int:
+    """The place of the new axis among those of the partial results. Raises ScheduleError when there can be none."""
+    legality.is_free_loop(state, stage, axis, "rfactor")
+    if not stage.is_reduction_loop(axis):
+        loops = ", ".join(leaf for leaf in stage.leaves if stage.is_reduction_loop(leaf))
+        raise ScheduleError(f"{what}: {axis} is not reduced over. Give one of {loops}")
+    rank = stage.tensor.rank
+    if isinstance(factor_axis, bool) or not isinstance(factor_axis, int) or not -rank - 1 <= factor_axis <= rank:
+        raise ScheduleError(
+            f"{what}: factor_axis is {factor_axis!r}; it is the place of the new axis among the {rank} of "
+            f"{stage.name}, from 0 to {rank}",
+        )
+    for other in state.stages:
+        at = other.attach
+        if at.kind == "at" and at.stage == stage.name and stage.is_reduction_loop(at.axis):
+            raise ScheduleError(
+                f"{what}: {other.name} is computed at the loop {at.axis}, which goes to the new stage. "
+                f"Call rfactor first, then compute {other.name} there",
+            )
+    place = factor_axis if factor_axis >= 0 else rank + 1 + factor_axis
+    group = state.group(stage.name)
+    if group and place < group[1]:
+        steps = ", ".join(stepped(state, stage)[: group[1]])
+        raise ScheduleError(
+            f"{what}: factor_axis is {factor_axis}, and {', '.join(group[0])} take turns along {steps}, which come "
+            f"first. Call it with factor_axis={group[1]}",
+        )
+    return place
+
+
+def _partial_results(
+    stage: StageState, reduction: Reduce, axes: dict[str, Axis], rest: tuple[Axis, ...]
+) -> tuple[tuple[Expr, ...], tuple[str, ...]]:
+    """What each step of the loop that is factored out reduces over the loops `rest`; the types of its components."""
+    mapping, guards = _unfolded(stage, axes)
+    values = tuple(substitute(v, mapping) for v in reduction.values)
+    if reduction.reducer.indexed:
+        values = (values[0], _narrow(values[1], axes))
+    where = [*([] if reduction.where is None else [substitute(reduction.where, mapping)]), *guards]
+    kinds = reduction.reducer.result_dtypes(tuple(v.dtype for v in values), reduction.accumulator)
+    condition = joined(where) if where else None
+    if rest:
+        whole = (
+            Reduce(reduction.reducer, values, rest, condition, reduction.accumulator, c) for c in range(len(kinds))
+        )
+        return cast("tuple[Expr, ...]", tuple(whole)), kinds
+    single = (
+        typed(v, k) if condition is None else apply("where", condition, typed(v, k), e)
+        for v, k, e in zip(values, kinds, reduction.reducer.identity(kinds), strict=True)
+    )
+    return tuple(single), kinds
+
+
+def _with_source(state: State, new: StageState, old: StageState) -> State:
+    """The state with a stage before the one that reads it, which has changed."""
+    stages = ((new, old) if s.name == old.name else (s,) for s in state.stages)
+    return replace(state, stages=tuple(s for both in stages for s in both))
 
 
 def _narrow(position: Expr, axes: dict[str, Axis]) -> Expr:

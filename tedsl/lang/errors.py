@@ -164,5 +164,9 @@ class CacheWarning(UserWarning):
     """[W002] The kernel cache cannot be used as it is."""
 
 
+class HistoryWarning(UserWarning):
+    """[W004] A stored schedule calls C code that this program has not declared."""
+
+
 class OpenMPWarning(UserWarning):
     """[W003] The compiler has no OpenMP: parallel loops run on one thread."""

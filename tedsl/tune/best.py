@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tedsl.lang.errors import ScheduleError, TuneError
+from tedsl.lang.errors import HistoryWarning, ScheduleError, TuneError, warn
+from tedsl.schedule.primitives.intrinsics import Undeclared
 from tedsl.schedule.schedule import Schedule, as_outputs
 
 from .report import Result
@@ -42,9 +43,14 @@ def best_schedule(
     for row in sorted(found, key=lambda row: (_distance(row, names, sizes or {}), row.seconds)):
         try:
             return schedule_from(outputs, several, row.steps)
+        except Undeclared as e:
+            last = e
+            warn(
+                f"[W004] a stored schedule of {', '.join(t.name for t in outputs)} is left out: {e.message}",
+                HistoryWarning,
+            )
         except ScheduleError as e:
             last = e  # written by a version whose primitives were others
-            continue
     if found:
         raise TuneError(
             f"the stored schedules for {', '.join(t.name for t in outputs)} cannot be used any more "

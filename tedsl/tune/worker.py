@@ -155,15 +155,15 @@ class _Builder:
 
 def foresee(schedule: Any, args: Any, sizes: dict[str, int]) -> tuple[Any, Guess]:
     """The loops of a schedule, and what the model says of them."""
+    from tedsl.machine import machine
+    from tedsl.schedule.cost.predict import predict
     from tedsl.schedule.loops.program import make_nest
-
-    from .predict import predict
 
     nest = make_nest(schedule.state, args, schedule.several)
     if not sizes:
-        return nest, Guess(*predict(schedule, nest))
+        return nest, Guess(*predict(schedule, nest, machine))
     fixed = schedule.fixed(**{k: v for k, v in sizes.items() if k in _unfixed(schedule)})
-    return nest, Guess(*predict(fixed, make_nest(fixed.state, None, fixed.several)))
+    return nest, Guess(*predict(fixed, make_nest(fixed.state, None, fixed.several), machine))
 
 
 def make(schedule: Any, args: Any, nest: Any, sizes: dict[str, int]) -> Made:

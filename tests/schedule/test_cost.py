@@ -14,7 +14,7 @@ from schedule_cases import i, j, k, matmul, two_stages, x, y
 
 import tedsl as te
 from tedsl.lang.expr import Access, Apply, Expr, walk
-from tedsl.schedule.cost.operations import _evaluate
+from tedsl.schedule.cost.operations import values_at
 from tedsl.schedule.loops.ir import Allocate, Block, For, If, Stmt, Store
 from tedsl.schedule.lowering.inline import inlined
 from tedsl.schedule.lowering.lower import lower_state
@@ -29,11 +29,11 @@ def counted(s: Any) -> Counter[tuple[str, str]]:
             for inner in stmt.stmts:
                 run(inner, at)
         elif isinstance(stmt, For):
-            lo = int(_evaluate(stmt.lo, at))
-            for n in range(int(_evaluate(stmt.extent, at))):
+            lo = int(values_at(stmt.lo, at))
+            for n in range(int(values_at(stmt.extent, at))):
                 run(stmt.body, {**at, stmt.axis: lo + n * stmt.step})
         elif isinstance(stmt, If):
-            if _evaluate(stmt.condition, at):
+            if values_at(stmt.condition, at):
                 run(stmt.then, at)
         elif isinstance(stmt, Allocate):
             run(stmt.body, at)

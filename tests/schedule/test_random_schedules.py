@@ -59,9 +59,9 @@ def test_every_primitive_is_drawn_done_and_refused() -> None:
 
 def test_a_schedule_that_changes_the_meaning_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison can fail: it does when splits lose their tails."""
-    from tedsl.schedule import state
+    from tedsl.schedule import loop_tree
 
-    monkeypatch.setattr(state, "ceil_div", lambda a, b, divides=False: a // b)
+    monkeypatch.setattr(loop_tree, "ceil_div", lambda a, b, divides=False: a // b)
     i = te.axes("i")
     A, B = te.tensor("A", (5,)), te.tensor("B")
     B[i] = A[i] + 1

@@ -15,7 +15,7 @@ from schedules import Walk, guards
 import tedsl as te
 from tedsl.lang.expr import Expr
 from tedsl.lang.integers import limited_effort
-from tedsl.schedule.cost.operations import _evaluate
+from tedsl.schedule.cost.operations import values_at
 from tedsl.schedule.loop_tree import Split
 from tedsl.schedule.loops.ir import Block, For, If, Stmt, Store
 from tedsl.schedule.passes.simplify import PROOFS
@@ -64,7 +64,7 @@ def cases(draw: Any) -> Any:
 
 
 def number(e: Any) -> int:
-    return int(_evaluate(e, SIZES)) if isinstance(e, Expr) else int(e)
+    return int(values_at(e, SIZES)) if isinstance(e, Expr) else int(e)
 
 
 def points_in_order(s: Any) -> list[tuple[int, ...]]:
@@ -76,7 +76,7 @@ def points_in_order(s: Any) -> list[tuple[int, ...]]:
             return at[name]
         for r in stage.relations:
             if isinstance(r, Split) and r.parent == name:
-                return value(r.outer, at) * number(stage.factor(r)) + value(r.inner, at)
+                return value(r.outer, at) * number(stage.tree().factor(r)) + value(r.inner, at)
             if not isinstance(r, Split) and name in (r.outer, r.inner):
                 whole, inner = value(r.fused, at), number(stage.extent(r.inner))
                 return whole // inner if name == r.outer else whole % inner
@@ -98,16 +98,16 @@ def stores(root: Stmt, sizes: dict[Any, int]) -> list[tuple[int, ...]]:
 
     def run(stmt: Stmt, at: dict[Any, Any]) -> None:
         if isinstance(stmt, For):
-            lo = int(_evaluate(stmt.lo, at))
-            for step in range(int(_evaluate(stmt.extent, at))):
+            lo = int(values_at(stmt.lo, at))
+            for step in range(int(values_at(stmt.extent, at))):
                 run(stmt.body, {**at, stmt.axis: lo + step * stmt.step})
         elif isinstance(stmt, If):
-            if _evaluate(stmt.condition, at):
+            if values_at(stmt.condition, at):
                 run(stmt.then, at)
             elif stmt.otherwise is not None:
                 run(stmt.otherwise, at)
         elif isinstance(stmt, Store):
-            found.append(tuple(int(_evaluate(e, at)) for e in stmt.indices))
+            found.append(tuple(int(values_at(e, at)) for e in stmt.indices))
         else:
             assert isinstance(stmt, Block)
             for inner in stmt.stmts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from typing import Any
 
@@ -138,6 +139,27 @@ def test_intrinsics_travel() -> None:
     exec(str(s.history), {"s": typed, "te": te})
     assert te.emit(typed) == te.emit(s)
     assert repr(pickle.loads(pickle.dumps(dot()))) == "<intrinsic dot_8: c[] = sum(a[n] * b[n], axis=n)>"
+
+
+def test_a_history_from_elsewhere_runs_no_code_of_its_own() -> None:
+    _A, _B, C, s = matmul()
+    _ko, ki = s[C].split(k, factor=8)
+    s[C].tensorize(ki, dot())
+    foreign = s.to_json().replace("sum += a[n] * b[n]", "sum += system(a[n])")
+    fresh = te.create_schedule(C)
+    refused(fresh, lambda: fresh.replay(foreign), "is refused: it calls the intrinsic dot_8", "whose C code this program "
+            "has not declared", "Declare it first (te.intrinsic)", "replay(history, trust=True)")  # fmt: skip
+    step = json.loads(foreign)["steps"][1]
+    refused(fresh, lambda: fresh.replay(json.loads(foreign)), "is refused")
+    fresh[C].split(k, factor=8)
+    with pytest.raises(te.ScheduleError, match="has not declared"):
+        fresh.take(step["stage"], step["primitive"], step["args"])
+    trusted = te.create_schedule(C).replay(foreign, trust=True)
+    assert "system(a[n])" in te.emit(trusted)
+    for other in (trusted.copy(), pickle.loads(pickle.dumps(trusted)), te.create_schedule(C).replay(trusted.history)):
+        assert te.emit(other) == te.emit(trusted)
+    again = te.create_schedule(C)
+    refused(again, lambda: again.replay(foreign), "is refused")
 
 
 # What is refused -------------------------------------------------------------------------------------------------------

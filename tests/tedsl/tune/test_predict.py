@@ -9,8 +9,8 @@ import pytest
 
 import tedsl as te
 from tedsl.hardware import INSTRUCTION_SETS
+from tedsl.schedule.cost.predict import Model, predict
 from tedsl.schedule.passes.vectorize import plain_loops
-from tedsl.tune.predict import _Model, predict
 from tedsl.tune.ranking import PAIRS, SKIPS, Ranking, margin, trusted
 from tedsl.tune.templates import matmul
 from tedsl.tune.worker import Guess
@@ -24,7 +24,7 @@ GOOD = {"v1": 12, "v2": 32, "b1": 4, "b2": 4, "packed": True, "order": "rows of 
 
 def seconds(n=512, **knobs):
     s, _ = matmul.apply({**GOOD, **knobs}, (n,))
-    return _Model(MACHINE).seconds(te.lower(s).stmt)
+    return Model(MACHINE).seconds(te.lower(s).stmt)
 
 
 def test_the_best_is_near_the_peak():
@@ -50,7 +50,7 @@ def test_a_loop_without_vectors_is_predicted_as_a_plain_one():
         vectorised = te.create_schedule(Y)
         vectorised[Y].vectorize(i)
         stmts = [plain_loops(te.lower(s).stmt, INSTRUCTION_SETS["avx2"]) for s in (plain, vectorised)]
-        first, second = (_Model(MACHINE).seconds(stmt).terms for stmt in stmts)
+        first, second = (Model(MACHINE).seconds(stmt).terms for stmt in stmts)
         assert (first == second) == same
 
 
@@ -68,7 +68,7 @@ def test_registers_that_cannot_do():
         s[Cr].reorder(k, i, j)
         s[Cr].vectorize(j)
         s[Cr].unroll(i)
-        return _Model(MACHINE).seconds(te.lower(s).stmt)
+        return Model(MACHINE).seconds(te.lower(s).stmt)
 
     assert tiles(6).misfit == ""
     assert "needs 128 vector registers of 32" in tiles(32).misfit
@@ -80,7 +80,7 @@ def test_registers_that_cannot_do():
 )  # fmt: skip
 def test_every_operator_has_a_prediction(text):
     s = te.create_schedule(te.define(text, X=(64, 32)))
-    found, misfit, why = predict(s, te.lower(s))
+    found, misfit, why = predict(s, te.lower(s), lambda: MACHINE)
     assert found is not None and 0 < found < 1e-2 and misfit == "" and "not predicted" not in why
 
 
@@ -89,7 +89,7 @@ def test_memory_bound_work_costs_what_memory_costs():
     i = te.axes("i")
     Y = te.tensor("Y")
     Y[i] = X[i] + 1
-    found = _Model(MACHINE).seconds(te.lower(te.create_schedule(Y)).stmt).seconds
+    found = Model(MACHINE).seconds(te.lower(te.create_schedule(Y)).stmt).seconds
     assert 0.8 < found / (2 * 4 * (1 << 24) / 2e10) < 3
 
 

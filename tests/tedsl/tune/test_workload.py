@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -144,3 +146,25 @@ def test_steps_that_do_not_fit_are_refused():
     _, _, C = matmul()
     with pytest.raises(te.ScheduleError, match="does not fit this program"):
         schedule_from((C,), False, [{"stage": 7, "primitive": "split", "args": [0], "kwargs": {"factor": 2}}])
+
+
+def test_stored_schedules_run_no_code_of_their_own(tmp_path):
+    n = te.axes("n")
+    a, b, c = te.tensor("a", (8,)), te.tensor("b", (8,)), te.tensor("c")
+    c[()] = te.sum(a[n] * b[n])
+    code = "for (int n = 0; n < 8; n++) *({c}) += ({a})[n * {a.0}] * ({b})[n * {b.0}];"
+    _, _, C = matmul(16)
+    s = te.create_schedule(C)
+    _, inner = s[C].split("k", factor=8)
+    s[C].tensorize(inner, te.intrinsic("dot", c, code))
+    own = json.dumps(places_of(s))
+    store = Store(tmp_path / "t.db", "m:f", "[]")
+    for seconds, steps in [(1e-3, own.replace("+=", "-=")), (2e-3, own)]:
+        made = {"workload": key(C), "steps": json.loads(steps), "machine": identity()[0], "finished": seconds}
+        store.add(Trial({}, seconds, sizes={}, **made), {})
+    store.close()
+    with pytest.warns(
+        te.HistoryWarning, match=r"\[W004\] a stored schedule of C is left out: it calls the intrinsic dot"
+    ):
+        found = best_schedule(C, tmp_path / "t.db")
+    assert "+=" in te.emit(found) and "-=" not in te.emit(found)

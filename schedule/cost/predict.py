@@ -9,33 +9,37 @@ from the next level, at that level's bandwidth. The counts of `te.cost` go with 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tedsl.hardware import instruction_set
+from tedsl.hardware import instruction_set, registers
 from tedsl.lang.dtypes import is_float, itemsize
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, walk
 from tedsl.schedule.loops.ir import Allocate, Block, Buffer, For, If, Stmt, Store
+from tedsl.schedule.loops.program import Nest
 from tedsl.schedule.passes.vectorize import plain_loops
+from tedsl.schedule.schedule import Schedule
+
+from .cost import cost
 
 LINE = 64  # bytes
 LATENCY = 8.0  # of a multiply-add, in vector operations that could have been issued meanwhile
 THROUGH_MEMORY = 20.0  # the same for a sum that is stored and loaded again
 SLOW = {"divide": 8.0, "sqrt": 8.0, "power": 40.0, "floor_divide": 20.0, "remainder": 20.0}
 CALLS = 15.0  # exp, log, tanh …
-CHEAP = {"add", "subtract", "multiply", "maximum", "minimum", "negative", "absolute", "where", "less", "less_equal", "greater", "greater_equal", "equal",
-         "not_equal", "bitwise_and", "bitwise_or", "bitwise_xor", "invert", "left_shift", "right_shift", "logical_and", "logical_or"}  # fmt: skip
+CHEAP = set(
+    "add subtract multiply maximum minimum negative absolute where less less_equal greater greater_equal equal "
+    "not_equal bitwise_and bitwise_or bitwise_xor invert left_shift right_shift logical_and logical_or".split()
+)
 
 
-def predict(schedule: Any, nest: Any) -> tuple[float | None, str, dict[str, Any]]:
-    """Predicted seconds on this machine (None: not known), why it cannot fit ("": it can), and the terms. Never raises:
-    a candidate is not turned down because the model does not know it.
+def predict(schedule: Schedule, nest: Nest, machine: Callable[[], Any]) -> tuple[float | None, str, dict[str, Any]]:
+    """Predicted seconds on the machine that `machine()` describes (`te.machine`) (None: not known), why it cannot fit
+    ("": it can), and the terms. Never raises: a candidate is not turned down because the model does not know it.
     """
     why: dict[str, Any] = {"dtype": nest.outputs[0].dtype}
     try:
-        from tedsl.schedule.cost.cost import cost
-
         counted = cost(schedule)
         why["operations"] = int(counted.operations)
         why["elements in registers"] = int(counted.registers)
@@ -44,9 +48,7 @@ def predict(schedule: Any, nest: Any) -> tuple[float | None, str, dict[str, Any]
     except Exception as e:
         why["not counted"] = type(e).__name__
     try:
-        from tedsl.machine import machine
-
-        found = _Model(machine()).seconds(plain_loops(nest.stmt, instruction_set()))
+        found = Model(machine()).seconds(plain_loops(nest.stmt, instruction_set()))
         return found.seconds, found.misfit, why | found.terms
     except Exception as e:
         why["not predicted"] = type(e).__name__
@@ -66,10 +68,10 @@ class _Level:
     bandwidth: float  # of what lies behind it
 
 
-class _Model:
+class Model:
     def __init__(self, machine: Any) -> None:
         self.bytes = machine.vector_bytes
-        self.registers = 32 if machine.vector_bytes == 64 else 16
+        self.registers = registers(machine.vector_bytes)
         self.peak = machine.peak_gflops
         self.cores = machine.cores
         bandwidth = machine.bandwidth
@@ -339,5 +341,6 @@ def _node(node: Expr, values: Mapping[Expr, int], at: Mapping[Any, int]) -> int:
 
 _RULES: dict[str, Any] = {
     "add": lambda a, b: a + b, "subtract": lambda a, b: a - b, "multiply": lambda a, b: a * b, "negative": lambda a: -a,
-    "floor_divide": lambda a, b: a // b if b else 0, "remainder": lambda a, b: a % b if b else 0, "minimum": min, "maximum": max,
+    "floor_divide": lambda a, b: a // b if b else 0, "remainder": lambda a, b: a % b if b else 0,
+    "minimum": min, "maximum": max,
 }  # fmt: skip
