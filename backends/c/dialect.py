@@ -22,8 +22,8 @@ VECTOR_NAMES = {
 }
 EXACT = frozenset(["absolute", "floor", "ceil", "trunc", "rint", "sqrt", "copysign"])  # instructions, or nearly
 
-LIBRARY = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "arctan2": "atan2",
-         "absolute": "fabs", "power": "pow"}  # fmt: skip
+LIBRARY = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh", "arccosh": "acosh",
+           "arctanh": "atanh", "arctan2": "atan2", "absolute": "fabs", "power": "pow"}  # fmt: skip
 
 
 def own(function: str, dtype: str) -> str:

@@ -32,7 +32,7 @@ class Tiles:
     def of(
         self, stmt: For, registers: frozenset[Buffer], known: Known
     ) -> tuple[Squares, For | None, For | None] | None:
-        """A loop around a vectorised one by squares: these, the steps that are left, and the columns; None for others."""
+        """A loop around a vectorised one by squares: these, the steps left, and the columns left; None for others."""
         inner = stmt.body
         if not (isinstance(inner, For) and inner.kind == "vectorized" and isinstance(inner.body, Store)):
             return None
