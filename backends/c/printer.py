@@ -81,7 +81,8 @@ class CPrinter(Printer):
             workspace.source(self.slots) if self.slots else "",
             f"int64_t {self.entry}({(',' + chr(10) + ' ' * (len(self.entry) + 9)).join(self.parameters())})", "{",
             *([f"    {' '.join(unused)}"] if unused else []), *(["    int64_t te_failed = 0;"] if failed else []),
-            *self.lines, f"    return {'te_failed' if failed else '0'};", "}", "", *self.call_from_outside(), ""]  # fmt: skip
+            *self.lines, f"    return {'te_failed' if failed else '0'};", "}", "",
+            *self.call_from_outside(), ""]  # fmt: skip
         return "\n".join(parts)
 
     def parameters(self) -> list[str]:

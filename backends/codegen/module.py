@@ -132,7 +132,10 @@ def module_of(nest: Nest, name: str, source: str, openmp: bool, isa: str | None)
         source=source,
         args=args,
         sizes=tuple(SizeVar(v.name, v.minimum, v.multiple_of) for v in sizes),
-        checks=tuple(SizeCheck(size_of(c.condition, index), c.message, c.error) for c in nest.checks),  # type: ignore[arg-type]
+        checks=tuple(
+            SizeCheck(size_of(c.condition, index), c.message, c.error)  # type: ignore[arg-type]
+            for c in nest.checks
+        ),
         faults=tuple(Fault(f.message, f.error) for f in nest.faults),  # type: ignore[arg-type]
         openmp=openmp,
         late_faults=nest.late_faults,

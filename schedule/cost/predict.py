@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tedsl.hardware import instruction_set
+from tedsl.hardware import instruction_set, registers
 from tedsl.lang.dtypes import is_float, itemsize
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, walk
 from tedsl.schedule.loops.ir import Allocate, Block, Buffer, For, If, Stmt, Store
@@ -71,7 +71,7 @@ class _Level:
 class Model:
     def __init__(self, machine: Any) -> None:
         self.bytes = machine.vector_bytes
-        self.registers = 32 if machine.vector_bytes == 64 else 16
+        self.registers = registers(machine.vector_bytes)
         self.peak = machine.peak_gflops
         self.cores = machine.cores
         bandwidth = machine.bandwidth

@@ -11,12 +11,12 @@
 What the passes for a target's vectors make of a vectorised loop (schedule/passes/vectorize.py):
 
     stmt  ::= Vector(axis, base, lanes, body, to, row)       body for axis = base, base + 1, … at once: `lanes` of them
-            | Strips(loop, axis, strips)                     loop in strips of lanes, one after the other, from `axis` on
-            | Carried(rows, first, rest)                     a loop whose vectors make whole lines with those of the step before
+            | Strips(loop, axis, strips)                     loop in strips of lanes one after the other, from `axis` on
+            | Carried(rows, first, rest)                     a loop whose vectors make lines with those before
             | Squares(loop, lanes, body)                     loop in whole steps of `lanes`
-            | Turned(squares, axis, first, lanes, body)      body with squares of memory that were transposed in registers
+            | Turned(squares, axis, first, lanes, body)      body with squares that were transposed in registers
             | Fence()                                        what was stored past the caches is there for all threads
-    strip ::= Strip(lanes, sort, body)                       sort: "while" lanes are left, "if" so many are, or up to a "line"
+    strip ::= Strip(lanes, sort, body)                       "while" lanes are left, "if" so many are, up to a "line"
 
     value ::= the expressions of tedsl.lang.expr without Reduce, where Access(buffer, indices) loads from a Buffer
 
@@ -144,14 +144,14 @@ class Store(Stmt):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Allocate(Around):
-    """A temporary. `in_memory`: it was meant for registers, and a loop over it whose extent only the call tells keeps it
-    in memory (of a tile, the remainder).
+    """A temporary. `in_memory`: it was meant for registers, and a loop over it whose extent only the call tells keeps
+    it in memory (of a tile, the remainder).
     """
 
     buffer: Buffer
     body: Stmt
-    variables: tuple[tuple[int, int], ...] | None = None  # (first element, lanes) of each, if it is kept in variables
     in_memory: bool = False
+    variables: tuple[tuple[int, int], ...] | None = None  # (first element, lanes) of each, if it is kept in variables
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,7 +187,7 @@ class Call(Stmt):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """The vectors that the store of a loop writes one after the other; `first`, `last`: the indices of the outermost."""
+    """The vectors that a loop's store writes one after the other; `first`, `last`: the indices of the outermost."""
 
     loop: For
     lanes: int
@@ -201,7 +201,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Vector(Around):
-    """`to`: where the stores go: "" as ever, "past" the caches, or to a line of `row`: its "first" vector or the "next"."""
+    """`to`: where stores go: "" as ever, "past" the caches, or to a line of `row`: its "first" vector or the "next"."""
 
     axis: Axis
     base: Expr
@@ -249,7 +249,7 @@ class Squares(Around):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Turned(Around):
-    """`squares`: the buffers of registers, each with the access that is read along its rows, `lanes` from `first` on."""
+    """`squares`: buffers of registers, each with the access that is read along its rows, `lanes` from `first` on."""
 
     squares: tuple[tuple[Buffer, Access], ...]
     axis: Axis

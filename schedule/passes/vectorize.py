@@ -54,7 +54,7 @@ def vectorize(
 
 
 def plain_loops(root: Stmt, facts: InstructionSet) -> Stmt:
-    """`root` with plain loops in place of those vectorised ones of which there are no vectors: what a cost model counts."""
+    """`root` with plain loops for those vectorised ones of which there are no vectors: what a cost model counts."""
     if not any(isinstance(s, For) and s.kind == "vectorized" for s in preorder(root)):
         return root
     why = {s.axis: s.no_vectors for s in preorder(vectorize(root, facts)) if isinstance(s, For) and s.no_vectors}
@@ -102,7 +102,7 @@ class _Vectorizer:
         return stmt
 
     def allocate(self, stmt: Allocate, at: _Place) -> Stmt:
-        """A buffer in registers becomes variables when the loops that would make these vectors all have vector forms."""
+        """A buffer in registers becomes variables when the loops that would make these vectors all have forms."""
         buffer = stmt.buffer
         at = replace(at, registers=at.registers - {buffer}) if buffer in at.registers else at
         if (
