@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 from tedsl.backends.codegen.names import comment
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Access, Const, Expr, substitute, walk
-from tedsl.lang.integers import Affine, simplify
+from tedsl.lang.integers import simplify
 from tedsl.schedule.loops.ir import Buffer, For, Store, constant, inside
 
 if TYPE_CHECKING:
@@ -101,12 +101,9 @@ def _squares(stmt: For, inner: For, accesses: list[Access], start: int, whole: i
             buffer = cast(Buffer, access.tensor)
             kind = vectors.type(buffer.dtype, lanes)
             square = g.names.of((access, first, "square"), "rows")
-            form = g.offset(buffer, access.indices)
-            stride, form = form.terms[x], form.without(x)
-            rows = [
-                f"*(const {kind}_u *)&{g.at(buffer, form.plus(Affine({}, first + lane), stride))}"
-                for lane in range(lanes)
-            ]
+            places: list[dict[Expr, Expr]] = [{x: Const(first + lane)} for lane in range(lanes)]
+            offsets = (g.offset(buffer, tuple(substitute(i, p) for i in access.indices)) for p in places)
+            rows = [f"*(const {kind}_u *)&{g.at(buffer, offset)}" for offset in offsets]
             g.put(f"{kind} {square}[{lanes}] = {{")
             for row in rows:
                 g.put(f"    {row},")
