@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from points import ap, values
 
+import tedsl as te
 from tedsl.lang.errors import DefinitionError
 from tedsl.lang.expr import Access, Axis, Expr, Var, as_expr, free_axes
 from tedsl.lang.extents import Read, check_bounds, data_dependent, display, infer_extents
