@@ -26,7 +26,6 @@ from tedsl.lang.text import text
 from .arithmetic import (
     add,
     both,
-    compare,
     const,
     convert,
     divide,
@@ -125,7 +124,7 @@ def _not_real(node: Reduce, location: Location | None) -> GradientError:
 
 def _extreme(tensor: Tensor, part: Part, node: Reduce) -> tuple[Expr, Expr]:
     """Whether a point attains the extreme, and how many do."""
-    attained = compare("equal", node.values[0], Access(tensor, part.lhs))
+    attained = apply("equal", node.values[0], Access(tensor, part.lhs))
     one = select(attained, const(1, tensor.dtype), const(0, tensor.dtype))
     count = Reduce(SUM, (one,), node.axes, node.where, None, 0)
     return attained, held(f"{tensor.name}.ties", part.axes, (count,), part.location)[0]
@@ -225,7 +224,7 @@ class _Fold:
 
 def _is_lost(a: Expr, b: Expr) -> Expr:
     """Whether the product of `a` and `b` is 0 but for an overflow of factors that `a` is the product of."""
-    return both([Apply("isinf", (a,)), compare("equal", b, const(0, b.dtype))])
+    return both([Apply("isinf", (a,)), apply("equal", b, const(0, b.dtype))])
 
 
 def _pulled(
