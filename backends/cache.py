@@ -20,7 +20,7 @@ from typing import Any
 
 from tedsl.lang.errors import BuildError, CacheWarning, warn
 
-FORMAT = 1
+FORMAT = 2  # 1: gcc 12 had compiled selects wrongly
 STALE_SECONDS = 3600  # what an interrupted build left behind is removed when it is older than this
 DEFAULT_LIMIT = 512 * 2**20
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT, errno.EEXIST)
@@ -120,7 +120,8 @@ def _problem(root: Path) -> str | None:
 def _close(place: Path, root: Path) -> bool:
     """Make a folder the owner's alone, if it is ours or empty, so that closing it harms nobody."""
     try:
-        if place == root and not set(os.listdir(root)) <= {_kernels(root).name, "failed", "notes"}:
+        ours = ("kernels-", "failed", "notes")
+        if place == root and not all(name.startswith(ours) for name in os.listdir(root)):
             return False
         place.chmod(0o700)
     except OSError:
@@ -438,6 +439,7 @@ def clear() -> tuple[int, int]:
         else:
             count += 1
             size += _discard(Path(item.path))
-    for name in ("failed", "notes"):
-        shutil.rmtree(root / name, ignore_errors=True)
+    for place in (root / "failed", root / "notes", *root.glob("kernels-*")):
+        if place != _kernels(root):
+            shutil.rmtree(place, ignore_errors=True)
     return count, size
