@@ -96,7 +96,10 @@ def candidates() -> list[tuple[str, ...]]:
 
     given = os.environ.get("CC", "").strip()
     if given:
-        command = shlex.split(given)
+        try:
+            command = shlex.split(given)
+        except ValueError as e:
+            raise BuildError(f"CC={given!r} is no command: {e}; correct or unset CC") from None
         path = shutil.which(command[0])
         if path is None:
             raise BuildError(f"no C compiler: CC is {given!r}, and there is no such command; correct or unset CC")

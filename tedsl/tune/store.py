@@ -243,9 +243,11 @@ def _open(where: Any) -> Any:
     if path.is_dir() or not path.parent.is_dir():
         raise _no_file(path)
     _not_another_ones(path)
+    from sqlalchemy.engine import URL
+
     from .cores import exclusive
 
-    url = f"sqlite:///{path.absolute()}"
+    url = URL.create("sqlite", database=str(path.absolute())).render_as_string()  # a path may have ? and %
     # Optuna makes its tables one by one; two processes that begin together would each make some.
     with exclusive("store-" + hashlib.sha256(url.encode()).hexdigest()[:16]), quiet(), _Using(where):
         return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": WAIT}})
@@ -311,7 +313,7 @@ def _read_sqlite(where: Any, after: int) -> list[tuple[int, Trial]]:
         connection.close()
     rows = []
     for number, text in found:
-        with contextlib.suppress(ValueError, TypeError):
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
             rows.append((number, Trial.from_json(json.loads(text))))
     return rows
 
@@ -325,7 +327,7 @@ def _read_optuna(storage: Any, after: int) -> list[tuple[int, Trial]]:
     for study in storage.get_all_studies():
         for trial in storage.get_all_trials(study._study_id, deepcopy=False):
             if trial._trial_id > after and ROW in trial.user_attrs:
-                with contextlib.suppress(ValueError, TypeError):
+                with contextlib.suppress(ValueError, TypeError, RecursionError):
                     rows.append((trial._trial_id, Trial.from_json(trial.user_attrs[ROW])))
     return sorted(rows, key=lambda pair: pair[0])
 

@@ -52,6 +52,10 @@ def test_cc_decides_and_may_have_arguments(cache_folder, monkeypatch, tmp_path):
     assert build_module(module).library.exists()
     assert all(line.startswith("--first ") for line in log.read_text().splitlines())
     monkeypatch.setenv("CC", "no-such-compiler -x")
+    monkeypatch.setenv("CC", "gcc 'x")
+    with pytest.raises(BuildError, match=r"""CC="gcc 'x" is no command: No closing quotation; correct or unset CC"""):
+        toolchain.find()
+    monkeypatch.setenv("CC", "no-such-compiler -x")
     with pytest.raises(BuildError, match="no C compiler: CC is 'no-such-compiler -x', and there is no such command"):
         toolchain.find()
 

@@ -44,6 +44,15 @@ def test_rows_come_back_as_they_were(tmp_path):
     store.close()
 
 
+@pytest.mark.parametrize("name", ["a?b.db", "a%41.db", "a b#c%.db"])
+def test_any_name_of_a_file_will_do(tmp_path, name):
+    store = Store(tmp_path / name, "m:f", "[8]")
+    store.add(row(), {})
+    assert store.rows() == read(tmp_path / name) == [row()]
+    store.close()
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
 def test_a_store_is_optunas(tmp_path):
     optuna = pytest.importorskip("optuna")
     path = tmp_path / "t.db"
