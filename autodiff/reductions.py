@@ -277,7 +277,6 @@ def _fold(
     following = tuple(kept(a, x, e) for a, x, e in zip(previous, at(step - 1), following))
     _equation(before, (*own, step), following, location)
     here = simplify(axis - lo)
-    last = simplify(n - 1 - here)
     slopes: dict[int, dict[int, Expr]] = {}
     for a, kind in enumerate(kinds):
         if not dtypes.is_float(kind):
@@ -298,7 +297,7 @@ def _fold(
         if is_product:
             stepped = [kept(given[0], read[q[0]], stepped[0])]
         _equation(after, (*own, step), stepped, location)
-        slopes[a] = {b: Access(t, (*index, last)) for b, t in zip(found, after)}
+        slopes[a] = {b: Access(t, (*index, simplify(n - 1 - here))) for b, t in zip(found, after)}
     reading = dict(zip(p, (Access(t, (*index, here)) for t in before)))
     return _Fold(q, tuple(substitute(e, cast(Any, reading)) for e in combined), is_product, slopes, values)
 

@@ -96,7 +96,8 @@ def _temporary() -> Path:
     try:
         made = Path(tempfile.mkdtemp(prefix="tedsl-"))
     except OSError as e:
-        text = f"there is no folder for kernels: {e.strerror or e}; set TEDSL_CACHE_DIR or TMPDIR to one that you can write"
+        why = e.strerror or e
+        text = f"there is no folder for kernels: {why}; set TEDSL_CACHE_DIR or TMPDIR to one that you can write"
         raise BuildError(text) from None
     owner = os.getpid()
     # a forked child ends too, and must not take the folder with it

@@ -1,7 +1,7 @@
 """Whether files on disk are the user's alone: what is loaded as code must not be what somebody else may have written.
 
-Looked at every time, since modes change: the owner and the write bits of each file, of its folder, of every folder above
-it up to the user's home (else the root), and of links on the way.
+Looked at every time, since modes change: the owner and the write bits of each file, of its folder, of every folder
+above it up to the user's home (else the root), and of links on the way.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def problem(place: Path, owner: int | None = None) -> str | None:
 
 
 def way(place: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """What lies on the way to a place, from it upwards to the user's home or the root; and to where links on it lead."""
+    """What lies on the way to a place, from it upwards to the user's home or the root; and to where links on it
+    lead.
+    """
     home, ways = os.path.expanduser("~"), [place]
     for start in ways:  # which grows
         for path in (start, *start.parents):

@@ -104,7 +104,8 @@ abs = absolute
 pow = power
 round = rint
 
-# What is imported when it is first asked for: the public names of each module (where none are given: the module itself).
+# What is imported when it is first asked for: the public names of each module (where none are given: the module
+# itself).
 _LAZY = {
     name: module
     for module, names in {

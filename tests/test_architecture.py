@@ -20,8 +20,8 @@ FOLDERS = {"tedsl.schedule": "schedule", "tedsl.backends": "backends", "tedsl.au
 
 # From the ground up. A module imports from its own floor and from those below it, lazily or for types as well.
 FLOORS = (
-    ("version", "hardware", "data", "terminal"),
-    ("lang",),
+    ("version", "data", "terminal"),
+    ("hardware", "lang"),
     ("autodiff", "schedule"),
     ("backends",),
     ("check_grad", "machine", "probe"),

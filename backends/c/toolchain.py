@@ -41,9 +41,9 @@ SYMBOLS = LINUX_SYMBOLS if sys.platform.startswith("linux") else ()
 # gcc's pass over known bits takes two fifths of the time that a large register tile takes to compile, and finds nothing
 # there: the code is the same. Clang does not know the flag, so it is no part of a kernel's key.
 QUICK = "-fno-tree-bit-ccp"
-# gcc 11 and 12 (and what else has its bug 114375) load what a select needs with a mask that belongs to other lanes, where
-# the loop around a short loop is made one of vectors. Without the step before that there are no such loads; only plain
-# loops with selects are slower for it. Given to compilers that get SELECT wrong.
+# gcc 11 and 12 (and what else has its bug 114375) load what a select needs with a mask that belongs to other lanes,
+# where the loop around a short loop is made one of vectors. Without the step before that there are no such loads; only
+# plain loops with selects are slower for it. Given to compilers that get SELECT wrong.
 NO_SELECTS = "-fno-tree-loop-if-convert"
 INSTALL = "install one (Debian: apt install gcc; Fedora: dnf install gcc; macOS: xcode-select --install) or set CC"
 
@@ -172,7 +172,9 @@ def masked_loads() -> list[str]:
 
 
 def selects_right(command: tuple[str, ...], place: Path) -> bool:
-    """Whether the compiler makes code of SELECT that does what it says. Compiles it in the folder `place` and runs it."""
+    """Whether the compiler makes code of SELECT that does what it says. Compiles it in the folder `place` and runs
+    it.
+    """
     import ctypes
 
     source, library = place / "select.c", place / "select.so"

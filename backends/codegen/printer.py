@@ -80,7 +80,7 @@ class Printer:
         return self.names.of(e, e.name)
 
     def load(self, access: Access) -> str:
-        return self.element(access.tensor, access.indices)  # type: ignore[arg-type]
+        return self.element(access.tensor, access.indices)
 
     def element(self, buffer: Buffer, indices: Sequence[Expr]) -> str:
         if buffer in self.locals:

@@ -164,7 +164,11 @@ def _by_steps(state: State, definitions: Sequence[Definition], ready: dict[Tenso
         try:
             for index in product(*(range(extents[d]) for d in dims)):
                 fixed = dict(zip(dims, index, strict=True))
-                order = _until_done(order, lambda d, fixed=fixed: _equations(state, d, fixed, ready[d.tensors[0]]))  # type: ignore[misc]
+
+                def evaluated(d: Any, fixed: Any = fixed) -> Any:
+                    return _equations(state, d, fixed, ready[d.tensors[0]])
+
+                order = _until_done(order, evaluated)
             return
         except NotReady as e:
             problem = str(e)

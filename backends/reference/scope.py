@@ -373,7 +373,8 @@ class Scope:
         shown = rewrite(
             node, lambda n: n.operand if isinstance(n, Cast) and dtypes.is_integer(n.operand.dtype) else None
         )
-        return f"`{text(shown)}`: index {dim} is {at(self.value(index, mask))}{because}, outside of {node.tensor.name}, whose extent there is {extent}"
+        found = f"`{text(shown)}`: index {dim} is {at(self.value(index, mask))}{because}"
+        return f"{found}, outside of {node.tensor.name}, whose extent there is {extent}"
 
 
 def blocks(ranges: Sequence[tuple[int, int]], budget: int) -> Iterator[tuple[tuple[int, int], ...]]:

@@ -1,8 +1,8 @@
 """Sums of products in the order that takes the fewest operations: `te.einsum` and `te.contract`.
 
-``sum_jk A[i,j]*B[j,k]*C[k,l]`` takes n**4 steps as it stands and 2*n**3 in two steps, each a tensor of its own. The order
-is NumPy's (`numpy.einsum_path`); rounding differs from that of the sum as it stands, which is why nothing is reordered
-unless one of these functions is called.
+``sum_jk A[i,j]*B[j,k]*C[k,l]`` takes n**4 steps as it stands and 2*n**3 in two steps, each a tensor of its own. The
+order is NumPy's (`numpy.einsum_path`); rounding differs from that of the sum as it stands, which is why nothing is
+reordered unless one of these functions is called.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Sums:
         """The product of `factors`, summed over the axes of these names."""
         value = factors[0].value
         for factor in factors[1:]:
-            value = value & factor.value if self.reducer == "any" else value * factor.value  # type: ignore[operator]
+            value = value & factor.value if self.reducer == "any" else value * factor.value
         if not summed:
             return value
         return reduce_expr(REDUCERS[self.reducer], (value,), [self.axes[a] for a in summed], None, self.dtype, 0)
@@ -65,9 +65,9 @@ class Sums:
 def einsum(spec: str, *tensors: Any) -> Tensor:
     """The sum of products that `spec` says in NumPy's notation, in the order that takes the fewest operations.
 
-    spec: ``"ij,jk->ik"``: a letter for each dimension of each tensor; ``...`` stands for the dimensions that are left, which
-    broadcast; without ``->`` the result has the letters that occur once, in alphabetical order. tensors: te.Tensors of
-    numbers, or of bool (then `and` and `or`). The result has NumPy's shape and dtype.
+    spec: ``"ij,jk->ik"``: a letter for each dimension of each tensor; ``...`` stands for the dimensions that are left,
+    which broadcast; without ``->`` the result has the letters that occur once, in alphabetical order. tensors:
+    te.Tensors of numbers, or of bool (then `and` and `or`). The result has NumPy's shape and dtype.
 
     Raises DefinitionError for a notation that NumPy would not take either, and for extents that differ.
 
@@ -109,9 +109,9 @@ def einsum(spec: str, *tensors: Any) -> Tensor:
 def contract(T: Any) -> Any:
     """The same tensor, its sums of products taken apart into steps of fewest operations; a list gives a list.
 
-    Each sum without `where=` whose argument is a product of several factors is reordered; factors may be any expressions.
-    Rounding differs from that of the definition, and integers may wrap elsewhere. A definition in several equations, or
-    of several tensors, is returned as it is.
+    Each sum without `where=` whose argument is a product of several factors is reordered; factors may be any
+    expressions. Rounding differs from that of the definition, and integers may wrap elsewhere. A definition in several
+    equations, or of several tensors, is returned as it is.
 
     >>> import tedsl as te
     >>> A, B, C = te.tensor("A", (8, 9)), te.tensor("B", (9, 5)), te.tensor("C", (5, 7))
@@ -222,7 +222,9 @@ def _refuse(spec: str, why: str) -> NoReturn:
 
 
 def _labels(spec: str, ranks: Sequence[int]) -> tuple[list[list[str]], list[str]]:
-    """The labels of each operand's dimensions, and of the result's. Those of an ellipsis are ``...1`` (the last), ``...2`` …"""
+    """The labels of each operand's dimensions, and of the result's. Those of an ellipsis are ``...1`` (the last),
+    ``...2`` …
+    """
     if not isinstance(spec, str):
         raise DefinitionError(f"te.einsum takes its notation as text, such as 'ij,jk->ik', not {spec!r}")
     left, arrow, right = spec.replace(" ", "").partition("->")

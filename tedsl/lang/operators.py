@@ -113,7 +113,9 @@ def _reduction(name: str, what: str) -> Callable[..., Any]:
             return reduction(kind, x, axis, where, dtype, initial=initial)
     elif REDUCERS[name].checked:
 
-        def call(x: Any, axis: Any = None, where: Any = None, dtype: Any = None, initial: Any = None) -> Any:  # type: ignore[misc]
+        def call(  # type: ignore[misc]
+            x: Any, axis: Any = None, where: Any = None, dtype: Any = None, initial: Any = None
+        ) -> Any:
             return reduction(name, x, axis, where, dtype, initial=initial)
     else:
 

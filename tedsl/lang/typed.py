@@ -114,7 +114,8 @@ def _narrowed(expr: Expr, dtype: str) -> Expr:
         return Cast(dtype, typed_index(expr))
     values = f"{'…' if least is None else least} to {'…' if most is None else most}"
     raise DefinitionError(
-        f"`{text(expr)}` takes the values {values}, which do not fit {dtype}, which holds {low} to {high}: convert what "
+        f"`{text(expr)}` takes the values {values}, which do not fit {dtype}, which holds {low} to {high}: convert "
+        "what "
         "stands beside it first, te.cast(x, 'int64'), or say that it is meant: "
         f"te.cast({text(expr)}, '{dtype}')",
     )

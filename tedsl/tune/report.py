@@ -172,6 +172,7 @@ def find_schedule(
     found = [row for row in same if any_machine or row.machine == here]
     names = sizes_of(outputs)
     for row in sorted(found, key=lambda row: (_distance(row, names, sizes or {}), row.seconds)):
+        last: ScheduleError
         try:
             return StoredSchedule(schedule_from(outputs, several, row.steps), f"{where}, trial {row.number}")
         except Undeclared as e:

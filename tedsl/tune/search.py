@@ -94,8 +94,8 @@ class Candidate:
 
 
 class Search:
-    """Proposes candidates, and learns from their times. This one proposes none: it answers with the configuration that a
-    candidate was made with.
+    """Proposes candidates, and learns from their times. This one proposes none: it answers with the configuration that
+    a candidate was made with.
     """
 
     exhausted = False
