@@ -373,8 +373,8 @@ class Scope:
         shown = rewrite(
             node, lambda n: n.operand if isinstance(n, Cast) and dtypes.is_integer(n.operand.dtype) else None
         )
-        found = f"`{text(shown)}`: index {dim} is {at(self.value(index, mask))}{because}"
-        return f"{found}, outside of {node.tensor.name}, whose extent there is {extent}"
+        where = f"`{text(shown)}`: index {dim} is {at(self.value(index, mask))}{because}"
+        return f"{where}, outside of {node.tensor.name}, whose extent there is {extent}"
 
 
 def blocks(ranges: Sequence[tuple[int, int]], budget: int) -> Iterator[tuple[tuple[int, int], ...]]:
