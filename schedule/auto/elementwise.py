@@ -7,7 +7,7 @@ from __future__ import annotations
 from math import prod
 
 from tedsl.lang import dtypes
-from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, free_axes, walk
+from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, free_axes, reads_tensors, walk
 from tedsl.lang.integers import conjuncts
 from tedsl.lang.tensor import Tensor
 from tedsl.schedule.loops.ir import STREAM
@@ -170,7 +170,7 @@ def _bordered(view: View) -> bool:
         for n in walk(v):
             if isinstance(n, Apply) and n.function == "where":
                 for test in conjuncts(n.operands[0]):
-                    if free_axes(test) == (last,) and not any(isinstance(x, Access) for x in walk(test)):
+                    if free_axes(test) == (last,) and not reads_tensors(test):
                         return True
     return False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, Var, apply, substitute, walk
+from tedsl.lang.expr import Axis, Const, Expr, Reduce, Var, apply, reads_tensors, substitute, walk
 from tedsl.lang.integers import Known, joined, prove, simplify, solve
 from tedsl.lang.integers import conjuncts as conjuncts_of
 from tedsl.lang.tensor import Dim, Part, Tensor
@@ -159,11 +159,7 @@ class EquationLoops:
         mine: list[Expr] = []
         others: list[Expr] = []
         for part in conjuncts_of(where):
-            (
-                mine
-                if any(n is axis for n in walk(part)) and not any(isinstance(n, Access) for n in walk(part))
-                else others
-            ).append(part)
+            (mine if any(n is axis for n in walk(part)) and not reads_tensors(part) else others).append(part)
         if mine:
             solution = solve(joined(mine), axis, known.with_(ranges={axis: (lo, hi - lo)}))
             if solution is not None:
