@@ -13,8 +13,8 @@ LANES = 16  # that are stored in one line, where they are neighbours in memory
 
 
 def check_size(root: Stmt) -> None:
-    """Raise ScheduleError when the loops of a stage, with those that are unrolled written out and vectors in lanes, have
-    too many lines.
+    """Raise ScheduleError when the loops of a stage, with those that are unrolled written out and vectors in lanes,
+    have too many lines.
     """
     counts: dict[str, int] = {}
     for stmt in _outermost(root):

@@ -111,8 +111,8 @@ def digest(told: Any) -> str:
 
 
 def told_by_history(told: Any, trust: bool) -> Intrinsic:
-    """The intrinsic that a step of a history calls. Raises Undeclared for one that this process has not declared, unless
-    where the history comes from is trusted.
+    """The intrinsic that a step of a history calls. Raises Undeclared for one that this process has not declared,
+    unless where the history comes from is trusted.
     """
     made = Intrinsic.from_json(told)
     found = made if trust else Intrinsic.declared.get(digest(told))
