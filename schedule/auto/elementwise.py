@@ -14,7 +14,7 @@ from tedsl.schedule.loops.ir import STREAM
 
 from ..loop_tree import Split
 from ..schedule import Schedule
-from .facts import Facts, View, count, look, seen
+from .facts import Facts, View, count, look, points, seen
 from .sharing import EVEN, Shareable, evenness, last_inside, share
 
 UNROLLED = 4  # vectors in a row
@@ -74,7 +74,7 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
         width = lanes * UNROLLED if count(last.extent) >= 2 * lanes * UNROLLED and not view.expensive else lanes
         vectors, inner = handle.split(last, factor=width)
         handle.vectorize(inner)
-    if view.large and stage.attach.kind == "root" and (not turns or len(view.axes) > 1):
+    if view.large and view.at_root and (not turns or len(view.axes) > 1):
         if vectors is not None and _few(view) and not _places(s, name):
             handle.split(vectors, nparts=CHUNKS)
         _share(s, name, view)
@@ -83,7 +83,7 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
 
 def _few(view: View) -> bool:
     """Whether the axes before the last have too few steps for threads to share."""
-    return evenness(prod(count(a.extent) for a in view.before)) < EVEN
+    return evenness(points(view.before)) < EVEN
 
 
 def _places(s: Schedule, name: str) -> set[str]:
