@@ -88,7 +88,7 @@ def _few(view: View) -> bool:
 
 def _places(s: Schedule, name: str) -> set[str]:
     """The loops of a stage at which others are computed."""
-    return {other.attach.axis for other in seen(s).stages if other.attach.kind == "at" and other.attach.stage == name}
+    return {other.attach.axis for other in seen(s).inside_of(name)}
 
 
 def _share(s: Schedule, name: str, view: View) -> None:
@@ -154,13 +154,12 @@ def _rows_at(s: Schedule, view: View, axis: Axis, cycle: int, place: object) -> 
     """Compute what is computed inside of a stage that takes its elements in turn at the step of the rows that it
     gives.
     """
-    for producer in seen(s).stages:
-        if producer.attach.kind == "at" and producer.attach.stage == view.stage.name:
-            reads = [n for n in view.accesses if n.tensor in producer.tensors]
-            d = next(n for n, a in enumerate(view.axes) if a is axis)
-            row = Apply("floor_divide", (axis, Const(cycle)))
-            if reads and all(len(n.indices) > d and n.indices[d] is row for n in reads):
-                s[producer.name].compute_at(s[view.stage.name], place)
+    d = next(n for n, a in enumerate(view.axes) if a is axis)
+    row = Apply("floor_divide", (axis, Const(cycle)))
+    for producer in seen(s).inside_of(view.stage.name):
+        reads = [n for n in view.accesses if n.tensor in producer.tensors]
+        if reads and all(len(n.indices) > d and n.indices[d] is row for n in reads):
+            s[producer.name].compute_at(s[view.stage.name], place)
 
 
 def _bordered(view: View) -> bool:

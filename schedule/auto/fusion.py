@@ -108,7 +108,7 @@ def _elementwise_reader(s: Schedule, stage: StageState) -> StageState | None:
         return None
     if not view.simple and (together is None or not _one_reads(view, stage)):
         return None
-    if any(other.attach.kind == "at" and other.attach.stage == reader.name for other in seen(s).stages):
+    if seen(s).inside_of(reader.name):
         return None
     reads = [n for n in view.accesses if n.tensor is stage.tensor]
     same = all(

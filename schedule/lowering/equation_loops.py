@@ -55,9 +55,8 @@ class EquationLoops:
             (n for n, leaf in enumerate(self.leaves) if self.stage.is_reduction_loop(leaf)), len(self.leaves)
         )
         self.attached: dict[str, list[StageState]] = {}
-        for s in self.lowering.state.stages:
-            if s.attach.kind == "at" and s.attach.stage == self.stage.name:
-                self.attached.setdefault(s.attach.axis, []).append(s)
+        for s in self.lowering.state.inside_of(self.stage.name):
+            self.attached.setdefault(s.attach.axis, []).append(s)
 
     def loop(
         self,

@@ -49,8 +49,8 @@ def matched(state: State, stage: StageState, what: str) -> Match | None:
     how = stage.mark(axis).intrinsic
     is_one_equation(state, stage, what, "Call the intrinsic in a copy of it")
     inner = stage.leaves[stage.leaves.index(axis) :]
-    for other in state.stages:
-        if other.attach.kind == "at" and other.attach.stage == stage.name and other.attach.axis in inner:
+    for other in state.inside_of(stage.name):
+        if other.attach.axis in inner:
             raise ScheduleError(
                 f"{what}: {other.name} is computed inside of the loops {', '.join(inner)}, which become calls of "
                 f"{how.name}. Compute it further out first"
