@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import reduce
 
-from tedsl.lang.expr import Access, Apply, Cast, Const, Expr, rewrite, walk
+from tedsl.lang.expr import Apply, Cast, Const, Expr, reads_tensors, rewrite
 from tedsl.lang.integers import negated, prove
 from tedsl.lang.integers.affine import FALSE, TRUE
 from tedsl.lang.integers.conditions import conjuncts
@@ -261,19 +261,9 @@ def _merged(a: Expr, b: Expr) -> Expr | None:
 
 def _opposites(c: Expr, d: Expr) -> bool:
     """Whether of two conditions on axes exactly one holds, in the ranges of the axes."""
-    if any(isinstance(n, Access) for n in walk(c, d)):
+    if reads_tensors(c) or reads_tensors(d):
         return False
     return prove(Apply("bitwise_or", (c, d))) and prove(Apply("invert", (Apply("bitwise_and", (c, d)),)))
-
-
-def compare(name: str, a: Expr, b: Expr) -> Expr:
-    """A comparison of two typed values."""
-    return Apply(name, (a, b))
-
-
-def opposite(condition: Expr) -> Expr:
-    """``~condition``."""
-    return negated(condition)
 
 
 def without_units(e: Expr) -> Expr:

@@ -14,10 +14,11 @@ from typing import cast
 from tedsl.lang import dtypes
 from tedsl.lang.errors import GradientError, Location
 from tedsl.lang.expr import Access, Apply, Cast, Expr, walk
+from tedsl.lang.integers import negated
 from tedsl.lang.tensor import Tensor
 from tedsl.lang.text import text
 
-from .arithmetic import add, const, convert, is_zero, opposite, select
+from .arithmetic import add, const, convert, is_zero, select
 from .derivatives import partials, scaled
 
 Interesting = Callable[[Tensor], bool]
@@ -92,7 +93,7 @@ def pull(
             elif isinstance(node, Apply) and node.function == "where":
                 condition, a, b = node.operands
                 pass_on(a, (*guards, condition), g)
-                pass_on(b, (*guards, opposite(condition)), g)
+                pass_on(b, (*guards, negated(condition)), g)
             elif isinstance(node, Apply):
                 result = reuse.get(node, node)
                 for n, partial in enumerate(_partials(node, result, location)):

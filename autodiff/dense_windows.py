@@ -17,13 +17,13 @@ from itertools import product
 from typing import Any, cast
 
 from tedsl.lang.errors import DefinitionError, Location
-from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, apply, free_axes, substitute, walk
+from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, apply, free_axes, reads_tensors, substitute, walk
 from tedsl.lang.extents import Read, check_bounds
 from tedsl.lang.integers import Known, affine_of, lower, simplify, upper
 from tedsl.lang.tensor import Tensor
 
 from .arithmetic import const, guarded, is_zero, select
-from .gather import Term, make, named, reads_data, tidy, total
+from .gather import Term, make, named, tidy, total
 from .inversion import preimages
 
 MOST_CLASSES = 16
@@ -55,7 +55,7 @@ def dense(
 
     root: the adjoint that the value of the term is a multiple of. padded: copies of adjoints made so far.
     """
-    if not all(map(reads_data, term.guards)) or not isinstance(root, Access):
+    if not all(map(reads_tensors, term.guards)) or not isinstance(root, Access):
         return None
     given = guarded(term.guards, term.value)
     if not _multiple(given, root):

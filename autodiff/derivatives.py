@@ -18,10 +18,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from tedsl.lang.expr import Apply, Cast, Const, Expr
+from tedsl.lang.expr import Apply, Cast, Const, Expr, apply
 from tedsl.lang.integers.affine import TRUE
 
-from .arithmetic import add, both, compare, const, divide, mul, negative, select, subtract
+from .arithmetic import add, both, const, divide, mul, negative, select, subtract
 
 Row = Callable[..., "tuple[Expr | None, ...]"]
 
@@ -50,8 +50,8 @@ def _chosen(better: str) -> Row:
     """minimum and maximum: all of it to the operand that is the result, half to each where they are equal."""
 
     def row(a: Expr, b: Expr, y: Expr) -> tuple[Expr, ...]:
-        tie = select(compare("equal", a, b), _like(a, 0.5), _like(a, 0))
-        return select(compare(better, a, b), _one(a), tie), select(compare(better, b, a), _one(a), tie)
+        tie = select(apply("equal", a, b), _like(a, 0.5), _like(a, 0))
+        return select(apply(better, a, b), _one(a), tie), select(apply(better, b, a), _one(a), tie)
 
     return row
 
@@ -65,9 +65,9 @@ def _power(x: Expr, n: Expr, y: Expr) -> tuple[Expr | None, ...]:
             return _one(x), None
         lower = x if number == 2 else _call("power", x, _like(x, number - 1))
         return mul(_like(x, number), lower), None
-    zero = compare("equal", x, _like(x, 0))
+    zero = apply("equal", x, _like(x, 0))
     base = mul(n, _call("power", x, subtract(n, _one(x))))
-    base = select(compare("equal", n, _like(x, 0)), _like(x, 0), base)
+    base = select(apply("equal", n, _like(x, 0)), _like(x, 0), base)
     fixed = _number(x)
     if fixed is not None and fixed >= 0:
         return base, mul(y, _like(x, math.log(fixed))) if fixed else None
@@ -82,7 +82,7 @@ def _number(e: Expr) -> float | None:
 
 
 def _hypot(a: Expr, b: Expr, y: Expr) -> tuple[Expr, ...]:
-    origin = compare("equal", y, _like(y, 0))
+    origin = apply("equal", y, _like(y, 0))
     return tuple(select(origin, _like(y, 0), divide(v, y)) for v in (a, b))
 
 

@@ -10,7 +10,20 @@ from typing import Any, cast
 
 from tedsl.lang import dtypes
 from tedsl.lang.errors import Location
-from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, free_axes, rewrite, substitute, walk
+from tedsl.lang.expr import (
+    Access,
+    Apply,
+    Axis,
+    Cast,
+    Const,
+    Expr,
+    Reduce,
+    free_axes,
+    reads_tensors,
+    rewrite,
+    substitute,
+    walk,
+)
 from tedsl.lang.integers import Known, simplify, solve
 from tedsl.lang.integers.affine import FALSE, TRUE
 from tedsl.lang.integers.conditions import conjuncts
@@ -33,11 +46,6 @@ class Term:
     guards: tuple[Expr, ...]
     indices: tuple[Expr, ...]
     value: Expr
-
-
-def reads_data(e: Expr) -> bool:
-    """Whether `e` depends on elements of tensors."""
-    return any(isinstance(n, Access) for n in walk(e))
 
 
 def make(name: str, axes: Sequence[Axis], value: Expr, location: Location | None) -> Tensor:
@@ -126,8 +134,8 @@ def gather(term: Term, targets: Sequence[Axis]) -> list[Expr] | None:
         substitute(e, away): t for e, t in zip(term.indices, targets) if not isinstance(e, (Axis, Const, Access, Cast))
     }
     guards = [substitute(g, away) for g in term.guards]
-    plain = [g for g in guards if not reads_data(g)]
-    data = [g for g in guards if reads_data(g)]
+    plain = [g for g in guards if not reads_tensors(g)]
+    data = [g for g in guards if reads_tensors(g)]
     found = preimages(list(unknown.values()), [substitute(e, away) for e in term.indices], targets, plain)
     if found is None:
         return None
@@ -135,8 +143,8 @@ def gather(term: Term, targets: Sequence[Axis]) -> list[Expr] | None:
     data = [substitute(g, there) for g in data]
     result = []
     for family in found:
-        conditions = [g for g in family.guards if not reads_data(g)]
-        chosen = [substitute(g, family.mapping) for g in data] + [g for g in family.guards if reads_data(g)]
+        conditions = [g for g in family.guards if not reads_tensors(g)]
+        chosen = [substitute(g, family.mapping) for g in data] + [g for g in family.guards if reads_tensors(g)]
         mapping, axes, conditions = named(family.free, conditions, targets)
         where = [simplify(substitute(g, mapping)) for g in conditions]
         known = Known({}, where)
@@ -231,7 +239,7 @@ def _narrowed(term: Term) -> tuple[tuple[Expr, ...], Expr, tuple[Axis, ...], lis
     left = [g for g in map(simplify, term.guards) if g is not TRUE]
     left = [p for g in left for p in conjuncts(g)]
     for axis in term.domain:
-        own = [g for g in left if free_axes(g) == (axis,) and not reads_data(g)]
+        own = [g for g in left if free_axes(g) == (axis,) and not reads_tensors(g)]
         found = solve(both(own), axis) if own else None
         if (
             found
@@ -244,7 +252,7 @@ def _narrowed(term: Term) -> tuple[tuple[Expr, ...], Expr, tuple[Axis, ...], lis
             mapping[axis] = Axis(axis.name, lo, max(int(found.hi.value) - lo, 0))
             left = [g for g in left if not any(g is o for o in own)]
     moved = [substitute(g, mapping) for g in left]
-    plain, data = [g for g in moved if not reads_data(g)], [g for g in moved if reads_data(g)]
+    plain, data = [g for g in moved if not reads_tensors(g)], [g for g in moved if reads_tensors(g)]
     indices = tuple(substitute(e, mapping) for e in term.indices)
     domain = tuple(cast(Axis, mapping.get(a, a)) for a in term.domain)
     return indices, substitute(term.value, mapping), domain, [*plain, *data]
@@ -256,7 +264,7 @@ def _in_order(conditions: Sequence[Expr]) -> Expr | None:
     for condition in reversed(conditions):
         if result is TRUE:
             result = condition
-        elif reads_data(result):
+        elif reads_tensors(result):
             result = select(condition, result, FALSE)
         else:
             result = both([condition, result])

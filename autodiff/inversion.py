@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from tedsl.lang.expr import Apply, Axis, Expr, apply, substitute, walk
+from tedsl.lang.expr import Apply, Axis, Expr, apply, reads_tensors, substitute, walk
 from tedsl.lang.integers import Known, prove, simplify, solve
 from tedsl.lang.integers.affine import FALSE, TRUE, Affine, within
 from tedsl.lang.integers.conditions import conjuncts
 
 from .arithmetic import both
-from .linear_systems import System, Unsolved, reads_elements, solve_system, within_range
+from .linear_systems import System, Unsolved, solve_system, within_range
 
 _MOST_CASES = 64
 
@@ -61,7 +61,7 @@ def preimages(
     rest = []
     for condition in conditions:
         same = _equality(condition)
-        if same is not None and any(n in unknowns for n in walk(same)) and not reads_elements(same):
+        if same is not None and any(n in unknowns for n in walk(same)) and not reads_tensors(same):
             equations.append(same)
         else:
             rest.append(condition)
@@ -101,7 +101,7 @@ def _cases(equations: list[Expr]) -> list[tuple[list[Expr], list[Expr]]]:
                 if isinstance(n, Apply)
                 and n.function in ("minimum", "maximum", "absolute", "where")
                 and n.dtype == "int"
-                and not reads_elements(n)
+                and not reads_tensors(n)
                 and any(isinstance(a, Axis) for a in walk(n))
             ),
             None,
@@ -138,7 +138,7 @@ def _finished(system: System) -> Preimage:
 
 def _single(system: System, axis: Axis) -> bool:
     """Replace an axis for which the conditions leave one value at most. Whether that is so."""
-    mine = [g for g in system.guards if within(axis, g) and not reads_elements(g)]
+    mine = [g for g in system.guards if within(axis, g) and not reads_tensors(g)]
     if len(mine) < 2:
         return False
     anywhere = Axis(f"{axis.name}\0")

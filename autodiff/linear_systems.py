@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from math import gcd
 from typing import Any, cast
 
-from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, apply, substitute, walk
+from tedsl.lang.expr import Apply, Axis, Const, Expr, apply, reads_tensors, substitute, walk
 from tedsl.lang.integers import Known, affine_of, lower, prove, simplify, upper
 from tedsl.lang.integers.affine import Affine, factors, product, within
 
@@ -42,11 +42,6 @@ class System:
     known: Known
     solved: dict[Expr, Expr] = field(default_factory=dict)
     quotients: set[Axis] = field(default_factory=set)
-
-
-def reads_elements(e: Expr) -> bool:
-    """Whether `e` depends on data."""
-    return any(isinstance(n, (Access, Reduce)) for n in walk(e))
 
 
 def solve_system(system: System) -> None:
@@ -81,7 +76,7 @@ def _take_quotients(system: System) -> bool:
             if not (isinstance(atom, Apply) and atom.function in ("floor_divide", "remainder")):
                 continue
             y, d = atom.operands
-            if not any(n in unknowns for n in walk(y)) or any(n in unknowns for n in walk(d)) or reads_elements(atom):
+            if not any(n in unknowns for n in walk(y)) or any(n in unknowns for n in walk(d)) or reads_tensors(atom):
                 continue
             if any(
                 isinstance(m, Apply)

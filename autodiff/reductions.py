@@ -23,7 +23,19 @@ from tedsl.lang.reductions import REDUCERS
 from tedsl.lang.tensor import Definition, Part, Tensor, scalars
 from tedsl.lang.text import text
 
-from .arithmetic import add, compare, const, convert, divide, guarded, is_const, is_zero, mul, select, without_units
+from .arithmetic import (
+    add,
+    both,
+    const,
+    convert,
+    divide,
+    guarded,
+    is_const,
+    is_zero,
+    mul,
+    select,
+    without_units,
+)
 from .chain_rule import Interesting, Reading, active_nodes, differentiable, pull, push
 from .gather import make
 
@@ -112,7 +124,7 @@ def _not_real(node: Reduce, location: Location | None) -> GradientError:
 
 def _extreme(tensor: Tensor, part: Part, node: Reduce) -> tuple[Expr, Expr]:
     """Whether a point attains the extreme, and how many do."""
-    attained = compare("equal", node.values[0], Access(tensor, part.lhs))
+    attained = apply("equal", node.values[0], Access(tensor, part.lhs))
     one = select(attained, const(1, tensor.dtype), const(0, tensor.dtype))
     count = Reduce(SUM, (one,), node.axes, node.where, None, 0)
     return attained, held(f"{tensor.name}.ties", part.axes, (count,), part.location)[0]
@@ -191,6 +203,7 @@ class _Fold:
 
     placeholders: tuple[Expr, ...]
     combined: tuple[Expr, ...]
+    is_product: bool
     slopes: dict[int, dict[int, Expr]]
     values: tuple[Expr, ...]
 
@@ -202,7 +215,16 @@ class _Fold:
                 for b, slope in self.slopes.get(a, {}).items():
                     at[b] = add(at[b], mul(convert(g, slope.dtype), slope))
         found = _pulled(self.combined, at, self.placeholders, location)
+        if self.is_product and self.slopes and not is_const(slope := self.slopes[0][0]):
+            before = cast(Apply, self.combined[0]).operands[0]
+            lost = (_is_lost(before, slope), _is_lost(slope, before))
+            found = [select(Apply("bitwise_or", lost), const(0, e.dtype), e) for e in found]
         return tuple(without_units(substitute(e, dict(zip(self.placeholders, self.values)))) for e in found)
+
+
+def _is_lost(a: Expr, b: Expr) -> Expr:
+    """Whether the product of `a` and `b` is 0 but for an overflow of factors that `a` is the product of."""
+    return both([Apply("isinf", (a,)), apply("equal", b, const(0, b.dtype))])
 
 
 def _pulled(
@@ -238,12 +260,22 @@ def _fold(
 
     p, q = scalars("p", kinds), scalars("x", kinds)
     if isinstance(n, int) and n <= 1:  # the reduction of one value is that value
-        return _Fold(q, q, {a: {a: const(1, kind)} for a, kind in enumerate(kinds) if dtypes.is_float(kind)}, values)
+        return _Fold(
+            q, q, False, {a: {a: const(1, kind)} for a, kind in enumerate(kinds) if dtypes.is_float(kind)}, values
+        )
     combined = node.reducer.combine(p, q)
+    is_product = node.reducer.builtin and node.reducer.name == "prod" and dtypes.is_float(kinds[0])
+
+    def kept(a: Expr, b: Expr, product: Expr) -> Expr:
+        """A step of what comes before or after: 0 stays 0, whatever the other factors come to."""
+        return select(_is_lost(a, b), const(0, product.dtype), product) if is_product else product
+
     before = _blank(_numbered(f"{name}.before", len(kinds)), shape, kinds, location)
     _equation(before, (*own, Const(0)), node.reducer.identity(kinds), location)
     previous = tuple(Access(t, (*own, step - 1)) for t in before)
-    _equation(before, (*own, step), node.reducer.combine(previous, at(step - 1)), location)
+    following = node.reducer.combine(previous, at(step - 1))
+    following = tuple(kept(a, x, e) for a, x, e in zip(previous, at(step - 1), following))
+    _equation(before, (*own, step), following, location)
     here = simplify(axis - lo)
     last = simplify(n - 1 - here)
     slopes: dict[int, dict[int, Expr]] = {}
@@ -262,10 +294,13 @@ def _fold(
         read: dict[Expr, Expr] = dict(zip(p, (Access(t, (*own, simplify(later))) for t in before)))
         read |= dict(zip(q, at(later)))
         moves = _pulled(combined, [given.get(b, const(0, k)) for b, k in enumerate(kinds)], p, location)
-        _equation(after, (*own, step), [substitute(moves[b], read) for b in found], location)
+        stepped = [substitute(moves[b], read) for b in found]
+        if is_product:
+            stepped = [kept(given[0], read[q[0]], stepped[0])]
+        _equation(after, (*own, step), stepped, location)
         slopes[a] = {b: Access(t, (*index, last)) for b, t in zip(found, after)}
     reading = dict(zip(p, (Access(t, (*index, here)) for t in before)))
-    return _Fold(q, tuple(substitute(e, cast(Any, reading)) for e in combined), slopes, values)
+    return _Fold(q, tuple(substitute(e, cast(Any, reading)) for e in combined), is_product, slopes, values)
 
 
 def _reached(combined: Sequence[Expr], p: Sequence[Expr], first: int, location: Location | None) -> dict[int, Expr]:

@@ -14,14 +14,14 @@ from typing import Any, cast
 from tedsl.lang.definition import is_earlier, reads_of
 from tedsl.lang.errors import GradientError, Location
 from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, apply, free_axes, rewrite, substitute, walk
-from tedsl.lang.integers import Known, prove, simplify
+from tedsl.lang.integers import Known, negated, prove, simplify
 from tedsl.lang.integers.affine import FALSE, TRUE
 from tedsl.lang.program import Group, Program, Stage, program
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Part, Tensor
 from tedsl.lang.text import display, unused
 
-from .arithmetic import both, const, convert, guarded, is_zero, opposite, total_of
+from .arithmetic import both, const, convert, guarded, is_zero, total_of
 from .chain_rule import active_nodes, depends, differentiable, pull
 from .custom import Rule, Stop
 from .dense_windows import dense
@@ -125,7 +125,7 @@ def taken_before(parts: Sequence[Part], n: int) -> list[Expr]:
             for mine, theirs in zip(parts[n].lhs, earlier.lhs)
             if isinstance(theirs, Const) and mine is not theirs
         ]
-        condition = simplify(opposite(both(simplify(c) for c in same)), Known())
+        condition = simplify(negated(both(simplify(c) for c in same)), Known())
         if condition is not TRUE:
             conditions.append(condition)
     return conditions

@@ -2,31 +2,32 @@
 
 An entry is a folder named by the hash of what it was built from, with the C source, the library and ``entry.json``
 (checksum, flags, compiler). It is made under another name and renamed when complete, so a reader sees all of it or
-nothing, and every load compares the checksum. The library is code: the folder is the owner's alone, and one that others
-can write to is not used.
+nothing, and every load compares the checksum. The library is code: the folder and its entries are the owner's alone,
+which every load looks at (`trust`); a folder that others could write to loses its entries, or is not used. Of
+$TEDSL_SHARED_CACHE, another user's cache, kernels are taken and nothing is written there.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tedsl.backends import trust
 from tedsl.lang.errors import BuildError, CacheWarning, warn
 
-FORMAT = 1
+FORMAT = 2  # 1: gcc 12 had compiled selects wrongly
 STALE_SECONDS = 3600  # what an interrupted build left behind is removed when it is older than this
 DEFAULT_LIMIT = 512 * 2**20
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT, errno.EEXIST)
 FULL = (errno.ENOSPC, errno.EDQUOT)
-
-_fallback: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,10 @@ def folder() -> Path:
     """The cache's folder (it need not exist): $TEDSL_CACHE_DIR, else tedsl in the user's cache folder."""
     given = os.environ.get("TEDSL_CACHE_DIR")
     if given:
-        return Path(given).expanduser().absolute()
+        try:
+            return Path(given).expanduser().absolute()
+        except RuntimeError as e:  # ~somebody
+            raise BuildError(f"TEDSL_CACHE_DIR={given!r} is no folder: {e}") from None
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "tedsl"
     base = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
@@ -82,19 +86,22 @@ def _warn(text: str) -> None:
     warn(f"[W002] {text}", CacheWarning)
 
 
+@functools.cache
 def _temporary() -> Path:
     """A folder for this process alone, for when the cache cannot be written."""
-    global _fallback
-    if _fallback is None or not _fallback.is_dir():
-        import atexit
-        import shutil
-        import tempfile
+    import atexit
+    import shutil
+    import tempfile
 
-        made = _fallback = Path(tempfile.mkdtemp(prefix="tedsl-"))
-        owner = os.getpid()
-        # a forked child ends too, and must not take the folder with it
-        atexit.register(lambda: shutil.rmtree(made, ignore_errors=True) if os.getpid() == owner else None)
-    return _fallback
+    try:
+        made = Path(tempfile.mkdtemp(prefix="tedsl-"))
+    except OSError as e:
+        text = f"there is no folder for kernels: {e.strerror or e}; set TEDSL_CACHE_DIR or TMPDIR to one that you can write"
+        raise BuildError(text) from None
+    owner = os.getpid()
+    # a forked child ends too, and must not take the folder with it
+    atexit.register(lambda: shutil.rmtree(made, ignore_errors=True) if os.getpid() == owner else None)
+    return made
 
 
 def _kernels(root: Path) -> Path:
@@ -103,29 +110,28 @@ def _kernels(root: Path) -> Path:
 
 def _problem(root: Path) -> str | None:
     """Why the folder must not be used, or None. Whoever can write to it can put code there."""
-    if not hasattr(os, "geteuid"):
-        return None
     for place in (root, _kernels(root)):
-        try:
-            state = place.stat()
-        except OSError:
-            continue  # not there: nothing to read, and writing will tell
-        if state.st_uid != os.geteuid():
-            return f"it belongs to another user (id {state.st_uid})"
-        if state.st_mode & 0o022 and not _close(place, root):
-            return "others can write to it"
+        if trust.problem(place) == trust.OPEN:
+            _close(place, root)
+        found = trust.problem(place)
+        if found is not None:
+            return found
     return None
 
 
-def _close(place: Path, root: Path) -> bool:
-    """Make a folder the owner's alone, if it is ours or empty, so that closing it harms nobody."""
+def _close(place: Path, root: Path) -> None:
+    """Make a folder the owner's alone, if it holds only what is ours, and so harms nobody; and discard what others may
+    have written meanwhile.
+    """
     try:
-        if place == root and not set(os.listdir(root)) <= {_kernels(root).name, "failed", "notes"}:
-            return False
+        ours = ("kernels-", "failed", "notes")
+        if place == root and not all(name.startswith(ours) for name in os.listdir(root)):
+            return
         place.chmod(0o700)
+        for item in os.scandir(place):
+            _discard(Path(item.path))
     except OSError:
-        return False
-    return True
+        pass  # it is as open as before
 
 
 def _make_private(path: Path) -> None:
@@ -154,6 +160,8 @@ def writable() -> Path:
                     f"the kernel cache {root} cannot be used: {e.strerror}; set TEDSL_CACHE_DIR to another folder"
                 ) from e
             problem = f"it cannot be written ({e.strerror})"
+    if _temporary.cache_info().currsize and not _temporary().is_dir():
+        _temporary.cache_clear()
     root_temporary = _temporary()
     if root != root_temporary:
         _warn(
@@ -180,17 +188,10 @@ def key(*parts: str) -> str:
     return digest.hexdigest()[:48]
 
 
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return None
-
-
-def _details(path: Path) -> dict[str, Any] | None:
+def _details(path: Path, owner: int | None = None) -> dict[str, Any] | None:
     import json
 
-    data = _read(path / "entry.json")
+    data = trust.read(path / "entry.json", owner)
     if data is None:
         return None
     try:
@@ -201,18 +202,40 @@ def _details(path: Path) -> dict[str, Any] | None:
     return details if good and details["name"].isidentifier() else None
 
 
+def _readable() -> Iterator[tuple[Path, int | None]]:
+    """The caches that kernels are taken from, and whose they are (None: yours)."""
+    if _problem(folder()) is None:
+        yield folder(), None
+    if _temporary.cache_info().currsize:
+        yield _temporary(), None
+    shared = os.environ.get("TEDSL_SHARED_CACHE")
+    if shared:
+        root = Path(os.path.expanduser(shared)).absolute()
+        try:
+            owner = root.stat().st_uid
+        except OSError as e:
+            _warn(f"TEDSL_SHARED_CACHE={shared!r} is not used: {e.strerror}")
+            return
+        found = trust.problem(root, owner) or trust.problem(_kernels(root), owner)
+        if found is not None:
+            _warn(f"TEDSL_SHARED_CACHE={shared!r} is not used: {found}")
+            return
+        yield root, owner
+
+
 def lookup(entry_key: str, source: str) -> tuple[Entry, bytes] | None:
-    """The entry and its library's bytes, if it is there and whole."""
-    roots = [folder()] if _problem(folder()) is None else []
-    for root in roots + ([_fallback] if _fallback is not None else []):
+    """The entry and its library's bytes, if it is there and whole, and nobody else may have written it."""
+    for root, owner in _readable():
         path = _kernels(root) / entry_key
-        details = _details(path)
+        if trust.problem(path, owner) is not None or path.is_symlink():
+            continue
+        details = _details(path, owner)
         if details is None:
             continue
-        library = _read(path / f"{details['name']}.so")
+        library = trust.read(path / f"{details['name']}.so", owner)
         if library is None or hashlib.sha256(library).hexdigest() != details["sha256"]:
             continue
-        if _read(path / f"{details['name']}.c") != source.encode("utf-8", "surrogatepass"):
+        if trust.read(path / f"{details['name']}.c", owner) != source.encode("utf-8", "surrogatepass"):
             continue
         try:
             os.utime(path)  # the least recently used go first
@@ -362,7 +385,7 @@ def recall(name: str) -> Any:
 
     if _problem(folder()) is not None:
         return None
-    data = _read(folder() / "notes" / f"{name}.json")
+    data = trust.read(folder() / "notes" / f"{name}.json")
     try:
         return None if data is None else json.loads(data)
     except (ValueError, RecursionError):
@@ -438,6 +461,7 @@ def clear() -> tuple[int, int]:
         else:
             count += 1
             size += _discard(Path(item.path))
-    for name in ("failed", "notes"):
-        shutil.rmtree(root / name, ignore_errors=True)
+    for place in (root / "failed", root / "notes", *root.glob("kernels-*")):
+        if place != _kernels(root):
+            shutil.rmtree(place, ignore_errors=True)
     return count, size

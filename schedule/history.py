@@ -116,7 +116,7 @@ def steps_from(given: Any) -> tuple[Step, ...]:
 
         try:
             given = json.loads(given)
-        except ValueError as e:
+        except (ValueError, RecursionError) as e:
             raise ScheduleError(f"the history to be replayed is no JSON: {e}") from None
     if isinstance(given, dict):
         if given.get("version") != VERSION or not isinstance(given.get("steps"), list):

@@ -18,10 +18,12 @@ from importlib import resources
 import numpy as np
 
 import tedsl as te
+from tedsl.casestudy.study import in_turn
 from tedsl.terminal import duration, say, table
 
 SHADES = " .:+#@"
 DISTANCES = "D[i,j] = sum((X[i,k] - Y[j,k])**2)"
+SECONDS = 2.4  # of measuring
 BUSY = 0.5  # a median this much longer than the shortest run says that other processes were in the way
 NEAREST = "N[i] = argmin(D[i,j])"
 
@@ -46,22 +48,6 @@ def numpy_expanded(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
 def numpy_direct(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
     """The formula as it stands, by broadcasting: all differences are kept at once."""
     return ((X[:, None] - Y) ** 2).sum(2).argmin(1)
-
-
-def in_turn(calls: dict[str, Callable[[], object]], turns: int = 8, seconds: float = 0.1) -> dict[str, list[float]]:
-    """Seconds of single runs of each call, the shortest first. They take turns of at least `seconds`, so that a slow
-    moment of the machine hits all.
-    """
-    found: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(turns):
-        for name, call in calls.items():
-            start = begun = time.perf_counter()
-            while start - begun < seconds:
-                call()
-                end = time.perf_counter()
-                found[name].append(end - start)
-                start = end
-    return {name: sorted(samples) for name, samples in found.items()}
 
 
 def how_sure(times: dict[str, list[float]], load: float, cores: int) -> str:
@@ -132,7 +118,7 @@ def main() -> int:
         "NumPy, multiplied out (one BLAS product)": lambda: numpy_expanded(unknown, known),
         "NumPy, as the formula stands (broadcast)": lambda: numpy_direct(unknown, known),
     }
-    times = in_turn(calls)
+    times = in_turn(calls, SECONDS, turn=0.1)
     same = np.array_equal(found, numpy_expanded(unknown, known))
     rows = [(name, duration(best), f"{best / times['tedsl'][0]:.2f}x") for name, (best, *_) in times.items()]
     table(rows, ("distances and nearest", "time", "of tedsl's"), right=(1, 2), styles=["bold", "", ""])

@@ -113,6 +113,9 @@ SETUP = '''\
 """{mark}. Builds the extension {extension}: python setup.py build_ext --inplace"""
 
 import os
+import shlex
+import subprocess
+import sysconfig
 
 import numpy
 from Cython.Build import cythonize
@@ -134,13 +137,20 @@ def cpu_flags():
     return [flag for feature, flag in FEATURES.items() if feature in have]
 
 
+def own_flags():
+    """gcc 11 and 12 compile some loops with selects wrongly (its bug 114375) when they make vectors of them."""
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    said = subprocess.run([*compiler, "--version"], capture_output=True, text=True).stdout
+    return ["-fno-tree-loop-if-convert"] if "Free Software Foundation" in said else []
+
+
 extension = Extension(
     "{extension}",
     ["{extension}.pyx", "{name}.c"],
     depends=["{name}.h"],
     include_dirs=[numpy.get_include()],
     define_macros=[("NPY_TARGET_VERSION", "NPY_1_22_API_VERSION")],
-    extra_compile_args={flags} + cpu_flags(),
+    extra_compile_args={flags} + cpu_flags() + own_flags(),
     extra_link_args={link},
 )
 setup(name="{extension}", version="1", py_modules=["{arguments}"], ext_modules=cythonize([extension], quiet=True))
@@ -160,7 +170,8 @@ README = """\
 {rows}
 
 Arguments that do not fit raise a TypeError, ValueError or IndexError that names them. `out=` takes {outs} to write to,
-`threads=` the number of threads of parallel loops. From C, include `{name}.h` and compile `{name}.c`.
+`threads=` the number of threads of parallel loops. From C, include `{name}.h` and compile `{name}.c`, with gcc 11 or 12
+and -fno-tree-loop-if-convert (`setup.py` says why).
 """
 
 

@@ -42,8 +42,10 @@ def generate(nest: Nest, name: str, isa: str | None = None) -> CModule:
             'target="cuda", or take the bind back',
         )
     printer = CPrinter(nest, legal(name))
-    for part in (*nest.inputs, *nest.outputs, *printer.sizes):
-        printer.names.of(part, part.name)
+    for buffer in (*nest.inputs, *nest.outputs):
+        printer.names.of(buffer, buffer.name)
+    for size in printer.sizes:
+        printer.leaf(size)
     printer.statement(nest.vectorized(instruction_set(isa), printer.positions).stmt)
     return module_of(nest, printer.entry, printer.source(), printer.openmp, isa)
 
@@ -79,7 +81,8 @@ class CPrinter(Printer):
             workspace.source(self.slots) if self.slots else "",
             f"int64_t {self.entry}({(',' + chr(10) + ' ' * (len(self.entry) + 9)).join(self.parameters())})", "{",
             *([f"    {' '.join(unused)}"] if unused else []), *(["    int64_t te_failed = 0;"] if failed else []),
-            *self.lines, f"    return {'te_failed' if failed else '0'};", "}", "", *self.call_from_outside(), ""]  # fmt: skip
+            *self.lines, f"    return {'te_failed' if failed else '0'};", "}", "",
+            *self.call_from_outside(), ""]  # fmt: skip
         return "\n".join(parts)
 
     def parameters(self) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tedsl.backends import cache
-from tedsl.hardware import feature_flags
+from tedsl.hardware import AVX2, cpu_features, feature_flags
 from tedsl.lang.errors import BuildError
 
 if TYPE_CHECKING:
@@ -41,6 +41,10 @@ SYMBOLS = LINUX_SYMBOLS if sys.platform.startswith("linux") else ()
 # gcc's pass over known bits takes two fifths of the time that a large register tile takes to compile, and finds nothing
 # there: the code is the same. Clang does not know the flag, so it is no part of a kernel's key.
 QUICK = "-fno-tree-bit-ccp"
+# gcc 11 and 12 (and what else has its bug 114375) load what a select needs with a mask that belongs to other lanes, where
+# the loop around a short loop is made one of vectors. Without the step before that there are no such loads; only plain
+# loops with selects are slower for it. Given to compilers that get SELECT wrong.
+NO_SELECTS = "-fno-tree-loop-if-convert"
 INSTALL = "install one (Debian: apt install gcc; Fedora: dnf install gcc; macOS: xcode-select --install) or set CC"
 
 CHECK = """\
@@ -55,14 +59,25 @@ int64_t check(int64_t n)
 """
 
 
+SELECT = """\
+void check(const float *x, const float *y, float *z)
+{
+    for (int i = 0; i < 32; i++)
+        for (int j = 0; j < 5; j++) z[5 * i + j] = x[5 * i + j] > 0 ? y[5 * i + j] : 0;
+}
+"""
+
+
 @dataclass(frozen=True)
 class Compiler:
-    """A C compiler: the command that starts it, what it says of itself, and whether it knows OpenMP and `QUICK`."""
+    """A C compiler: the command that starts it, what it says of itself, whether it knows OpenMP, and the flags that it
+    gets beyond those of all compilers.
+    """
 
     command: tuple[str, ...]
     version: str
     openmp: bool
-    quick: bool
+    extra: tuple[str, ...]
 
     @property
     def path(self) -> str:
@@ -81,7 +96,10 @@ def candidates() -> list[tuple[str, ...]]:
 
     given = os.environ.get("CC", "").strip()
     if given:
-        command = shlex.split(given)
+        try:
+            command = shlex.split(given)
+        except ValueError as e:
+            raise BuildError(f"CC={given!r} is no command: {e}; correct or unset CC") from None
         path = shutil.which(command[0])
         if path is None:
             raise BuildError(f"no C compiler: CC is {given!r}, and there is no such command; correct or unset CC")
@@ -103,7 +121,7 @@ def find() -> Compiler:
         try:
             return known(command)
         except OSError as e:
-            reasons.append(f"{' '.join(command)}: {e.strerror}")
+            reasons.append(f"{' '.join(command)}: {e.strerror or e}")
     raise BuildError(f"no C compiler works; {INSTALL}\n  " + "\n  ".join(reasons))
 
 
@@ -116,13 +134,13 @@ def known(command: tuple[str, ...]) -> Compiler:
     import shutil
 
     state = os.stat(shutil.which(command[0]) or command[0])
-    print_of = [list(command), state.st_size, state.st_mtime_ns]
+    print_of = [list(command), state.st_size, state.st_mtime_ns, masked_loads()]
     name = "compiler-" + cache.key(*command)[:12]
     noted = cache.recall(name)
-    if isinstance(noted, list) and len(noted) == 4 and noted[0] == print_of and isinstance(noted[1], str):
-        return Compiler(command, noted[1], noted[2] is True, noted[3] is True)
+    if isinstance(noted, list) and len(noted) == 4 and noted[0] == print_of and isinstance(noted[3], list):
+        return Compiler(command, noted[1], noted[2] is True, tuple(f for f in (QUICK, NO_SELECTS) if f in noted[3]))
     compiler = examined(command)
-    cache.remember(name, [print_of, compiler.version, compiler.openmp, compiler.quick])
+    cache.remember(name, [print_of, compiler.version, compiler.openmp, list(compiler.extra)])
     return compiler
 
 
@@ -142,9 +160,33 @@ def examined(command: tuple[str, ...]) -> Compiler:
                 [*command, "-O1", "-fPIC", "-shared", "-w", *SYMBOLS, *extra, "-o", str(library), str(source)]
             )
             if done.returncode == 0 and library.exists():
-                return Compiler(command, version, "-fopenmp" in extra, QUICK in extra)
+                own = (QUICK,) * (QUICK in extra) + (NO_SELECTS,) * (not selects_right(command, Path(place)))
+                return Compiler(command, version, "-fopenmp" in extra, own)
             reason = _first_lines(done.stderr or done.stdout) or f"it ended with status {done.returncode}"
     raise OSError(errno.ENOEXEC, reason)
+
+
+def masked_loads() -> list[str]:
+    """The flags under which SELECT is tried: those of the first vectors with masked loads, where the CPU has them."""
+    return [flag for name, flag in AVX2.flags.items() if name in ("avx", "avx2") and name in cpu_features()]
+
+
+def selects_right(command: tuple[str, ...], place: Path) -> bool:
+    """Whether the compiler makes code of SELECT that does what it says. Compiles it in the folder `place` and runs it."""
+    import ctypes
+
+    source, library = place / "select.c", place / "select.so"
+    source.write_text(SELECT)
+    used = ("-O3", "-fPIC", "-shared", "-w", *masked_loads())
+    if _start([*command, *used, "-o", str(library), str(source)]).returncode != 0:
+        return True  # it is no gcc for this machine
+    floats = ctypes.c_float * 160
+    x, y, z = floats(*(n * 7 % 5 - 2 for n in range(160))), floats(*range(1, 161)), floats()
+    try:
+        ctypes.CDLL(str(library)).check(x, y, z)
+    except OSError:
+        return False  # who knows
+    return all(z[n] == (y[n] if x[n] > 0 else 0) for n in range(160))
 
 
 def _start(command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -167,8 +209,7 @@ def compile_library(source: Path, library: Path, openmp: bool, isa: str | None =
     used = flags(openmp, isa)
     if openmp and not compiler.openmp:
         used = tuple(f for f in used if f != "-fopenmp")
-    if compiler.quick:
-        used += (QUICK,)
+    used += compiler.extra
     try:
         done = _start([*compiler.command, *used, "-o", str(library), str(source), "-lm"])
     except OSError as e:

@@ -39,9 +39,6 @@ class VectorExpressions:
         self.g, self.helpers, self.at, self.reads = printer, helpers, at, reads
         self.lanes, self.varies, self.fixed = at.lanes, at.varies, at.first
 
-    def type(self, dtype: str, lanes: int) -> str:
-        return self.helpers.type(dtype, lanes)
-
     def of(self, dtype: str) -> str:
         """The C type of all lanes of a value."""
         return self.helpers.type(dtypes.strong(dtype), self.lanes)
@@ -67,7 +64,7 @@ class VectorExpressions:
             return self.g.scalars.wrap(self.fixed(e), 12)
         if e is self.at.axis:
             steps = ", ".join(map(str, range(self.lanes)))
-            return f"(({self.type('int64', self.lanes)}){{{steps}}} + {self.g.scalar(self.at.base)})"
+            return f"(({self.of('int64')}){{{steps}}} + {self.g.scalar(self.at.base)})"
         if isinstance(e, Access):
             return self.read(e)
         if isinstance(e, Cast):
@@ -141,11 +138,7 @@ class VectorExpressions:
             return f"~{self.operand(e.operands[0])}"
         if f == "sign" and dtypes.is_integer(dtype):  # a comparison that holds is -1
             x = self.value(e.operands[0])
-            return (
-                f"({self.of(dtype)})(({x} < 0) - ({x} > 0))"
-                if dtype in dtypes.SIGNED
-                else f"({self.of(dtype)})-({x} != 0)"
-            )
+            return f"({self.of(dtype)})" + (f"(({x} < 0) - ({x} > 0))" if dtype in dtypes.SIGNED else f"-({x} != 0)")
         if (
             f == "power"
             and isinstance(e.operands[1], Const)

@@ -1,4 +1,6 @@
-"""The functions on whole vectors that the generated code calls: each method says a function's name, and notes its text."""
+"""The functions on whole vectors that the generated code calls: each method says the name of a function, and notes its
+text.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +95,8 @@ static inline {w} {name}({x} x)
 #if defined(__AVX512F__) && !defined(__clang__)
     typedef char bytes __attribute__((vector_size(16)));
     typedef int words __attribute__((vector_size(64)));
-    return ({w})__builtin_ia32_pmov{"z" if source in dtypes.UNSIGNED else "s"}xbd512_mask((bytes)x, (words){{0}}, (short)-1);
+    return ({w})__builtin_ia32_pmov{"z" if source in dtypes.UNSIGNED else "s"}xbd512_mask(\
+(bytes)x, (words){{0}}, (short)-1);
 #else
     return __builtin_convertvector(__builtin_convertvector(x, {h}), {w});
 #endif
@@ -114,7 +117,7 @@ static inline {w} {name}({x} x)
         return self.inline(name, t, f"{t} a, {t} b", plain)
 
     # Selects by comparisons: with AVX-512 a comparison gives a bit for each lane and the select takes them, where gcc
-    # would make whole vectors of the bits, combine these, and turn the result into bits again ---------------------------
+    # would make whole vectors of the bits, combine these, and turn the result into bits again
 
     def pick(self, dtype: str, lanes: int) -> str:
         """The function that selects by a mask."""

@@ -9,6 +9,7 @@ from tedsl.backends.codegen.names import comment
 from tedsl.backends.codegen.printer import Printer
 from tedsl.lang import dtypes
 from tedsl.lang.errors import InternalError
+from tedsl.lang.expr import Const, substitute
 from tedsl.lang.integers import Affine, simplify
 from tedsl.schedule.loops.ir import (
     Allocate,
@@ -142,11 +143,10 @@ class Vectors:
         for square, access in stmt.squares:
             buffer = cast(Buffer, access.tensor)
             kind, name = self.helpers.type(buffer.dtype, stmt.lanes), g.names.of(square, square.name)
-            form = g.positions.of(buffer, access.indices)
-            stride, form = form.terms[stmt.axis], form.without(stmt.axis)
             g.put(f"{kind} {name}[{stmt.lanes}] = {{")
             for row in range(stmt.first, stmt.first + stmt.lanes):
-                g.put(f"    *(const {kind}_u *)&{g.at(buffer, form.plus(Affine({}, row), stride))},")
+                there = tuple(substitute(i, {stmt.axis: Const(row)}) for i in access.indices)
+                g.put(f"    *(const {kind}_u *)&{g.at(buffer, g.positions.of(buffer, there))},")
             g.put("};")
             g.put(f"{self.helpers.transpose(buffer.dtype, stmt.lanes)}({name});")
         g.statement(stmt.body)

@@ -15,7 +15,8 @@ static void *te_take(int slot, size_t bytes)
 {{
     char *memory = __atomic_exchange_n(&te_kept[slot], NULL, __ATOMIC_ACQUIRE);
     if (memory && *(size_t *)memory < bytes) {{ free(memory); memory = NULL; }}
-    if (!memory && bytes < SIZE_MAX - 128 && (memory = aligned_alloc(64, (bytes + 127) & ~(size_t)63)) != NULL) *(size_t *)memory = bytes;
+    if (!memory && bytes < SIZE_MAX - 128 && (memory = aligned_alloc(64, (bytes + 127) & ~(size_t)63)) != NULL) \
+*(size_t *)memory = bytes;
     return memory ? memory + 64 : NULL;
 }}
 

@@ -321,7 +321,7 @@ cdef class Caller:
         threads = threads.__index__()
         if threads < 1:
             self.arguments.bad_threads(threads)
-        return min(threads, 4096)
+        return min(threads, MOST_THREADS)
 
     cdef object _start(self, tuple args, object out, object threads, int64_t repeat, double seconds):
         """`_run` with the call's tables, on the C stack unless there are many arguments."""

@@ -129,6 +129,7 @@ cdef extern from "Python.h":
 
 cdef object aligned_memory = PyCapsule_New(handler_address, "mem_handler", NULL)
 cdef int64_t LARGE = 65536              # bytes from which an aligned result is worth a change of allocator (0.3 us)
+cdef int MOST_THREADS = 1024           # each takes memory for its stack; a call that asks for more gets these
 cdef int64_t SAMPLE = 20000             # nanoseconds that a measurement spans at least
 cdef int32_t parallel_ran = 0           # a parallel region ran in this process: OpenMP's pool of threads exists
 cdef int32_t only_one_thread = 0        # in a child forked after that: the pool's threads are gone, waiting hangs
@@ -176,8 +177,8 @@ def _after_fork():
 def _cores():
     """The threads to use when the call does not say: OMP_NUM_THREADS, else the cores that this process may run on."""
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
+    if asked.isascii() and asked.isdigit() and len(asked) < 100 and int(asked) > 0:
+        return min(int(asked), MOST_THREADS)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

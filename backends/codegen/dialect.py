@@ -43,6 +43,9 @@ def literal(value: bool | int | float, dtype: str) -> tuple[str, int]:
         return f"0x{bfloat16_bits(float(value)):04x}", ATOM
     if dtypes.is_float(dtype):
         v = float(value)
+        if dtype == "float32":  # what it does not hold is infinite
+            with np.errstate(over="ignore"):
+                v = v if math.isfinite(np.float32(v)) else float(np.float32(v))
         if math.isnan(v):
             return "NAN", ATOM
         if math.isinf(v):

@@ -14,25 +14,21 @@ from tedsl.lang.integers import Affine, Known, prove
 from .dialect import ATOM, UNARY, Dialect, literal, short
 from .helpers import helper_source
 
-_INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^", "less": "<",
-          "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!="}  # fmt: skip
-_PRECEDENCE = {
-    "*": 10,
-    "/": 10,
-    "%": 10,
-    "+": 9,
-    "-": 9,
-    "<": 7,
-    "<=": 7,
-    ">": 7,
-    ">=": 7,
-    "==": 6,
-    "!=": 6,
-    "&": 5,
-    "^": 4,
-    "|": 3,
-    "?": 1,
-}
+_COMPARE = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!="}
+_ARITHMETIC = {"add": "+", "subtract": "-", "multiply": "*"}
+_BITS = {"bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^"}
+_INFIX = _COMPARE | _ARITHMETIC | _BITS | {"divide": "/"}
+_PRECEDENCE = {**dict.fromkeys("*/%", 10), **dict.fromkeys("+-", 9), **dict.fromkeys(("<", "<=", ">", ">="), 7),
+               **dict.fromkeys(("==", "!="), 6), "&": 5, "^": 4, "|": 3}  # fmt: skip
+_OF_BOOLS = {"add": "bitwise_or", "maximum": "bitwise_or", "machine_maximum": "bitwise_or", "multiply": "bitwise_and",
+             "minimum": "bitwise_and", "machine_minimum": "bitwise_and"}  # fmt: skip
+# the helpers of functions that have no operator
+_INTEGER = {"floor_divide": "floordiv", "remainder": "mod", "power": "pow", "left_shift": "shl", "right_shift": "shr",
+            "minimum": "min", "maximum": "max", "machine_minimum": "min", "machine_maximum": "max", "absolute": "abs",
+            "sign": "sign"}  # fmt: skip
+_FLOATING = {"minimum": "min", "maximum": "max", "machine_minimum": "fmin", "machine_maximum": "fmax",
+             "floor_divide": "floordiv", "remainder": "mod", "sign": "sign"}  # fmt: skip
+_ROUNDING = ("floor", "ceil", "trunc", "rint")
 
 
 class Scalars:
@@ -104,7 +100,7 @@ class Scalars:
             return f"{self.wrap(c, 2)} ? {self.wrap(a, 2)} : {self.wrap(b, 2)}", 1
         if dtype == "bfloat16":
             return self.half(e)
-        if f in ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"):
+        if f in _COMPARE:
             return self.infix(f, e.operands)
         if dtype == "float16":
             return self.half(e)
@@ -127,14 +123,7 @@ class Scalars:
         f = e.function
         if f in ("add", "subtract") and isinstance(e.operands[1], Const) and e.operands[1].value < 0:
             return f"{self.wrap(e.operands[0], 9)} {'-' if f == 'add' else '+'} {-e.operands[1].value}", 9
-        if f in ("add", "subtract", "multiply") or f in (
-            "less",
-            "less_equal",
-            "greater",
-            "greater_equal",
-            "equal",
-            "not_equal",
-        ):
+        if f in _ARITHMETIC or f in _COMPARE:
             return self.infix(f, e.operands)
         if f in ("floor_divide", "remainder"):
             a, b = e.operands
@@ -155,55 +144,44 @@ class Scalars:
 
     def boolean(self, e: Apply) -> tuple[str, int]:
         f = e.function
-        same = {"add": "bitwise_or", "maximum": "bitwise_or", "machine_maximum": "bitwise_or", "multiply": "bitwise_and", "minimum": "bitwise_and",
-                "machine_minimum": "bitwise_and"}  # fmt: skip
-        f = same.get(f, f)
-        if f in ("bitwise_and", "bitwise_or", "bitwise_xor"):
+        f = _OF_BOOLS.get(f, f)
+        if f in _BITS:
             return self.infix(f, e.operands)
         if f == "invert":
             return f"!{self.wrap(e.operands[0], UNARY + 1)}", UNARY
-        if f in ("absolute", "floor", "ceil", "trunc", "rint"):
+        if f == "absolute" or f in _ROUNDING:
             return self.print(e.operands[0])
         raise TypeError(f"{f} of bool")
 
     def integer(self, e: Apply) -> tuple[str, int]:
         f, dtype = e.function, dtypes.strong(e.operands[-1].dtype)
         c = self.dialect.types[dtype]
-        if f in ("add", "subtract", "multiply"):
+        if f in _ARITHMETIC:
             # signed overflow is undefined in C; unsigned arithmetic wraps
             u = "uint64_t" if dtype.endswith("64") else "uint32_t"
             a, b = (f"({u}){self.wrap(x, UNARY)}" for x in e.operands)
             return f"({c})({a} {_INFIX[f]} {b})", UNARY
-        if f in ("bitwise_and", "bitwise_or", "bitwise_xor"):
-            text, p = self.infix(f, e.operands)
-            return text, p
+        if f in _BITS:
+            return self.infix(f, e.operands)
         if f == "invert":
             return f"({c})~{self.wrap(e.operands[0], UNARY)}", UNARY
         if f == "negative":
             u = "uint64_t" if dtype.endswith("64") else "uint32_t"
             return f"({c})(0 - ({u}){self.wrap(e.operands[0], UNARY)})", UNARY
-        if f in ("floor", "ceil", "trunc", "rint") or (f == "absolute" and dtype in dtypes.UNSIGNED):
+        if f in _ROUNDING or (f == "absolute" and dtype in dtypes.UNSIGNED):
             return self.print(e.operands[0])
-        names = {"floor_divide": "floordiv", "remainder": "mod", "power": "pow", "left_shift": "shl", "right_shift": "shr", "minimum": "min",
-                 "maximum": "max", "machine_minimum": "min", "machine_maximum": "max", "absolute": "abs", "sign": "sign"}  # fmt: skip
-        return self.call(names[f], dtype, e.operands)
+        return self.call(_INTEGER[f], dtype, e.operands)
 
     def floating(self, e: Apply) -> tuple[str, int]:
         f, dtype = e.function, e.operands[-1].dtype
-        if f in ("add", "subtract", "multiply", "divide"):
+        if f in _ARITHMETIC or f == "divide":
             return self.infix(f, e.operands)
         if f == "negative":
             return f"-{self.wrap(e.operands[0], UNARY + 1)}", UNARY
         if f == "power":
             return self.power(e)
-        if f in ("minimum", "maximum", "machine_minimum", "machine_maximum"):
-            return self.call(
-                {"minimum": "min", "maximum": "max", "machine_minimum": "fmin", "machine_maximum": "fmax"}[f],
-                dtype,
-                e.operands,
-            )
-        if f in ("floor_divide", "remainder", "sign"):
-            return self.call({"floor_divide": "floordiv", "remainder": "mod", "sign": "sign"}[f], dtype, e.operands)
+        if f in _FLOATING:
+            return self.call(_FLOATING[f], dtype, e.operands)
         if f in ("isnan", "isinf", "isfinite"):
             return f"{f}({self.text(e.operands[0])}) != 0", 6  # C says no more than "not 0": isinf(-INFINITY) may be -1
         if FUNCTIONS[f].c is not None:

@@ -15,11 +15,13 @@ It returns 0, -1 when memory for a temporary ran out, or n > 0 for ``faults[n - 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from tedsl.lang.errors import InternalError
 from tedsl.lang.expr import Apply, Const, Var
-from tedsl.schedule.loops.program import Nest
+
+if TYPE_CHECKING:
+    from tedsl.schedule.loops.program import Nest
 
 Size: TypeAlias = int | tuple[Any, ...]
 
@@ -130,7 +132,10 @@ def module_of(nest: Nest, name: str, source: str, openmp: bool, isa: str | None)
         source=source,
         args=args,
         sizes=tuple(SizeVar(v.name, v.minimum, v.multiple_of) for v in sizes),
-        checks=tuple(SizeCheck(size_of(c.condition, index), c.message, c.error) for c in nest.checks),  # type: ignore[arg-type]
+        checks=tuple(
+            SizeCheck(size_of(c.condition, index), c.message, c.error)  # type: ignore[arg-type]
+            for c in nest.checks
+        ),
         faults=tuple(Fault(f.message, f.error) for f in nest.faults),  # type: ignore[arg-type]
         openmp=openmp,
         late_faults=nest.late_faults,

@@ -153,9 +153,9 @@ class Printer:
         self.known = known
         self.close()
 
-    def note(self, stmt: For, more: str = "") -> str:
+    def note(self, stmt: For) -> str:
         """The comment that says where a loop comes from."""
-        by = f": {stmt.step_from}" if stmt.step_from and not more else more
+        by = f": {stmt.step_from}" if stmt.step_from else ""
         return f"  /* {comment(stmt.origin + by)} */" if stmt.origin else ""
 
     def check(self, stmt: Assert) -> None:

@@ -29,7 +29,7 @@ class Locals:
     def declarations(self) -> list[str]:
         lines = []
         for lanes in sorted({n for _, n in self.names}, reverse=True):
-            own = [name for (_, n), name in self.names.items() if n == lanes and not name.endswith("]")]
+            own = [name for (_, n), name in self.names.items() if n == lanes]
             for start in range(0, len(own), 8):
                 lines.append(f"{self.types[lanes]} {', '.join(own[start : start + 8])};")
         return lines

@@ -13,10 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tedsl.hardware import instruction_set, registers
 from tedsl.lang.dtypes import is_float, itemsize
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, reads_tensors, walk
 from tedsl.schedule.loops.ir import Allocate, Block, Buffer, For, If, Stmt, Store
 from tedsl.schedule.loops.program import Nest
+from tedsl.schedule.passes.vectorize import plain_loops
 from tedsl.schedule.schedule import Schedule
 
 from .cost import cost
@@ -46,7 +48,7 @@ def predict(schedule: Schedule, nest: Nest, machine: Callable[[], Any]) -> tuple
     except Exception as e:
         why["not counted"] = type(e).__name__
     try:
-        found = Model(machine()).seconds(nest.stmt)
+        found = Model(machine()).seconds(plain_loops(nest.stmt, instruction_set()))
         return found.seconds, found.misfit, why | found.terms
     except Exception as e:
         why["not predicted"] = type(e).__name__
@@ -69,7 +71,7 @@ class _Level:
 class Model:
     def __init__(self, machine: Any) -> None:
         self.bytes = machine.vector_bytes
-        self.registers = 32 if machine.vector_bytes == 64 else 16
+        self.registers = registers(machine.vector_bytes)
         self.peak = machine.peak_gflops
         self.cores = machine.cores
         bandwidth = machine.bandwidth

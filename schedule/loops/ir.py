@@ -11,12 +11,12 @@
 What the passes for a target's vectors make of a vectorised loop (schedule/passes/vectorize.py):
 
     stmt  ::= Vector(axis, base, lanes, body, to, row)       body for axis = base, base + 1, … at once: `lanes` of them
-            | Strips(loop, axis, strips)                     loop in strips of lanes, one after the other, from `axis` on
-            | Carried(rows, first, rest)                     a loop whose vectors make whole lines with those of the step before
+            | Strips(loop, axis, strips)                     loop in strips of lanes one after the other, from `axis` on
+            | Carried(rows, first, rest)                     a loop whose vectors make lines with those before
             | Squares(loop, lanes, body)                     loop in whole steps of `lanes`
-            | Turned(squares, axis, first, lanes, body)      body with squares of memory that were transposed in registers
+            | Turned(squares, axis, first, lanes, body)      body with squares that were transposed in registers
             | Fence()                                        what was stored past the caches is there for all threads
-    strip ::= Strip(lanes, sort, body)                       sort: "while" lanes are left, "if" so many are, or up to a "line"
+    strip ::= Strip(lanes, sort, body)                       "while" lanes are left, "if" so many are, up to a "line"
 
     value ::= the expressions of tedsl.lang.expr without Reduce, where Access(buffer, indices) loads from a Buffer
 
@@ -95,6 +95,17 @@ class Stmt:
         return ()
 
 
+class Around(Stmt):
+    """Base of statements around one `body`."""
+
+    __slots__ = ()
+    body: Stmt
+
+    @property
+    def body_parts(self) -> tuple[Stmt, ...]:
+        return (self.body,)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Block(Stmt):
     stmts: tuple[Stmt, ...]
@@ -105,7 +116,7 @@ class Block(Stmt):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class For(Stmt):
+class For(Around):
     axis: Axis
     lo: Expr
     extent: Expr
@@ -122,10 +133,6 @@ class For(Stmt):
         """Whether its steps run on an axis of a GPU, which stays as it is."""
         return "." in self.kind
 
-    @property
-    def body_parts(self) -> tuple[Stmt, ...]:
-        return (self.body,)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Store(Stmt):
@@ -136,19 +143,15 @@ class Store(Stmt):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Allocate(Stmt):
-    """A temporary. `in_memory`: it was meant for registers; a loop over it whose extent only the call tells keeps it in
-    memory (of a tile, the remainder).
+class Allocate(Around):
+    """A temporary. `in_memory`: it was meant for registers, and a loop over it whose extent only the call tells keeps
+    it in memory (of a tile, the remainder).
     """
 
     buffer: Buffer
     body: Stmt
-    variables: tuple[tuple[int, int], ...] | None = None  # (first element, lanes) of each, if it is kept in variables
     in_memory: bool = False
-
-    @property
-    def body_parts(self) -> tuple[Stmt, ...]:
-        return (self.body,)
+    variables: tuple[tuple[int, int], ...] | None = None  # (first element, lanes) of each, if it is kept in variables
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,7 +187,7 @@ class Call(Stmt):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """The vectors that the store of a loop writes one after the other; `first`, `last`: the indices of the outermost."""
+    """The vectors that a loop's store writes one after the other; `first`, `last`: the indices of the outermost."""
 
     loop: For
     lanes: int
@@ -197,8 +200,8 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Vector(Stmt):
-    """`to`: where the stores go: "" as ever, "past" the caches, or to a line of `row`: its "first" vector or the "next"."""
+class Vector(Around):
+    """`to`: where stores go: "" as ever, "past" the caches, or to a line of `row`: its "first" vector or the "next"."""
 
     axis: Axis
     base: Expr
@@ -206,10 +209,6 @@ class Vector(Stmt):
     body: Stmt
     to: str = ""
     row: Row | None = None
-
-    @property
-    def body_parts(self) -> tuple[Stmt, ...]:
-        return (self.body,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -242,29 +241,21 @@ class Carried(Stmt):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Squares(Stmt):
+class Squares(Around):
     loop: For
     lanes: int
     body: Stmt
 
-    @property
-    def body_parts(self) -> tuple[Stmt, ...]:
-        return (self.body,)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Turned(Stmt):
-    """`squares`: the buffers of registers, each with the access that is read along its rows, `lanes` from `first` on."""
+class Turned(Around):
+    """`squares`: buffers of registers, each with the access that is read along its rows, `lanes` from `first` on."""
 
     squares: tuple[tuple[Buffer, Access], ...]
     axis: Axis
     first: int
     lanes: int
     body: Stmt
-
-    @property
-    def body_parts(self) -> tuple[Stmt, ...]:
-        return (self.body,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -46,8 +46,8 @@ def mentions(e: Expr, axis: Axis) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """The steps of a loop that are lanes of a vector: `axis` from `base` on, `lanes` of them. `known`: what holds there;
-    `own`: the scalars inside of the loop, of which each lane has one.
+    """The steps of a loop that are lanes of a vector: `axis` from `base` on, `lanes` of them. `known`: what holds
+    there; `own`: the scalars inside of the loop, of which each lane has one.
     """
 
     axis: Axis

@@ -90,7 +90,13 @@ def lines_of(stmt: Stmt, depth: int = 0) -> Iterator[Line]:
         yield Line(depth, f"assert {stmt.condition!r}")
     elif isinstance(stmt, Call):
         yield Line(depth, stmt.text.format(*map(repr, stmt.operands)))
-    elif isinstance(stmt, Vector):
+    else:
+        yield from _vector_lines(stmt, depth)
+
+
+def _vector_lines(stmt: Stmt, depth: int) -> Iterator[Line]:
+    """The lines of what a target's passes made of vectorised loops."""
+    if isinstance(stmt, Vector):
         text = f"for {stmt.axis!r} in {stmt.base!r} + 0..{stmt.lanes} at once{WHERE[stmt.to]}"
         yield Line(depth, text.replace(" 0 + ", " "), sort="loop")
         yield from lines_of(stmt.body, depth + 1)

@@ -1,6 +1,7 @@
 """The passes over the loop IR, in the order in which they run.
 
 Each is a function of a statement to a statement; `passes()` is the list, with the reason for each place.
+What depends on a target's vectors comes after them, when the target is known: `vectorize`.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ class RegisterVariables:
         when some access has no constant place or two overlap in part.
         """
         places: set[Place] = set()
-        for indices, lanes in self.uses(stmt).get(buffer, ()):
-            found = self.places(buffer, indices, lanes, registers)
+        for indices, around in self.uses(stmt).get(buffer, ()):
+            found = self.places(buffer, indices, around, registers)
             if found is None:
                 return None
             places.update(found)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import cast
 
 from tedsl.lang import dtypes
-from tedsl.lang.expr import Access, Const, Expr, substitute, walk
+from tedsl.lang.expr import Access, Apply, Const, Expr, substitution, walk
 from tedsl.lang.integers import Known, simplify
 from tedsl.schedule.loops.ir import Buffer, For, Squares, Stmt, Store, Turned, Vector, block, changed, constant, inside
 from tedsl.schedule.loops.positions import Lanes, Positions
@@ -32,7 +32,7 @@ class Tiles:
     def of(
         self, stmt: For, registers: frozenset[Buffer], known: Known
     ) -> tuple[Squares, For | None, For | None] | None:
-        """A loop around a vectorised one by squares: these, the steps that are left, and the columns; None for others."""
+        """A loop around a vectorised one by squares: these, the steps left, and the columns left; None for others."""
         inner = stmt.body
         if not (isinstance(inner, For) and inner.kind == "vectorized" and isinstance(inner.body, Store)):
             return None
@@ -98,13 +98,16 @@ class Tiles:
         y, x, store = stmt.axis, inner.axis, cast(Store, inner.body)
         squares = [(self.buffer(access, first, lanes), access) for access in accesses]
         at = Lanes(x, Const(first), lanes, known.with_(ranges={x: (Const(first), lanes)}))
-        vectors: list[Stmt] = []
+        column, vectors = simplify(x - first), list[Stmt]()
+        # of a select it depends on the place whether both sides may be read; all else is the same in each row
+        selects = any(isinstance(n, Apply) and n.function == "where" for n in walk(store.value))
         for lane in range(lanes):
-            step: dict[Expr, Expr] = {y: simplify(y + lane)}
-            indices, value = tuple(substitute(i, step) for i in store.indices), substitute(store.value, step)
-            if why_none(Store(store.buffer, indices, value), at, self.positions, registers):
+            step = substitution({y: simplify(y + lane)})
+            indices, value = tuple([step(i) for i in store.indices]), step(store.value)
+            moved = Store(store.buffer, indices, value)
+            if (selects or lane == 0) and why_none(moved, at, self.positions, registers):
                 return None
-            rows = {substitute(a, step): Access(square, (Const(lane), simplify(x - first))) for square, a in squares}
+            rows = {step(a): Access(square, (Const(lane), column)) for square, a in squares}
             vectors.append(Vector(x, Const(first), lanes, Store(store.buffer, indices, _read(value, rows))))
         return Turned(tuple(squares), x, first, lanes, block(*vectors))
 

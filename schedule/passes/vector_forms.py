@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
 from typing import cast
 
 from tedsl.hardware import InstructionSet
@@ -144,7 +143,7 @@ class _Forms:
         return ""
 
     def all(self, operands: tuple[Expr, ...], at: Lanes) -> str:
-        return reduce(lambda why, e: why or self.value(e, at), operands, "")
+        return next(filter(None, (self.value(e, at) for e in operands)), "")
 
     def value(self, e: Expr, at: Lanes) -> str:
         if not at.varies(e):
@@ -210,7 +209,7 @@ class _Forms:
         return f"`{e!r}` is a condition that no vector instruction gives"
 
     def masks(self, operands: tuple[Expr, ...], at: Lanes) -> str:
-        return reduce(lambda why, e: why or self.mask(e, at), operands, "")
+        return next(filter(None, (self.mask(e, at) for e in operands)), "")
 
 
 def _sixteen(dtype: str) -> str:

@@ -53,6 +53,21 @@ def vectorize(
     return _Vectorizer(facts, positions or Positions(), shared or set()).statement(root, _Place())
 
 
+def plain_loops(root: Stmt, facts: InstructionSet) -> Stmt:
+    """`root` with plain loops for those vectorised ones of which there are no vectors: what a cost model counts."""
+    if not any(isinstance(s, For) and s.kind == "vectorized" for s in preorder(root)):
+        return root
+    why = {s.axis: s.no_vectors for s in preorder(vectorize(root, facts)) if isinstance(s, For) and s.no_vectors}
+
+    def visit(stmt: Stmt) -> Stmt:
+        stmt = with_bodies(stmt, tuple([visit(b) for b in stmt.body_parts]))
+        if isinstance(stmt, For) and stmt.kind == "vectorized" and stmt.axis in why:
+            return replace(stmt, kind="serial", no_vectors=why[stmt.axis])
+        return stmt
+
+    return visit(root) if why else root
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where a statement stands: what is known, which buffers are kept in variables, which vectorised loops write lines
@@ -87,7 +102,7 @@ class _Vectorizer:
         return stmt
 
     def allocate(self, stmt: Allocate, at: _Place) -> Stmt:
-        """A buffer in registers becomes variables when the loops that would make these vectors all have vector forms."""
+        """A buffer in registers becomes variables when the loops that would make these vectors all have forms."""
         buffer = stmt.buffer
         at = replace(at, registers=at.registers - {buffer}) if buffer in at.registers else at
         if (

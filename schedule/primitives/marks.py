@@ -120,7 +120,7 @@ def pragma(state: State, name: str, axis: str, text: str) -> Result:
     """
     stage = state.stage(name)
     legality.is_loop(stage, axis, "pragma")
-    if not isinstance(text, str) or not text.strip() or "\n" in text or "\\" in text:
+    if not isinstance(text, str) or not text.strip() or set(text) & set("\n\r\v\f\0\\"):
         raise ScheduleError(
             f"pragma of the axis {axis} of {name}: {text!r} is no pragma; it is one line of text, such as 'GCC "
             "unroll 4'"

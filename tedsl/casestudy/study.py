@@ -4,9 +4,13 @@ control.
 
 from __future__ import annotations
 
+import json
 import os
+import statistics
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,7 +21,7 @@ from tedsl.tune.rival import thread_limits
 
 SMALL = 61  # no tile divides it
 SECONDS = 0.6  # of measuring, for each rung
-REPEATS = 15
+MOST_TURNS = 300
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,6 @@ def study(n: int = 1024, threads: int = 1) -> Iterator[Row]:
 
     They are measured in a process of their own: NumPy's threads can only be bounded before it is imported.
     """
-    import json
-    import subprocess
-
     # PYTHONSAFEPATH: a folder named tedsl in the current one is not the package.
     environment = {**os.environ, "PYTHONSAFEPATH": "1", **thread_limits(threads)}
     command = [sys.executable, "-m", "tedsl.casestudy", str(n), str(threads)]
@@ -80,7 +81,7 @@ def measure(n: int, threads: int) -> Iterator[Row]:
         tiles = choose(rung, n, machine)
         kernel = te.build(rung.schedule(n, tiles))
         call = partial(kernel, a, b, out=c, threads=threads)
-        mine, rival = in_turn(call, lambda: np.dot(a, b.T, out=c), c, want)
+        mine, rival = timed(call, lambda: np.dot(a, b.T, out=c), c, want)
         speed = 2 * n**3 / mine
         numbers = (mine, speed / 1e9, speed / peak, rival / mine)
         yield Row(rung.name, *numbers, loads(rung, n, tiles), rival, used(rung, tiles), tiles.note)
@@ -108,30 +109,38 @@ def compare(got: Any, want: Any, n: int) -> None:
         raise InternalError(f"a rung of the case study is wrong by {wrong:.3g} at n = {n}")
 
 
-def in_turn(mine: Callable[[], Any], rival: Callable[[], Any], c: Any, want: Any) -> tuple[float, float]:
-    """Median seconds of two calls that take turns, so that a slow moment of the machine hits both. Slow calls are
-    repeated less.
-    """
-    import statistics
-    import time
-
-    def seconds(call: Callable[[], Any]) -> float:
-        start = time.perf_counter()
-        call()
-        return time.perf_counter() - start
-
+def timed(mine: Callable[[], Any], rival: Callable[[], Any], c: Any, want: Any) -> tuple[float, float]:
+    """Median seconds of two calls, mine verified by what it leaves in `c`. Slow calls are repeated less."""
     c.fill(0)
-    first = seconds(mine)
+    start = time.perf_counter()
+    mine()
+    first = time.perf_counter() - start
     compare(c, want, c.shape[0])
     if first > 2 * SECONDS:
-        seconds(rival)
-        return first, seconds(rival)
-    found: tuple[list[float], list[float]] = ([], [])
-    began = time.perf_counter()
-    while len(found[0]) < REPEATS * 20 and (len(found[0]) < 3 or time.perf_counter() - began < SECONDS):
-        found[0].append(seconds(mine))
-        found[1].append(seconds(rival))
-    return statistics.median(found[0]), statistics.median(found[1])
+        rival()
+        return first, in_turn({"rival": rival}, 0.0, least=1)["rival"][0]
+    found = in_turn({"mine": mine, "rival": rival}, SECONDS)
+    return statistics.median(found["mine"]), statistics.median(found["rival"])
+
+
+def in_turn(
+    calls: Mapping[str, Callable[[], Any]], seconds: float, turn: float = 0.0, least: int = 3
+) -> dict[str, list[float]]:
+    """Seconds of single runs of each call, the shortest first. Calls take turns, so that a slow moment of the machine
+    hits all: `least` turns, and more for so many seconds. turn: seconds of one.
+    """
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    began, turns = time.perf_counter(), 0
+    while turns < least or (turns < MOST_TURNS and time.perf_counter() - began < seconds):
+        turns += 1
+        for name, call in calls.items():
+            start = begun = time.perf_counter()
+            while start == begun or start - begun < turn:
+                call()
+                end = time.perf_counter()
+                found[name].append(end - start)
+                start = end
+    return {name: sorted(samples) for name, samples in found.items()}
 
 
 def used(rung: Rung, tiles: Tiles) -> dict[str, int]:

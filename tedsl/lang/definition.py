@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from . import dtypes
@@ -40,7 +40,7 @@ def define(
                 "defined here: a result lies as order='C'. Leave them "
                 f"out; another order is another left side, {t.name}[j, i] = …", location)  # fmt: skip
     lhs = _left_side(first, key, location)
-    exprs = tuple(_right_side(t, v, location) for t, v in zip(tensors, values, strict=True))
+    exprs = tuple(_settled(tensors, _right_side(t, v, location)) for t, v in zip(tensors, values, strict=True))
     scope = _Scope(first, lhs, location)
     bound = tuple(scope.bind(e) for e in exprs)
     shape = None if first._shape is None else first.shape
@@ -52,9 +52,13 @@ def define(
     names = _final_names(scope, bound, ranges)
     final = tuple(_index_positions(rewrite(e, lambda n: _renamed(n, names), {**names})) for e in bound)
     left = tuple(names[scope.placeholder[e]] if isinstance(e, Axis) else e for e in lhs)
+    untyped = [t.definition is None and t._dtype is None and t._read_as is None for t in tensors]
     typed_values = tuple(_typed(t, e, location) for t, e in zip(tensors, final, strict=True))
     part = Part(left, typed_values, location)
     _commit(tensors, part, shape, location)
+    for tensor, e, is_open in zip(tensors, final, untyped, strict=True):
+        if is_open and isinstance(e, Const) and e.dtype in dtypes.WEAK and not all(isinstance(a, Axis) for a in lhs):
+            tensor.weak = e.dtype
 
 
 def _left_side(tensor: Tensor, key: tuple[Any, ...], location: Location | None) -> tuple[Expr, ...]:
@@ -115,6 +119,19 @@ def _right_side(tensor: Tensor, value: Any, location: Location | None) -> Expr:
         raise DefinitionError(f"the right side of {tensor.name}: {e.message}", location) from None
     _check_depth(tensor, expr, location)
     return expr
+
+
+def _settled(tensors: tuple[Tensor, ...], expr: Expr) -> Expr:
+    """`expr` where the numbers that alone define what it reads keep the type that they have by now."""
+
+    def rule(node: Expr) -> Expr | None:
+        if isinstance(node, Access) and node.tensor.weak is not None and node.tensor not in tensors:
+            node.tensor.weak = None
+        if isinstance(node, Access) and node.args[2:] and node.tensor not in tensors:
+            return Access(node.tensor, node.indices)
+        return None
+
+    return rewrite(expr, rule) if any(isinstance(n, Access) for n in walk(expr)) else expr
 
 
 DEEPEST = 1000  # operations nested in one expression
@@ -378,6 +395,8 @@ def _index_positions(expr: Expr) -> Expr:
 
 def _typed(tensor: Tensor, expr: Expr, location: Location | None) -> Expr:
     weak = expr.dtype
+    if tensor.weak is not None:
+        _take_type(tensor, dtypes.promote(tensor.weak, weak))
     declared = tensor._dtype or (tensor._read_as if tensor.definition is None else None)
     if declared is None:
         declared = dtypes.strong(weak)
@@ -395,6 +414,18 @@ def _typed(tensor: Tensor, expr: Expr, location: Location | None) -> Expr:
         return typed(expr, declared)
     except DefinitionError as e:
         raise DefinitionError(e.message, location) from None
+
+
+def _take_type(tensor: Tensor, kind: str) -> None:
+    """The numbers that define `tensor` so far take the type of what is said of it now (`kind`, perhaps weak as well)."""
+    tensor._dtype = dtypes.strong(kind)
+    tensor.weak = kind if kind in dtypes.WEAK else None
+    assert tensor.definition is not None
+    n = tensor.component
+    tensor.definition.parts = tuple(
+        replace(part, values=(*part.values[:n], typed(part.values[n], tensor._dtype), *part.values[n + 1 :]))
+        for part in tensor.definition.parts
+    )
 
 
 def _commit(tensors: tuple[Tensor, ...], part: Part, shape: tuple[Dim, ...], location: Location | None) -> None:

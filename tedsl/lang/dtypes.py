@@ -48,7 +48,7 @@ def canonical(dtype: Any) -> str:
         return dtype
     try:
         name = np.dtype(dtype).name
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):  # NumPy parses a text with commas
         name = str(dtype)
     if name not in DTYPES:
         raise ValueError(f"{dtype!r} is not a dtype of tedsl; choose one of {', '.join(DTYPES)}")

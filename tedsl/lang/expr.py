@@ -193,12 +193,14 @@ class Var(Expr):
 
 
 class Access(Expr):
-    """One element of a tensor: `tensor[indices]`."""
+    """One element of a tensor: `tensor[indices]`. A third argument is the (weak) type of one whose tensor is so far
+    defined by numbers alone.
+    """
 
     __slots__ = ()
 
     def _infer_dtype(self) -> str:
-        return self.tensor.dtype
+        return self.args[2] if len(self.args) > 2 else cast(str, self.tensor.dtype)
 
     def _is(self) -> int:
         return READS
@@ -210,7 +212,7 @@ class Access(Expr):
         return self.indices
 
     def with_children(self, children: tuple[Expr, ...]) -> Expr:
-        return Access(self.tensor, children)
+        return Access(self.tensor, children, *self.args[2:])
 
 
 class Apply(Expr):

@@ -187,7 +187,7 @@ def operand_dtypes(name: str, operands: Sequence[Any]) -> tuple[tuple[str, ...],
 
 def _common(function: Function, operands: Sequence[Any]) -> str:
     common = dtypes.promote(*(e.dtype for e in operands))
-    if common in dtypes.INTEGERS:
+    if common in dtypes.INTEGERS and function.kind != "divide":  # which is done in float64
         low, high = dtypes.limits(common)
         for e in operands:
             number = getattr(e, "value", None) if e.dtype == "int" else None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, apply, walk
+from .expr import Apply, Axis, Cast, Const, Expr, Reduce, apply
 from .functions import FUNCTIONS
 from .integers.conditions import conjuncts
-from .program import Stage
+from .program import Stage, needed
 from .scatter import ScatterPart
 from .structures import flatten
 from .tensor import Definition, Part, Tensor
@@ -28,7 +28,7 @@ def show(outputs: Any, latex: bool = False) -> str:
     >>> print(te.show(te.define("C[i,j] = sum(A[i,k] * B[j,k])", A=(2, 3), B=(4, 3))))
     C[i,j] = sum_k A[i,k] * B[j,k]
     """
-    tensors = _defined(flatten(outputs, "te.show"))
+    tensors = needed(flatten(outputs, "te.show"))
     printer = (_Latex if latex else _Mathematics)(_unique(tensors))
     lines = []
     done: set[Any] = set()
@@ -50,23 +50,6 @@ def _parts(definition: Definition, shown: Sequence[Tensor]) -> tuple[Part, ...]:
     if hidden and hidden <= set(shown):
         return stages[-1].parts
     return definition.parts
-
-
-def _defined(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """Everything that is defined and needed, and the inputs; what is needed first, first."""
-    order: dict[Tensor, None] = {}
-    seen: set[Tensor] = set()
-    stack = [(t, False) for t in reversed(outputs)]
-    while stack:
-        tensor, ready = stack.pop()
-        if ready:
-            order[tensor] = None
-        elif tensor not in seen:
-            seen.add(tensor)
-            stack.append((tensor, True))
-            reads = [n.tensor for p in tensor.parts for n in walk(*p.expressions) if isinstance(n, Access)]
-            stack += [(t, False) for t in reversed(list(dict.fromkeys(reads)))]
-    return list(order)
 
 
 def _unique(tensors: Sequence[Tensor]) -> dict[Tensor, str]:

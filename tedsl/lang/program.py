@@ -41,11 +41,7 @@ class Stage:
     @property
     def reads(self) -> tuple[Tensor, ...]:
         """The tensors read, each once, left to right."""
-        return tuple(
-            dict.fromkeys(
-                n.tensor for part in self.parts for n in _reading_order(part.expressions) if isinstance(n, Access)
-            )
-        )
+        return reads(self.parts)
 
     def __str__(self) -> str:
         return "\n".join(definition_text(part, self.tensors) for part in self.parts)
@@ -78,7 +74,10 @@ def program(outputs: Sequence[Tensor]) -> Program:
     """The program that computes `outputs`. Raises DefinitionError for equations that leave gaps or have no order."""
     stages: dict[Tensor, Stage] = {}
     order: dict[Stage, tuple[int, int]] = {}  # with the place in which it was defined
-    for tensor in _reachable(outputs):
+    for tensor in needed(outputs):
+        if tensor.is_input:
+            _ = tensor.shape  # raises where there is neither shape nor definition
+            continue
         assert tensor.definition is not None
         for n, stage in enumerate(lifted(tensor.definition)):
             if stage.tensors[0] not in stages:
@@ -91,45 +90,39 @@ def inputs_of(outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The inputs that `outputs` depend on, in the order in which a reader meets them, left to right."""
     found: dict[Tensor, None] = {}
     seen: set[Tensor] = set()
-
-    def meet(tensor: Tensor) -> None:
-        stack = [iter((tensor,))]
-        while stack:
-            for t in stack[-1]:
-                if t in seen:
-                    continue
-                seen.add(t)
-                if t.is_input:
-                    found[t] = None
-                else:
-                    reads = [
-                        n.tensor for part in t.parts for n in _reading_order(part.expressions) if isinstance(n, Access)
-                    ]
-                    stack.append(iter(tuple(dict.fromkeys(reads))))
-                    break
+    stack = [iter(tuple(outputs))]
+    while stack:
+        tensor = next(stack[-1], None)
+        if tensor is None:
+            stack.pop()
+        elif tensor not in seen:
+            seen.add(tensor)
+            if tensor.is_input:
+                found[tensor] = None
             else:
-                stack.pop()
-
-    for tensor in outputs:
-        meet(tensor)
+                stack.append(iter(reads(tensor.parts)))
     return tuple(found)
 
 
-def _reading_order(roots: Sequence[Expr]) -> Iterator[Expr]:
-    """Every distinct node, before its operands: `A[I[i]]` is met as A, then I."""
-    seen: set[Expr] = set()
-    stack = list(reversed(roots))
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            yield node
-            stack.extend(reversed(node.children))
+def reads(parts: Sequence[Part]) -> tuple[Tensor, ...]:
+    """The tensors that equations read, each once, in the order in which a reader meets them: `A[I[i]]` is A, then I."""
+    found: dict[Tensor, None] = {}
+    for part in parts:
+        seen: set[Expr] = set()
+        stack = list(reversed(part.expressions))
+        while stack:
+            node = stack.pop()
+            if node not in seen:
+                seen.add(node)
+                if isinstance(node, Access):
+                    found[node.tensor] = None
+                stack.extend(reversed(node.children))
+    return tuple(found)
 
 
-def _reachable(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """Defined tensors that `outputs` need, those needed first before those that need them (as far as there is such an
-    order).
+def needed(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Everything that `outputs` need, with the inputs: what is needed first before what needs it (as far as there is
+    such an order).
     """
     done: dict[Tensor, None] = {}
     seen: set[Tensor] = set()
@@ -140,15 +133,8 @@ def _reachable(outputs: Sequence[Tensor]) -> list[Tensor]:
             done[tensor] = None
         elif tensor not in seen:
             seen.add(tensor)
-            if tensor.is_input:
-                if tensor._shape is None:
-                    _ = tensor.shape  # raises: neither shape nor definition
-                continue
             stack.append((tensor, True))
-            reads = [
-                n.tensor for part in tensor.parts for n in _reading_order(part.expressions) if isinstance(n, Access)
-            ]
-            stack.extend((t, False) for t in reversed(list(dict.fromkeys(reads))))
+            stack.extend((t, False) for t in reversed(reads(tensor.parts)))
     return list(done)
 
 

@@ -100,6 +100,7 @@ class Tensor(Operators):
         self.is_placeholder = False  # made by te.placeholder: may stand for the steps of a te.scan
         self._shape = shape
         self._dtype = dtype
+        self.weak: str | None = None  # the type of the numbers that alone define it so far, when it has no other
         self._read_as: str | None = None  # the dtype with which it was read before it was defined
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -247,7 +248,7 @@ class Tensor(Operators):
         indices = tuple(self._index(d, e) for d, e in enumerate(items))
         if self.is_input:
             self._read_as = self.dtype
-        return Access(self, indices)
+        return Access(self, indices, *filter(None, (self.weak,)))
 
     def _index(self, dim: int, value: Any) -> Expr:
         if isinstance(value, str):

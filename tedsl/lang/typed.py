@@ -7,7 +7,7 @@ from typing import Any
 from . import dtypes
 from .errors import DefinitionError
 from .expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, as_expr, walk
-from .functions import operand_dtypes
+from .functions import FUNCTIONS, operand_dtypes
 from .integers import constant_bounds
 from .text import text
 
@@ -45,7 +45,10 @@ def typed(expr: Expr, dtype: str) -> Expr:
                 raise DefinitionError(f"the number {value} does not fit {dtype}, which holds {low} to {high}")
         elif dtypes.is_integer(dtype) or dtype == "bool":
             return Cast(dtype, Const(value, dtypes.strong(expr.dtype)))
-        return Const(value, dtype)
+        try:
+            return Const(value, dtype)
+        except OverflowError:
+            raise DefinitionError(f"a whole number of {len(str(abs(value)))} digits does not fit {dtype}") from None
     if expr.dtype == "int" and dtype in _NARROW and not _fits(expr, dtype):
         return _narrowed(expr, dtype)
     if isinstance(expr, (Axis, Var)):
@@ -72,6 +75,8 @@ def typed(expr: Expr, dtype: str) -> Expr:
             target = (
                 dtype if dtypes.promote(result, dtype) == dtype and dtype not in ("bool",) else dtypes.strong(result)
             )
+            if dtypes.is_float(target) and FUNCTIONS[expr.function].kind == "bits":
+                target = dtypes.strong(result)  # bits of whole numbers; their value is converted
             wanted = tuple(target if w in dtypes.WEAK else w for w in wanted)
         elif wanted[-1] in dtypes.WEAK:  # a comparison of weak operands
             wanted = tuple(dtypes.strong(w) for w in wanted)

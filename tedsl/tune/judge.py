@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from tedsl.version import __version__
 
 from .messages import Generated, Measurement, Prediction
-from .search import Candidate, GivenSearch, GridSearch, Options, OptunaSearch, Search, make_search
+from .search import Candidate, GridSearch, Options, OptunaSearch, Search, make_search
 from .store import Store, Trial
 from .template import Config, Knob, Template
 
@@ -175,12 +175,9 @@ class Knowledge:
 
 @dataclass(frozen=True)
 class Built:
-    """A candidate, the search that it is of, the code that was generated (None: it did not get that far), and the
-    seconds that this took.
-    """
+    """A candidate, the code that was generated (None: it did not get that far), and the seconds that this took."""
 
     candidate: Candidate
-    search: Search
     code: Generated | None
     spent: float
 
@@ -228,10 +225,10 @@ class Judge:
         """How many trials there still are to be, without those that wait for the same kernel to be measured."""
         return self.options.trials - self.done - sum(len(f) for f in self.followers.values())
 
-    def next(self) -> tuple[Search, Candidate | None]:
+    def next(self) -> Candidate | None:
         """A candidate of the search; when that repeats itself, one of those that are left."""
         if self.first:
-            return GivenSearch(), Candidate(forced=self.first.pop(0))
+            return Candidate(Search(), forced=self.first.pop(0))
         if self.rest is None and self.fruitless > FRUITLESS and isinstance(self.search, OptunaSearch):
             self.rest = GridSearch(shuffle=self.options.seed or 0)
         search = self.rest or self.search
@@ -240,8 +237,8 @@ class Judge:
         if self.skipped and over:
             # Nothing else is left: what the cost model left out, the most promising first.
             key = min(self.skipped, key=lambda k: self.skipped[k].predicted or 0.0)
-            return GivenSearch(), Candidate(forced=self.skipped.pop(key).config)
-        return search, candidate
+            return Candidate(Search(), forced=self.skipped.pop(key).config)
+        return candidate
 
     # Whether to go on: if not, the candidate is dealt with here -------------------------------------------------------
 
@@ -249,57 +246,57 @@ class Judge:
         """Whether there is a trial of the configuration."""
         return candidate.key in self.knowledge.known
 
-    def worth_generating(self, candidate: Candidate, search: Search) -> bool:
+    def worth_generating(self, candidate: Candidate) -> bool:
         """Whether code is to be generated for a candidate that has been predicted."""
         self.knowledge.refresh()
         self.knowledge.teach(self.search, candidate)
         if self.known(candidate):
-            self.repeat(candidate, search)
+            self.repeat(candidate)
             return False
-        if self._under_way(candidate, search):
+        if self._under_way(candidate):
             return False
         prediction = candidate.prediction
         assert prediction is not None
-        if self.to_screen and search is self.search and prediction.seconds is not None:
-            self._screen(candidate, search)
+        if self.to_screen and candidate.search is self.search and prediction.seconds is not None:
+            self._screen(candidate)
             return False
         ranked = self.options.rank and candidate.forced is None and candidate.key not in self.knowledge.stale
         if ranked and self.ranking.hopeless(prediction, self.knowledge.best):
             self.skipped[candidate.key] = self._trial(candidate, None)
-            search.tell(candidate, self.ranking.expected(prediction))
+            candidate.search.tell(candidate, self.ranking.expected(prediction))
             return False
         self.ranking.accept(prediction)
         return True
 
-    def _under_way(self, candidate: Candidate, search: Search) -> bool:
+    def _under_way(self, candidate: Candidate) -> bool:
         """Whether a configuration is being measured already. If so, the search need not wait for this one."""
         if candidate.key not in self.active:
             return False
         self.fruitless += 1
-        search.forget(candidate)
+        candidate.search.forget(candidate)
         return True
 
-    def _screen(self, candidate: Candidate, search: Search) -> None:
+    def _screen(self, candidate: Candidate) -> None:
         """Before anything is measured some candidates are only predicted, and the best of these are the first to be
         measured.
         """
         self.to_screen -= 1
         self.skipped[candidate.key] = self._trial(candidate, None)
-        search.forget(candidate)
+        candidate.search.forget(candidate)
         if not self.to_screen:
             best = sorted(self.skipped.values(), key=lambda row: row.predicted or 0.0)[:FIRST]
             self.first = [self.skipped.pop(row.key).config for row in best]
 
     def worth_compiling(self, built: Built) -> bool:
         """Whether a candidate, whose code has been generated, is to be compiled and measured."""
-        candidate, search, code = built.candidate, built.search, built.code
+        candidate, code = built.candidate, built.code
         assert code is not None
         for row in self.knowledge.stale.get(candidate.key, ()):
             if row.source == code.source:  # the template's text has changed, and its kernel has not
                 self.knowledge.add(row)
-                self.repeat(candidate, search)
+                self.repeat(candidate)
                 return False
-        if self._under_way(candidate, search):
+        if self._under_way(candidate):
             return False
         if code.source in self.knowledge.by_source:
             self._duplicate(built, self.knowledge.by_source[code.source])
@@ -313,23 +310,23 @@ class Judge:
 
     # Results ----------------------------------------------------------------------------------------------------------
 
-    def repeat(self, candidate: Candidate, search: Search) -> None:
+    def repeat(self, candidate: Candidate) -> None:
         """Tell the search the known time of a configuration."""
         self._nothing_new(candidate)
         self.knowledge.teach(self.search, candidate)
-        search.tell(candidate, self.knowledge.known[candidate.key].seconds)
+        candidate.search.tell(candidate, self.knowledge.known[candidate.key].seconds)
 
-    def reject(self, candidate: Candidate, search: Search, reason: str) -> None:
+    def reject(self, candidate: Candidate, reason: str) -> None:
         """Note that the template rejects the configuration."""
         self.rejected[candidate.key] = reason
         self._nothing_new(candidate)
         self.knowledge.teach(self.search, candidate)
-        search.tell(candidate, None)
+        candidate.search.tell(candidate, None)
 
     def record(self, built: Built, found: Measurement) -> None:
         """Write the trial of a candidate, and of those with the same source."""
         if self.known(built.candidate):  # it was begun twice, or came to its end without a question
-            self.repeat(built.candidate, built.search)
+            self.repeat(built.candidate)
             return
         self.knowledge.teach(self.search, built.candidate)
         if not found.machine:  # it was not measured
@@ -378,9 +375,9 @@ class Judge:
             self.ranking.compare(row)
         self.skipped.pop(row.key, None)
         self.fruitless = self.fruitless + 1 if kind == "duplicate" else 0
-        if built.search is not self.search:
+        if built.candidate.search is not self.search:
             self.search.learn(row, built.candidate.knobs)
-        built.search.tell(built.candidate, row.seconds)
+        built.candidate.search.tell(built.candidate, row.seconds)
         return row
 
     # In the end -------------------------------------------------------------------------------------------------------

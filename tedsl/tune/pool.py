@@ -17,7 +17,7 @@ from typing import Any
 from .judge import Built
 from .messages import Build, Continue, Generated, Job, Measurement, Phase, Stop
 from .process import START_SECONDS, Child, Deadline, Died
-from .search import Candidate, Search
+from .search import Candidate
 from .store import compiler, this_machine
 
 WAITING_SECONDS = 600.0  # for a core where kernels are timed, which is no candidate's fault
@@ -42,7 +42,6 @@ class Builder:
     """
 
     candidate: Candidate | None
-    search: Search | None
     code: Generated | None
     decided: bool  # the judge does not want the candidate; its process has only to say that it has stopped
 
@@ -58,9 +57,9 @@ class Builder:
         self.began = 0.0
         self.deadline = Deadline(START_SECONDS)
 
-    def begin(self, candidate: Candidate, search: Search, compiling: bool) -> None:
+    def begin(self, candidate: Candidate, compiling: bool) -> None:
         """Have a candidate built. Raises Died."""
-        self.candidate, self.search, self.phase = candidate, search, "waiting"
+        self.candidate, self.phase = candidate, "waiting"
         self.began = time.monotonic()
         self.deadline.restart(WAITING_SECONDS)
         self.child.send(Build(self.core, compiling))
@@ -72,7 +71,7 @@ class Builder:
 
     def free(self) -> None:
         """Forget the candidate: the process is idle."""
-        self.candidate, self.search, self.code, self.decided = None, None, None, False
+        self.candidate, self.code, self.decided = None, None, False
         self.phase = "idle"
 
     @property
@@ -82,8 +81,8 @@ class Builder:
     @property
     def built(self) -> Built:
         """The candidate, as far as it has come."""
-        assert self.candidate is not None and self.search is not None
-        return Built(self.candidate, self.search, self.code, time.monotonic() - self.began)
+        assert self.candidate is not None
+        return Built(self.candidate, self.code, time.monotonic() - self.began)
 
 
 class Measurers:

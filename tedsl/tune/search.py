@@ -77,10 +77,12 @@ def _is_positive(value: Any) -> bool:
 
 
 class Candidate:
-    """One run of the template: the knobs that it asked for, and their values. `token`: the search's own note of it."""
+    """One run of the template: the search that proposed it, the knobs that it asked for, and their values. `token`: the
+    search's own note of it; `forced`: the values, where they are known before.
+    """
 
-    def __init__(self, token: Any = None, forced: Config | None = None) -> None:
-        self.token = token
+    def __init__(self, search: Search, token: Any = None, forced: Config | None = None) -> None:
+        self.search, self.token = search, token
         self.forced = forced
         self.knobs: dict[str, Knob] = {}
         self.config: Config = {}
@@ -92,13 +94,15 @@ class Candidate:
 
 
 class Search:
-    """Proposes candidates, and learns from their times."""
+    """Proposes candidates, and learns from their times. This one proposes none: it answers with the configuration that a
+    candidate was made with.
+    """
 
     exhausted = False
 
     def begin(self) -> Candidate | None:
         """A new candidate; None when there is none at the moment (or none any more: `exhausted`)."""
-        raise NotImplementedError
+        return None
 
     def answer(self, candidate: Candidate, knob: Knob) -> Value:
         value = self._value(candidate, knob)
@@ -107,7 +111,8 @@ class Search:
         return value
 
     def _value(self, candidate: Candidate, knob: Knob) -> Value:
-        raise NotImplementedError
+        given = candidate.forced or {}
+        return given[knob.name] if given.get(knob.name) in knob else knob.options[0]
 
     def tell(self, candidate: Candidate, seconds: float | None) -> None:
         """The candidate's seconds, or None when it failed or was rejected."""
@@ -118,17 +123,6 @@ class Search:
 
     def learn(self, row: Trial, knobs: dict[str, Knob]) -> None:
         """Take in a trial of the store."""
-
-
-class GivenSearch(Search):
-    """Answers with the configuration that a candidate was made with."""
-
-    def begin(self) -> None:
-        """None: nothing is searched."""
-
-    def _value(self, candidate: Candidate, knob: Knob) -> Value:
-        given = candidate.forced or {}
-        return given[knob.name] if given.get(knob.name) in knob else knob.options[0]
 
 
 class GridSearch(Search):
@@ -145,7 +139,7 @@ class GridSearch(Search):
             return None
         self.running += 1
         at = -1 if self.random is None else self.random.randrange(len(self.pending))
-        return Candidate(self.pending.pop(at))
+        return Candidate(self, self.pending.pop(at))
 
     def _value(self, candidate: Candidate, knob: Knob) -> Value:
         prefix: list[Value] = candidate.token
@@ -190,7 +184,7 @@ class OptunaSearch(Search):
 
     def begin(self) -> Candidate | None:
         with quiet():
-            return Candidate(self.study.ask())
+            return Candidate(self, self.study.ask())
 
     def _value(self, candidate: Candidate, knob: Knob) -> Value:
         if knob.values is not None and len(knob.values) == 1:

@@ -427,7 +427,7 @@ def _read_sqlite(where: Any, after: int) -> list[Trial]:
             raise
     rows = []
     for number, text in found:
-        with contextlib.suppress(ValueError, TypeError):
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
             rows.append(Trial.from_json(json.loads(text), number))
     return rows
 
@@ -445,6 +445,6 @@ def _read_optuna(storage: Any, after: int) -> list[Trial]:
     for study in storage.get_all_studies():
         for trial in storage.get_all_trials(study._study_id, deepcopy=False):
             if trial._trial_id > after and ROW in trial.user_attrs:
-                with contextlib.suppress(ValueError, TypeError):
+                with contextlib.suppress(ValueError, TypeError, RecursionError):
                     rows.append(Trial.from_json(trial.user_attrs[ROW], trial._trial_id))
     return sorted(rows, key=lambda row: row.number)

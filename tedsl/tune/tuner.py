@@ -186,13 +186,13 @@ class _Tuner:
             return
         if (self.queue or self.measuring) and builder.core == self.timing_core:
             return  # what is built wants this core
-        search, candidate = self.judge.next()
+        candidate = self.judge.next()
         if candidate is None:
             return
         try:
-            builder.begin(candidate, search, self.local)
+            builder.begin(candidate, self.local)
         except Died:
-            search.forget(candidate)
+            candidate.search.forget(candidate)
             builder.start()
 
     def _measure_next(self) -> None:
@@ -241,16 +241,16 @@ class _Tuner:
 
     def _follow(self, builder: Builder, message: Any) -> None:
         """Deal with a message that is about a builder's candidate."""
-        candidate, search = builder.candidate, builder.search
-        assert candidate is not None and search is not None
+        candidate = builder.candidate
+        assert candidate is not None
         match message:
             case messages.Ask():
-                value = search.answer(candidate, message.knob)
+                value = candidate.search.answer(candidate, message.knob)
                 builder.child.send(messages.Stop() if self.judge.known(candidate) else messages.Answer(value))
                 return
             case messages.Prediction():
                 candidate.prediction = message
-                builder.reply(self.judge.worth_generating(candidate, search))
+                builder.reply(self.judge.worth_generating(candidate))
                 return
             case messages.Generated():
                 builder.code = message
@@ -259,9 +259,9 @@ class _Tuner:
             case messages.Compiled():
                 self.queue.append(builder.built)
             case messages.Stopped() if not builder.decided:  # while it was asking: the configuration is known
-                self.judge.repeat(candidate, search)
+                self.judge.repeat(candidate)
             case messages.Rejection():
-                self.judge.reject(candidate, search, message.reason)
+                self.judge.reject(candidate, message.reason)
             case messages.Failure():
                 self._record(builder.built, messages.Measurement(error=message.error))
         builder.free()

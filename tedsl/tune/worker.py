@@ -85,6 +85,7 @@ class _Builder:
 
     def build(self, request: messages.Build) -> None:
         """One candidate: knobs, schedule, source; then, if the tuner wants it, the compiler."""
+
         pin([request.core])
         try:
             with building(request.core), uncollected():
@@ -111,10 +112,10 @@ class _Builder:
         code = generate_code(s, args, nest, self.sizes)
         self._send_and_wait(code)
         if compiling:
-            from tedsl.backends.c.kernel import compiled
+            from tedsl.backends.targets import TARGETS
 
             self.connection.send(messages.Phase("compiler"))
-            compiled(code.module)
+            TARGETS["c"].compile(code.module)
         return messages.Compiled()
 
     def _send_and_wait(self, message: Any) -> None:
@@ -142,12 +143,12 @@ def lower_and_predict(schedule: Any, args: Any, sizes: Mapping[str, int]) -> tup
 
 def generate_code(schedule: Any, args: Any, nest: Any, sizes: Mapping[str, int]) -> messages.Generated:
     """The C module of a schedule, and what tells it from others."""
-    from tedsl.backends.c.printer import generate
+    from tedsl.backends.targets import TARGETS
 
     from .workload import key_of, places_of, sizes_of
 
     outputs = schedule.outputs
-    module = generate(nest, outputs[0].name)
+    module = TARGETS["c"].emit(nest, outputs[0].name, None)
     names = (*sizes_of(outputs), *sizes)
     return messages.Generated(
         module,

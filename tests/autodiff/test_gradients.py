@@ -234,3 +234,25 @@ def test_gradients_can_be_computed_together_with_the_forward_pass() -> None:
     got = te.build([C, dA, dB])(a, b)
     for g, want in zip(got, (y, z @ b, z.T @ a)):
         np.testing.assert_allclose(g, want, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_product_that_overflows_between_zeros(dtype: str) -> None:
+    """What the other factors come to is no matter where one of them is 0."""
+    big = 1e20 if dtype == "float32" else 1e200
+    X, P = te.tensor("X", (4,), dtype), te.tensor("P")
+    P[()] = te.prod(X[i])
+    dX = te.grad(P, X)
+    dP = te.jvp(P, {X: te.tensor("V", (4,), dtype)})
+    for values in ([0, 0, big, big], [big, big, 0, 0], [big, 0, 0, big], [big, 0, big, 0], [0, big, 0, big]):
+        x = np.array(values, dtype)
+        for got in (te.evaluate(dX, {X: x}), te.build(dX)(x)):
+            np.testing.assert_array_equal(got, np.zeros(4))
+        assert (
+            te.evaluate(dP, {X: x, dP.inputs[-1] if dP.inputs[-1] is not X else dP.inputs[0]: np.ones(4, dtype)}) == 0
+        )
+    x = np.array([3, 0, 2, 0], dtype)
+    second = te.evaluate(te.jacobian(dX, X), {X: x})
+    want = np.zeros((4, 4))
+    want[1, 3] = want[3, 1] = 6
+    np.testing.assert_array_equal(second, want)

@@ -258,9 +258,9 @@ def test_a_folder_that_others_can_write_is_closed_or_refused(cache_folder):
     root.chmod(0o777)
     works()  # it holds only what is ours: closing it harms nobody
     assert root.stat().st_mode & 0o777 == 0o700
-    (root / "kernels-1").chmod(0o777)
+    (root / f"kernels-{cache.FORMAT}").chmod(0o777)
     works()
-    assert (root / "kernels-1").stat().st_mode & 0o777 == 0o700
+    assert (root / f"kernels-{cache.FORMAT}").stat().st_mode & 0o777 == 0o700
     (root / "letter.txt").write_text("somebody's")
     root.chmod(0o777)
     with pytest.warns(
@@ -270,6 +270,116 @@ def test_a_folder_that_others_can_write_is_closed_or_refused(cache_folder):
     assert caught[0].filename == __file__
     assert root.stat().st_mode & 0o777 == 0o777
     root.chmod(0o700)
+
+
+@pytest.fixture
+def compiled(monkeypatch) -> list[Path]:
+    """The sources that are compiled from here on."""
+    compile_library, sources = toolchain.compile_library, []
+    monkeypatch.setattr(toolchain, "compile_library", lambda *args: sources.append(args[0]) or compile_library(*args))
+    return sources
+
+
+def entry_moved_behind_a_link(entry: cache.Entry) -> None:
+    away = entry.folder.parents[2] / "away"
+    entry.folder.rename(away)
+    entry.folder.symlink_to(away)
+
+
+def library_behind_a_link(entry: cache.Entry) -> None:
+    away = entry.folder.parents[2] / "away.so"
+    entry.library.rename(away)
+    entry.library.symlink_to(away)
+
+
+OTHERS = {
+    "the cache": lambda entry: entry.folder.parents[1].chmod(0o777),
+    "its folder of kernels": lambda entry: entry.folder.parent.chmod(0o722),
+    "the entry": lambda entry: entry.folder.chmod(0o777),
+    "the library": lambda entry: entry.library.chmod(0o606),
+    "the source": lambda entry: entry.source.chmod(0o606),
+    "what is noted": lambda entry: (entry.folder / "entry.json").chmod(0o606),
+    "a link to the entry": entry_moved_behind_a_link,
+    "a link to the library": library_behind_a_link,
+    "another's entry": lambda entry: os.chown(entry.folder, 12345, 12345),
+    "another's library": lambda entry: os.chown(entry.library, 12345, 12345),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_what_others_may_have_written_is_compiled_anew(cache_folder, compiled, what):
+    works()
+    works()
+    assert len(compiled) == 1
+    if "another" in what and os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    OTHERS[what](cache.entries()[0])
+    works()
+    assert len(compiled) == 2
+    works()
+    assert len(compiled) == 2 and len(cache.entries()) == 1
+
+
+def test_what_lies_above_the_cache_counts(tmp_path, monkeypatch, compiled):
+    """Whoever can write to a folder above, or to one that a link leads through, can put another cache in its place."""
+    above = tmp_path / "above"
+    above.mkdir()
+    (tmp_path / "link").symlink_to(above)
+    for given in (above / "cache", tmp_path / "link" / "cache"):
+        monkeypatch.setenv("TEDSL_CACHE_DIR", str(given))
+        above.chmod(0o755)
+        works()
+        works()
+        assert len(compiled) == 1
+        above.chmod(0o757)
+        source = c_modules.add().source + f"/* {given.parent.name} */"
+        with pytest.warns(CacheWarning, match=r"is not used: .*/above: others can write to it"):
+            works(dataclasses.replace(c_modules.add(), source=source))
+        assert len(compiled) == 2
+        compiled.pop()
+    above.chmod(0o1777)  # as /tmp: nobody can take away what is another's
+    works()
+    assert len(compiled) == 1
+
+
+def test_a_shared_cache_is_read(tmp_path, monkeypatch, compiled):
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    monkeypatch.setenv("TEDSL_CACHE_DIR", str(shared))
+    works()
+    if os.geteuid() == 0:
+        for path in (shared, *shared.rglob("*")):
+            os.chown(path, 12345, 12345)
+    monkeypatch.setenv("TEDSL_CACHE_DIR", str(own))
+    monkeypatch.setenv("TEDSL_SHARED_CACHE", str(shared))
+    works()
+    assert len(compiled) == 1 and not own.exists()
+    shared.chmod(0o777)
+    with pytest.warns(
+        CacheWarning, match=r"\[W002\] TEDSL_SHARED_CACHE='.*/shared' is not used: others can write to it"
+    ):
+        works()
+    assert len(compiled) == 2 and shared.stat().st_mode & 0o777 == 0o777
+    shutil.rmtree(own)
+    monkeypatch.setenv("TEDSL_SHARED_CACHE", str(tmp_path / "none"))
+    with pytest.warns(CacheWarning, match=r"TEDSL_SHARED_CACHE='.*/none' is not used: No such file"):
+        works()
+
+
+def test_folders_that_do_not_exist(monkeypatch):
+    monkeypatch.setenv("TEDSL_CACHE_DIR", "~nobody-of-this-name/cache")
+    with pytest.raises(BuildError, match="TEDSL_CACHE_DIR='~nobody-of-this-name/cache' is no folder"):
+        works()
+
+
+def test_nowhere_to_write(monkeypatch):
+    def nowhere(**_):
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    cache._temporary.cache_clear()
+    monkeypatch.setenv("TEDSL_CACHE_DIR", "/dev/null/cache")
+    monkeypatch.setattr("tempfile.mkdtemp", nowhere)
+    with pytest.raises(BuildError, match=r"no folder for kernels: No usable temp.*; set TEDSL_CACHE_DIR or TMPDIR"):
+        works()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import copy
+import os
 import pickle
 import re
 import subprocess
@@ -385,6 +386,20 @@ def test_results_do_not_leak(add):
     gc.collect()
     after = [sys.getrefcount(x), sys.getrefcount(x.dtype)]
     assert all(a - b < 100 for a, b in zip(after, before)), "a reference was lost at every call"
+
+
+@pytest.mark.parametrize("asked", ["99999999999999999999", "100000", "9" * 5000, "²", "0"])
+def test_any_omp_num_threads_will_do(asked):
+    """Too many threads are no more than a process can have, and what is no number is no limit."""
+    code = (
+        f"import sys; sys.path[:0] = [{str(Path(c_modules.__file__).parent)!r}]\nimport numpy as np, c_modules\n"
+        "from tedsl.backends.c.kernel import build_module\n"
+        "rows = build_module(c_modules.row_sums())\nprint(rows(np.ones((3000, 4)))[0].sum())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": asked}, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout == "12000.0\n", done.stderr
 
 
 def test_what_old_cythons_drop_is_not_written():

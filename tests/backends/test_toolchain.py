@@ -52,6 +52,10 @@ def test_cc_decides_and_may_have_arguments(cache_folder, monkeypatch, tmp_path):
     assert build_module(module).library.exists()
     assert all(line.startswith("--first ") for line in log.read_text().splitlines())
     monkeypatch.setenv("CC", "no-such-compiler -x")
+    monkeypatch.setenv("CC", "gcc 'x")
+    with pytest.raises(BuildError, match=r"""CC="gcc 'x" is no command: No closing quotation; correct or unset CC"""):
+        toolchain.find()
+    monkeypatch.setenv("CC", "no-such-compiler -x")
     with pytest.raises(BuildError, match="no C compiler: CC is 'no-such-compiler -x', and there is no such command"):
         toolchain.find()
 
@@ -97,7 +101,7 @@ def test_a_compiler_that_does_not_know_a_flag_is_not_given_it(cache_folder, monk
     unknown = f"case \"$*\" in *{toolchain.QUICK}*) echo 'unknown argument' >&2; exit 1;; esac\n"
     monkeypatch.setenv("CC", script(tmp_path, "cc", unknown + 'exec gcc "$@"\n'))
     found = toolchain.find()
-    assert found.openmp and not found.quick
+    assert found.openmp and toolchain.QUICK not in found.extra
     assert build_module(c_modules.matmul("slowly")).library.exists()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from points import ap, values
 
+import tedsl as te
 from tedsl.lang.errors import DefinitionError
 from tedsl.lang.expr import Access, Axis, Expr, Var, as_expr, free_axes
 from tedsl.lang.extents import Read, check_bounds, data_dependent, display, infer_extents
@@ -196,3 +197,13 @@ def test_against_trying_all_values(block: int) -> None:
             assert got <= largest(reads, reach, size), (seed, reads, found, size)
             seen["symbolic"] += 1
     assert seen["constant"] > 40 and seen["symbolic"] > 40 and seen["refused"] > 20, seen
+
+
+def test_a_transpose_whose_rows_are_of_a_size_and_more() -> None:
+    n, m = te.var("n"), te.var("m")
+    X, Y = te.tensor("X", (n, m + 4)), te.tensor("Y")
+    i, j = te.axes("i j")
+    Y[j, i] = X[i, j]
+    for shape in ((5, 9), (70, 150), (129, 4)):
+        x = np.arange(shape[0] * shape[1], dtype=np.float32).reshape(shape)
+        np.testing.assert_array_equal(te.build(Y)(x), x.T)

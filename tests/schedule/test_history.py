@@ -152,6 +152,7 @@ def test_a_history_that_does_not_fit_leaves_nothing_behind() -> None:
     _X, _H, _V, other = two_stages()
     refused(other, lambda: other.replay(s.to_json()), "step 1 of 13 of the history", "does not fit this program", "C")
     refused(other, lambda: other.replay("{"), "is no JSON")
+    refused(other, lambda: other.replay("[" * 100_000), "is no JSON")
     refused(other, lambda: other.replay("[1]"), "1 is no step of a schedule")
     refused(other, lambda: other.replay('{"version": 99, "steps": []}'), "it needs version 1")
     refused(other, lambda: other.replay(7), "int is no history")

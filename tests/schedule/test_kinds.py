@@ -152,5 +152,5 @@ def test_bind_is_for_the_axes_of_a_gpu() -> None:
 
 def test_pragmas_are_one_line() -> None:
     _, _, C, s = matmul()
-    for text in ("", "a\nb", "a\\", 3):
+    for text in ("", "a\nb", "a\rb", "a\\", 3):
         refused(s, lambda text=text: s[C].pragma(i, text), "is no pragma; it is one line of text")

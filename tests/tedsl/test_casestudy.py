@@ -14,7 +14,7 @@ import tedsl as te
 from tedsl import cli
 from tedsl.casestudy import LADDER, Row, Rung, Tiles, choose, ladder, problem, study
 from tedsl.casestudy.picture import picture
-from tedsl.casestudy.study import in_turn, loads, value, verify
+from tedsl.casestudy.study import in_turn, loads, timed, value, verify
 from tedsl.lang.errors import InternalError
 
 NAMES = [rung.name for rung in LADDER]
@@ -132,7 +132,7 @@ def test_a_wrong_rung_does_not_pass() -> None:
         verify(Rung("wrong", "", wrong, {}))
     c, want = np.zeros((2, 2)), np.ones((2, 2))
     with pytest.raises(InternalError, match="wrong by"):
-        in_turn(lambda: None, lambda: None, c, want)
+        timed(lambda: None, lambda: None, c, want)
 
 
 def test_a_study_of_a_small_size() -> None:
@@ -215,3 +215,15 @@ def test_symbolic_tiles_give_the_formulas() -> None:
                 if (tensor, source, scope) in moves:
                     found = sympy.sympify(str(moves[tensor, source, scope]))
                     assert sympy.simplify(found - sympy.sympify(formula)) == 0, (rung, tensor, level)
+
+
+def test_calls_take_turns() -> None:
+    order: list[str] = []
+    calls = {name: lambda name=name: order.append(name) for name in "ab"}
+    found = in_turn(calls, 0.0, turn=0.001)
+    turns = "".join(order).replace("b", " ").split()
+    assert len(turns) == 3 and all(set(turn) == {"a"} for turn in turns)
+    assert [len(found["a"]), len(found["b"])] == [order.count("a"), order.count("b")]
+    assert all(samples == sorted(samples) for samples in found.values())
+    order.clear()
+    assert len(in_turn(calls, 0.0, least=2)["a"]) == 2 and order == ["a", "b", "a", "b"]

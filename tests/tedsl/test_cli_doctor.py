@@ -37,6 +37,22 @@ def test_a_machine_that_is_fit(capsys: pytest.CaptureFixture[str], private: str)
     assert os.environ["TEDSL_CACHE_DIR"] == private
 
 
+def test_a_compiler_that_gets_selects_wrong(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The kernel that gcc 12 compiled wrongly is compiled and run: here by one that takes > for <."""
+    script = tmp_path / "cc"
+    script.write_text(
+        '#!/bin/sh\nfor a; do case $a in *S.c|*select.c) sed "s/> 0/< 0/" "$a" > "$a.wrong.c"; shift; set -- "$@" "$a.wrong.c";;'
+        ' *) shift; set -- "$@" "$a";; esac; done\nexec gcc "$@"\n'
+    )
+    script.chmod(0o700)
+    monkeypatch.setenv("CC", str(script))
+    status, found, _ = report(capsys)
+    assert status == 1 and "-fno-tree-loop-if-convert" in found["flags"][1]
+    assert found["test kernel"] == ["FAILED", "it was compiled and loaded, but gave a wrong answer; please report this"]
+
+
 def test_no_compiler(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "no-such-compiler")
     status, found, out = report(capsys)
@@ -62,7 +78,7 @@ def test_a_cache_that_cannot_be_used_is_a_warning(
 
 
 def test_a_wrong_answer_fails(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(te, "build", lambda tensor: lambda a: np.zeros(len(a), "float32"))
+    monkeypatch.setattr(te, "build", lambda *_: lambda *arrays: np.zeros(len(arrays[0]), "float32"))
     status, found, _ = report(capsys)
     assert status == 1 and found["test kernel"][0] == "FAILED" and "wrong answer" in found["test kernel"][1]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import pytest
 
@@ -34,7 +32,7 @@ def test_nearest_agrees_with_numpy_and_the_reference() -> None:
 
 
 def test_the_whole_demo(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "in_turn", functools.partial(demo.in_turn, turns=1))
+    monkeypatch.setattr(demo, "SECONDS", 0.1)
     assert demo.main() == 0
     out = capfd.readouterr().out
     for part in (
@@ -55,15 +53,6 @@ def test_how_sure_the_times_are() -> None:
     busy = text + "\nThe machine is busy (load 1.5 on 2 cores): times would be shorter else."
     assert demo.how_sure(calm, 1.5, 2) == busy
     assert "busy (load 0.0 on 1 core)" in demo.how_sure({"a": [1.0, 2.0, 3.0]}, 0.0, 1)
-
-
-def test_calls_take_turns() -> None:
-    order: list[str] = []
-    found = demo.in_turn({name: lambda name=name: order.append(name) for name in "ab"}, turns=3, seconds=0.001)
-    turns = "".join(order).replace("b", " ").split()
-    assert len(turns) == 3 and all(set(turn) == {"a"} for turn in turns)
-    assert [len(found["a"]), len(found["b"])] == [order.count("a"), order.count("b")]
-    assert all(samples == sorted(samples) for samples in found.values())
 
 
 def test_inner_loops_end_where_the_first_nest_ends() -> None:

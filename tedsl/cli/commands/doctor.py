@@ -83,7 +83,7 @@ def compiler() -> list[Finding]:
         openmp = Finding("OpenMP", "warning", text)
     return [
         Finding("C compiler", "ok", f"{' '.join(found.command)}: {found.version}"),
-        Finding("flags", "ok", " ".join(toolchain.flags(openmp=found.openmp))),
+        Finding("flags", "ok", " ".join((*toolchain.flags(openmp=found.openmp), *found.extra))),
         openmp,
     ]
 
@@ -118,7 +118,9 @@ def optional_packages() -> list[Finding]:
 
 
 def trial() -> list[Finding]:
-    """Compile a kernel anew, in a cache of its own, and compare what it computes."""
+    """Compile kernels anew, in a cache of its own, and compare what they compute: sums, and a select whose loops some
+    compilers get wrong.
+    """
     import os
     import tempfile
     import time
@@ -129,8 +131,11 @@ def trial() -> list[Finding]:
 
     i, j = te.axes("i j")
     A, R = te.tensor("A", (64, 48)), te.tensor("R")
+    X, Y, S = te.tensor("X", (32, 5)), te.tensor("Y", (32, 5)), te.tensor("S")
     R[i] = te.sum(A[i, j] * 2 + 1)
+    S[i, j] = te.where(X[i, j] > 0, Y[i, j], 0.0)
     a = np.arange(64 * 48, dtype="float32").reshape(64, 48) % 7
+    x = np.arange(32 * 5, dtype="float32").reshape(32, 5) * 7 % 5 - 2
     before = os.environ.get("TEDSL_CACHE_DIR")
     with tempfile.TemporaryDirectory(prefix="tedsl-doctor-") as folder:
         os.environ["TEDSL_CACHE_DIR"] = folder
@@ -138,13 +143,15 @@ def trial() -> list[Finding]:
             start = time.perf_counter()
             kernel = te.build(R)
             took = time.perf_counter() - start
-            got = kernel(a)
+            right = np.array_equal(kernel(a), (a * 2 + 1).sum(1))
+            select = te.build(te.create_schedule(S), [X, Y])
+            right &= np.array_equal(select(x, x + 9), np.where(x > 0, x + 9, 0))
         finally:
             if before is None:
                 del os.environ["TEDSL_CACHE_DIR"]
             else:
                 os.environ["TEDSL_CACHE_DIR"] = before
-    if not np.array_equal(got, (a * 2 + 1).sum(1)):
+    if not right:
         text = "it was compiled and loaded, but gave a wrong answer; please report this"
         return [Finding("test kernel", "FAILED", text)]
     return [Finding("test kernel", "ok", f"compiled in {duration(took)}, its answer is right")]

@@ -195,23 +195,8 @@ def _has_division(x: Affine) -> bool:
     return False
 
 
-def _add(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
-    result = v[0].plus(v[1], 1)
-    return recombined(result, known) if _has_division(result) else result
-
-
-def _subtract(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
-    result = v[0].plus(v[1], -1)
-    return recombined(result, known) if _has_division(result) else result
-
-
-def _multiply(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
-    result = v[0].times(v[1])
-    return recombined(result, known) if _has_division(result) else result
-
-
-def _negative(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
-    return -v[0]
+def _together(x: Affine, known: Assumptions) -> Affine:
+    return recombined(x, known) if _has_division(x) else x
 
 
 # Division -------------------------------------------------------------------------------------------------------------
@@ -219,16 +204,12 @@ def _negative(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
 
 def _floor_divide(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
     x, y = v
-    if not y.terms:
-        return floor(x, y.constant, known)
-    return _symbolic(x, y, known)[0]
+    return _symbolic(x, y, known)[0] if y.terms else floor(x, y.constant, known)
 
 
 def _remainder(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
     x, y = v
-    if not y.terms:
-        return modulo(x, y.constant, known)
-    return _symbolic(x, y, known)[1]
+    return _symbolic(x, y, known)[1] if y.terms else modulo(x, y.constant, known)
 
 
 def _grouped(x: Affine, d: int, known: Assumptions) -> tuple[int, Affine, Affine, int] | None:
@@ -282,7 +263,7 @@ def floor(x: Affine, d: int, known: Assumptions) -> Affine:
     whole, rest = Affine(outer, q), Affine(inner, r)
     if not inner:
         return whole
-    together = recombined(rest, known) if _has_division(rest) else rest
+    together = _together(rest, known)
     if together is not rest:  # smaller coefficients may fit what they did not fit before
         return plus(whole, floor(together, d, known), known)
     if known is not known.free:
@@ -324,7 +305,7 @@ def modulo(x: Affine, d: int, known: Assumptions) -> Affine:
     rest = Affine(terms, constant % d)
     if not terms:
         return rest
-    together = recombined(rest, known) if _has_division(rest) else rest
+    together = _together(rest, known)
     if together is not rest:
         return modulo(together, d, known)
     if known is not known.free:
@@ -469,15 +450,6 @@ def _absolute(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
 # Bits -----------------------------------------------------------------------------------------------------------------
 
 
-def _invert(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
-    return -v[0] - 1
-
-
-def _whole(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
-    """Rounding of what is whole."""
-    return v[0]
-
-
 def _bitwise_and(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
     """The lowest bits are a remainder; what is left without them, a multiple."""
     for x, mask in (v, v[::-1]):
@@ -513,8 +485,11 @@ def _power(e: Expr, v: list[Affine], known: Assumptions) -> Affine:
 
 _MOST_FACTORS = 4  # of a power that is written as a product
 _RULES: dict[str, Callable[[Expr, list[Affine], Assumptions], Affine]] = {
-    "add": _add, "subtract": _subtract, "multiply": _multiply, "negative": _negative, "floor_divide": _floor_divide,
-    "remainder": _remainder, "invert": _invert, "bitwise_and": _bitwise_and, "left_shift": _left_shift,
-    "right_shift": _right_shift, "power": _power, "floor": _whole, "ceil": _whole, "trunc": _whole, "rint": _whole,
-    "minimum": _extreme, "maximum": _extreme, "where": _where, "absolute": _absolute,
+    "add": lambda e, v, known: _together(v[0].plus(v[1], 1), known),
+    "subtract": lambda e, v, known: _together(v[0].plus(v[1], -1), known),
+    "multiply": lambda e, v, known: _together(v[0].times(v[1]), known),
+    "negative": lambda e, v, known: -v[0], "invert": lambda e, v, known: -v[0] - 1,
+    "floor_divide": _floor_divide, "remainder": _remainder, "bitwise_and": _bitwise_and, "left_shift": _left_shift,
+    "right_shift": _right_shift, "power": _power, "minimum": _extreme, "maximum": _extreme, "where": _where,
+    "absolute": _absolute, **dict.fromkeys(("floor", "ceil", "trunc", "rint"), lambda e, v, known: v[0]),
 }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
+from tedsl.lang.dtypes import is_float
 from tedsl.lang.expr import Apply, Axis, Const, Expr, Var, free_axes
 from tedsl.lang.functions import FUNCTIONS
 
@@ -45,7 +46,7 @@ class Sample:
         return total
 
     def _value(self, e: Expr) -> int:
-        if isinstance(e, Const):
+        if isinstance(e, Const) and not is_float(e.dtype):
             return int(e.args[0])
         if isinstance(e, Axis):
             span = self.known.span(e)

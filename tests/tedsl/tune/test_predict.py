@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 import tedsl as te
+from tedsl.hardware import INSTRUCTION_SETS
 from tedsl.schedule.cost.predict import Model, predict
+from tedsl.schedule.passes.vectorize import plain_loops
 from tedsl.tune.judge import PAIRS, SKIPS, Ranking, margin, trusted
 from tedsl.tune.messages import Prediction
 from tedsl.tune.templates import matmul
@@ -35,6 +37,21 @@ def test_the_best_is_near_the_peak():
 )
 def test_what_is_worse_is_predicted_so(worse):
     assert seconds(**worse).seconds > 1.2 * seconds().seconds
+
+
+def test_a_loop_without_vectors_is_predicted_as_a_plain_one():
+    """Which loops become vectors is known before anything is printed."""
+    i, j = te.axes("i j")
+    X = te.tensor("X", (512, 512))
+    for dtype, same in (("uint8", True), ("int32", False)):  # no vectors of floats become unsigned integers
+        Y = te.tensor("Y")
+        Y[j, i] = te.cast(te.exp(X[i, j]), dtype)
+        plain = te.create_schedule(Y)
+        vectorised = te.create_schedule(Y)
+        vectorised[Y].vectorize(i)
+        stmts = [plain_loops(te.lower(s).stmt, INSTRUCTION_SETS["avx2"]) for s in (plain, vectorised)]
+        first, second = (Model(MACHINE).seconds(stmt).terms for stmt in stmts)
+        assert (first == second) == same
 
 
 def test_registers_that_cannot_do():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import tedsl as te
-from tedsl.tune.search import KINDS, GivenSearch, GridSearch, OptunaSearch, make_search
+from tedsl.tune.search import KINDS, GridSearch, OptunaSearch, Search, make_search
 from tedsl.tune.store import Trial
 from tedsl.tune.template import Knob
 
@@ -81,10 +81,10 @@ def test_failures_and_stored_rows_are_taken_in():
 
 
 def test_given_configurations():
-    search = GivenSearch()
+    search = Search()
     from tedsl.tune.search import Candidate
 
-    candidate = Candidate(forced={"a": 4, "b": "y", "n": 3})
+    candidate = Candidate(search, forced={"a": 4, "b": "y", "n": 3})
     assert run(search, candidate, time)[0] == {"a": 4, "b": "y", "n": 3}
 
 
