@@ -147,8 +147,8 @@ def encoded(value: Any) -> Any:
 
 
 def decoded(value: Any, trust: bool = False) -> Any:
-    """The opposite of `encoded`. A stage becomes its name. Raises Undeclared for an intrinsic that comes from
-    elsewhere, unless that is trusted.
+    """The opposite of `encoded`. A stage becomes its name. Raises Undeclared for an intrinsic from elsewhere, unless
+    that is trusted.
     """
     if isinstance(value, dict):
         if "var" in value:

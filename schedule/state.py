@@ -203,6 +203,10 @@ class State:
         )
         return members if any(s.name == name for s in members) else (self.stage(name),)
 
+    def inside_of(self, name: str) -> list[StageState]:
+        """The stages that are computed at loops of the stage `name`."""
+        return [s for s in self.stages if s.attach.kind == "at" and s.attach.stage == name]
+
     def readers(self, tensor: Tensor) -> tuple[StageState, ...]:
         return _readers(self).get(tensor, ())
 

@@ -41,8 +41,8 @@ def _plain_lines(state: State) -> Iterator[Line]:
             kind = stage.kind(leaf)
             yield Line(depth, f"for {leaf} in 0..{stage.extent(leaf)!r}", "" if kind == "serial" else kind, "loop")
             depth += 1
-            for other in state.stages:
-                if other.attach.kind == "at" and (other.attach.stage, other.attach.axis) == (stage.name, leaf):
+            for other in state.inside_of(stage.name):
+                if other.attach.axis == leaf:
                     yield from stage_lines(other, depth)
         for part in stage.parts:
             index = ", ".join(map(repr, part.lhs))

@@ -22,17 +22,13 @@ def in_blocks(s: Schedule, name: str, facts: Facts) -> bool:
     short last one would leave a condition on the others' steps.
     """
     view = look(s, name)
-    stage, reduction = view.stage, view.reduction
     if (
-        reduction is None
-        or not view.simple
+        not view.one_result
         or not view.axes
         or view.steps
         or not view.large
-        or stage.attach.kind != "root"
-        or len(stage.tensors) > 1
-        or reduction.reducer.components > 1
-        or reduction.where is not None
+        or not view.at_root
+        or view.where is not None
         or not 0 < _shares(view, facts) < THREADS[-1]
     ):
         return False
@@ -42,7 +38,7 @@ def in_blocks(s: Schedule, name: str, facts: Facts) -> bool:
     if not parts:
         return False
     outer, _ = s[name].split(axis, nparts=max(parts, key=lambda n: (evenness(n), -n)))
-    s.rfactor(stage.tensor, outer)
+    s.rfactor(view.stage.tensor, outer)
     return True
 
 

@@ -22,7 +22,7 @@ from tedsl.lang.tensor import Tensor
 
 from ..handles import StageHandle
 from ..schedule import Schedule
-from .facts import Facts, View, count, look
+from .facts import Facts, View, count, look, points
 from .fusion import into_reader
 from .sharing import THREADS, Shareable, even_blocks, share
 
@@ -55,20 +55,8 @@ def contraction(s: Schedule, name: str, facts: Facts) -> bool:
 
 def best_plan(view: View, facts: Facts) -> Plan | None:
     """The register tile that takes least time; None for a stage that is no contraction, or has none."""
-    stage = view.stage
-    reduction = view.reduction
-    if (
-        reduction is None
-        or not view.simple
-        or len(stage.tensors) > 1
-        or reduction.reducer.components > 1
-        or len(view.free) < 2
-    ):
-        return None
-    depth = 1
-    for a in view.reduce_axes:
-        depth *= count(a.extent)
-    if depth < 4:
+    depth = points(view.reduce_axes)
+    if not view.one_result or len(view.free) < 2 or depth < 4:
         return None
     plans = [
         p
@@ -108,9 +96,7 @@ def plan(view: View, facts: Facts, row: Axis, column: Axis, depth: int) -> Plan 
         return None
     if not any(view.uses(x, row) for x in still) or any(view.uses(x, row) for x in moving):
         return None
-    results = 1
-    for a in view.axes:
-        results *= count(a.extent)
+    results = points(view.axes)
     cycles = 0.0
     packed: dict[Tensor, None] = {}
     last = column is view.axes[-1]
@@ -164,10 +150,7 @@ def _bounds_of_rows(view: View, where: Expr, row: Axis, column: Axis) -> bool:
 
 
 def elements_of(tensor: Tensor) -> int:
-    total = 1
-    for d in tensor.shape:
-        total *= count(d)
-    return total
+    return prod(map(count, tensor.shape))
 
 
 def can_be_packed(view: View, access: Access, column: Axis) -> bool:
@@ -277,12 +260,10 @@ def _tiles(result: StageHandle, view: View, names: dict[str, str], plan: Plan) -
     rows_even, columns_even = (
         isinstance(a.extent, int) and a.extent % step == 0 for a, step in ((row, height), (column, width))
     )
-    bytes_of_row = dtypes.itemsize(view.dtype)
-    for a in view.reduce_axes:
-        bytes_of_row *= count(a.extent)
+    bytes_of_row = dtypes.itemsize(view.dtype) * points(view.reduce_axes)
     most = max(BLOCK_BYTES // max(bytes_of_row * height, 1), FEWEST)
     shared = [Shareable(names[a.name], count(a.extent)) for a in others if a in view.free]
-    parallel = view.large and view.stage.attach.kind == "root"
+    parallel = view.large and view.at_root
     if down > 2 * most and across > 1:
         length = even_blocks(down, most, max(most // 4, FEWEST // 2), alone=not columns_even)
         block, row_outer = result.split(row_outer, factor=length)
@@ -328,7 +309,7 @@ def _stretch(panel: StageHandle, steps: Sequence[Axis]) -> Shareable | None:
     short themselves.
     """
     for n, axis in enumerate(steps):
-        inside = prod(count(a.extent) for a in steps[n + 1 :])
+        inside = points(steps[n + 1 :])
         length = -(-TOGETHER // inside)
         if 1 < length <= count(axis.extent) // 2:
             return Shareable(panel.split(axis, factor=length)[0], -(-count(axis.extent) // length))

@@ -17,7 +17,7 @@ from tedsl.lang.tensor import Tensor
 
 from ..schedule import Schedule
 from .contraction import LOAD, TURNED, WAYS, best_plan, can_be_packed, elements_of
-from .facts import Facts, View, count, look
+from .facts import Facts, View, count, look, points
 from .reductions import halved
 from .sharing import Shareable, share
 
@@ -58,28 +58,14 @@ def dots(s: Schedule, name: str, facts: Facts) -> bool:
 
 
 def _plan(view: View, facts: Facts) -> Dots | None:
-    reduction = view.reduction
     long = [a for a in view.free if count(a.extent) > 1]
-    if (
-        reduction is None
-        or not view.simple
-        or view.steps
-        or view.stage.attach.kind != "root"
-        or len(view.stage.tensors) > 1
-        or reduction.reducer.components > 1
-        or reduction.where is not None
-        or len(long) < 2
-    ):
+    if not view.one_result or view.steps or not view.at_root or view.where is not None or len(long) < 2:
         return None
     inner = view.reduce_axes[-1]
     lanes = facts.lanes(view.dtype)
     if lanes < 2 or count(inner.extent) < STEPS * lanes:
         return None
-    results = depth = 1
-    for a in view.axes:
-        results *= count(a.extent)
-    for a in view.reduce_axes:
-        depth *= count(a.extent)
+    results, depth = points(view.axes), points(view.reduce_axes)
     turned: dict[Tensor, None] = {}
     for access in view.accesses:
         if view.stride(access, inner) not in (0, 1):

@@ -7,14 +7,14 @@ from __future__ import annotations
 from math import prod
 
 from tedsl.lang import dtypes
-from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, free_axes, walk
+from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, free_axes, reads_tensors, walk
 from tedsl.lang.integers import conjuncts
 from tedsl.lang.tensor import Tensor
 from tedsl.schedule.loops.ir import STREAM
 
 from ..loop_tree import Split
 from ..schedule import Schedule
-from .facts import Facts, View, count, look, seen
+from .facts import Facts, View, count, look, points, seen
 from .sharing import EVEN, Shareable, evenness, last_inside, share
 
 UNROLLED = 4  # vectors in a row
@@ -74,7 +74,7 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
         width = lanes * UNROLLED if count(last.extent) >= 2 * lanes * UNROLLED and not view.expensive else lanes
         vectors, inner = handle.split(last, factor=width)
         handle.vectorize(inner)
-    if view.large and stage.attach.kind == "root" and (not turns or len(view.axes) > 1):
+    if view.large and view.at_root and (not turns or len(view.axes) > 1):
         if vectors is not None and _few(view) and not _places(s, name):
             handle.split(vectors, nparts=CHUNKS)
         _share(s, name, view)
@@ -83,12 +83,12 @@ def elementwise(s: Schedule, name: str, facts: Facts) -> bool:
 
 def _few(view: View) -> bool:
     """Whether the axes before the last have too few steps for threads to share."""
-    return evenness(prod(count(a.extent) for a in view.before)) < EVEN
+    return evenness(points(view.before)) < EVEN
 
 
 def _places(s: Schedule, name: str) -> set[str]:
     """The loops of a stage at which others are computed."""
-    return {other.attach.axis for other in seen(s).stages if other.attach.kind == "at" and other.attach.stage == name}
+    return {other.attach.axis for other in seen(s).inside_of(name)}
 
 
 def _share(s: Schedule, name: str, view: View) -> None:
@@ -154,13 +154,12 @@ def _rows_at(s: Schedule, view: View, axis: Axis, cycle: int, place: object) -> 
     """Compute what is computed inside of a stage that takes its elements in turn at the step of the rows that it
     gives.
     """
-    for producer in seen(s).stages:
-        if producer.attach.kind == "at" and producer.attach.stage == view.stage.name:
-            reads = [n for n in view.accesses if n.tensor in producer.tensors]
-            d = next(n for n, a in enumerate(view.axes) if a is axis)
-            row = Apply("floor_divide", (axis, Const(cycle)))
-            if reads and all(len(n.indices) > d and n.indices[d] is row for n in reads):
-                s[producer.name].compute_at(s[view.stage.name], place)
+    d = next(n for n, a in enumerate(view.axes) if a is axis)
+    row = Apply("floor_divide", (axis, Const(cycle)))
+    for producer in seen(s).inside_of(view.stage.name):
+        reads = [n for n in view.accesses if n.tensor in producer.tensors]
+        if reads and all(len(n.indices) > d and n.indices[d] is row for n in reads):
+            s[producer.name].compute_at(s[view.stage.name], place)
 
 
 def _bordered(view: View) -> bool:
@@ -170,7 +169,7 @@ def _bordered(view: View) -> bool:
         for n in walk(v):
             if isinstance(n, Apply) and n.function == "where":
                 for test in conjuncts(n.operands[0]):
-                    if free_axes(test) == (last,) and not any(isinstance(x, Access) for x in walk(test)):
+                    if free_axes(test) == (last,) and not reads_tensors(test):
                         return True
     return False
 

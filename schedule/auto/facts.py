@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 
 from tedsl import hardware
 from tedsl.lang import dtypes
@@ -49,6 +51,16 @@ def seen(schedule: Schedule) -> State:
 
 def count(extent: Dim) -> int:
     return extent if isinstance(extent, int) else SYMBOLIC
+
+
+def points(axes: Iterable[Axis]) -> int:
+    """How many steps the loops of axes take together."""
+    return prod(count(a.extent) for a in axes)
+
+
+def as_long(axes: Iterable[Axis], others: Iterable[Axis]) -> bool:
+    """Whether axes have the extents of others, as far as both go."""
+    return all(a.extent is b.extent or a.extent == b.extent for a, b in zip(axes, others))
 
 
 @dataclass
@@ -109,10 +121,20 @@ class View:
     @cached_property
     def work(self) -> int:
         """Operations, roughly; of one step where it takes turns."""
-        points = 1
-        for a in (*self.free, *self.reduce_axes):
-            points *= count(a.extent)
-        return points * max(sum(isinstance(n, Apply) for v in self.values for n in walk(v)), 1)
+        return points((*self.free, *self.reduce_axes)) * max(
+            sum(isinstance(n, Apply) for v in self.values for n in walk(v)), 1
+        )
+
+    @property
+    def one_result(self) -> bool:
+        """Whether it is a reduction to one value for each element, in a single equation."""
+        reduction = self.reduction
+        return self.simple and reduction is not None and reduction.reducer.components == len(self.stage.tensors) == 1
+
+    @property
+    def at_root(self) -> bool:
+        """Whether it has loops of its own, outside of all others."""
+        return self.stage.attach.kind == "root"
 
     @property
     def large(self) -> bool:
@@ -153,6 +175,11 @@ class View:
     @property
     def reduction(self) -> Reduce | None:
         return self.stage.reduction
+
+    @property
+    def where(self) -> Expr | None:
+        """The condition of its reduction, if there is one."""
+        return None if self.reduction is None else self.reduction.where
 
 
 def look(schedule: Schedule, name: str) -> View:

@@ -8,7 +8,7 @@ from tedsl.lang.expr import Access, Apply, Axis, Const, Reduce, walk
 from ..handles import StageHandle
 from ..schedule import Schedule
 from ..state import StageState
-from .facts import Facts, View, count, look, seen
+from .facts import Facts, View, as_long, count, look, points, seen
 
 PLANE_BYTES = 128 * 1024  # of the planes that are kept while a stage goes over them
 TAPS = 32  # steps of a reduction that is computed plane by plane
@@ -108,18 +108,15 @@ def _elementwise_reader(s: Schedule, stage: StageState) -> StageState | None:
         return None
     if not view.simple and (together is None or not _one_reads(view, stage)):
         return None
-    if any(other.attach.kind == "at" and other.attach.stage == reader.name for other in seen(s).stages):
+    if seen(s).inside_of(reader.name):
         return None
     reads = [n for n in view.accesses if n.tensor is stage.tensor]
     same = all(
         len(n.indices) == len(reader.axes) and all(i is a for i, a in zip(n.indices, reader.axes, strict=True))
         for n in reads
     )
-    alike = all(
-        a.extent is b.extent or a.extent == b.extent
-        for a, b in zip(stage.axes, reader.axes, strict=True)
-        if b.name not in view.steps
-    )
+    pairs = [(a, b) for a, b in zip(stage.axes, reader.axes, strict=True) if b.name not in view.steps]
+    alike = as_long([a for a, _ in pairs], [b for _, b in pairs])
     return reader if same and alike else None
 
 
@@ -219,10 +216,8 @@ def rows_together(s: Schedule, facts: Facts) -> bool:
             if s.state.group(producer.name) is not None or s.state.group(stage.name) is not None:
                 continue
             leading = len(view.axes) - 1
-            if len(own.axes) != (leading if own.reduction is not None else leading + 1) or any(
-                a.extent is not b.extent and a.extent != b.extent
-                for a, b in zip(own.axes[:leading], view.axes, strict=False)
-            ):
+            wanted = leading if own.reduction is not None else leading + 1
+            if len(own.axes) != wanted or not as_long(own.axes[:leading], view.axes):
                 continue
             if own.reduction is None and not _fits(own):
                 continue
@@ -277,15 +272,9 @@ def _by_planes(view: View, reader: View, outer: int) -> bool:
     """Whether a stage has planes as the reader has, and takes few steps for an element."""
     if not view.simple or view.steps or view.own or len(view.axes) != len(reader.axes) or len(view.stage.tensors) > 1:
         return False
-    steps = 1
-    for a in view.reduce_axes:
-        steps *= count(a.extent)
-    reduction = view.reduction
-    if reduction is not None and (reduction.where is not None or reduction.reducer.components > 1 or steps > TAPS):
+    if view.reduction is not None and not (view.one_result and view.where is None and points(view.reduce_axes) <= TAPS):
         return False
-    return all(
-        a.extent is b.extent or a.extent == b.extent for a, b in zip(view.axes[:outer], reader.axes, strict=False)
-    )
+    return as_long(view.axes[:outer], reader.axes)
 
 
 def _same_plane(view: View, producer: StageState, outer: int) -> bool:

@@ -13,7 +13,7 @@ from tedsl.lang.tensor import Tensor
 from ..handles import StageHandle
 from ..schedule import Schedule
 from .contraction import UNROLL, can_be_packed, elements_of, pack
-from .facts import LARGE, Facts, View, count, look
+from .facts import LARGE, Facts, View, count, look, points
 from .fusion import into_reader
 
 VECTORS = 8  # of results that are summed at once, so that what is multiplied is read in long stretches
@@ -26,16 +26,13 @@ def sums_in_steps(s: Schedule, name: str, facts: Facts) -> bool:
     last axis of the result.
     """
     view = look(s, name)
-    reduction = view.reduction
-    if not view.steps or not view.free or reduction is None or not view.simple:
-        return False
-    if len(view.stage.tensors) > 1 or reduction.reducer.components > 1 or view.stage.attach.kind != "root":
+    if not view.steps or not view.free or not view.one_result or not view.at_root:
         return False
     column = view.axes[-1]
     lanes = facts.lanes(view.dtype)
     if column not in view.free or count(column.extent) < max(lanes // 2, 2):
         return False
-    if reduction.where is not None and any(n is column for n in walk(reduction.where)):
+    if view.where is not None and any(n is column for n in walk(view.where)):
         return False
     packed = _to_pack(view, column)
     if packed is None:
@@ -50,7 +47,7 @@ def sums_in_steps(s: Schedule, name: str, facts: Facts) -> bool:
     local.reorder(*others, *[a.name for a in view.reduce_axes], column.name)
     local.vectorize(column.name)
     innermost = view.reduce_axes[-1]
-    cut = reduction.where is not None and any(a is innermost for a in free_axes(reduction.where))
+    cut = view.where is not None and any(a is innermost for a in free_axes(view.where))
     if count(innermost.extent) > UNROLL and not cut:
         local.pragma(innermost.name, f"GCC unroll {UNROLL}")
     if view.large:
@@ -62,9 +59,7 @@ def sums_in_steps(s: Schedule, name: str, facts: Facts) -> bool:
 
 def _to_pack(view: View, column: Axis) -> list[Tensor] | None:
     """The operands to copy, so that all are contiguous along the column; None when one cannot be."""
-    points = 1
-    for a in view.stage.roots:
-        points *= count(a.extent)
+    steps = points(view.stage.roots)
     packed = []
     for access in view.accesses:
         stride = view.stride(access, column)
@@ -72,7 +67,7 @@ def _to_pack(view: View, column: Axis) -> list[Tensor] | None:
             continue
         if stride is None or not can_be_packed(view, access, column):
             return None
-        if points < REUSE * elements_of(access.tensor):
+        if steps < REUSE * elements_of(access.tensor):
             return None
         packed.append(access.tensor)
     return packed
@@ -110,10 +105,7 @@ def elements_in_steps(s: Schedule, name: str, facts: Facts) -> bool:
 
 def _whole(view: View) -> int:
     """Operations of all steps, roughly."""
-    points = 1
-    for a in view.axes:
-        points *= count(a.extent)
-    return points * max(sum(isinstance(n, Apply) for v in view.values for n in walk(v)), 1)
+    return points(view.axes) * max(sum(isinstance(n, Apply) for v in view.values for n in walk(v)), 1)
 
 
 def _outermost(handle: StageHandle, axis: Axis) -> bool:

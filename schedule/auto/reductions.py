@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 from tedsl.lang import dtypes
 from tedsl.lang.expr import Apply, Axis, Const, Expr, Var, free_axes, walk
@@ -12,7 +11,7 @@ from tedsl.schedule.loops.ir import STREAM
 from ..handles import StageHandle
 from ..schedule import Schedule
 from .elementwise import past_the_cache
-from .facts import Facts, View, count, look, seen
+from .facts import Facts, View, count, look, points, seen
 from .fusion import into_reader
 from .sharing import Shareable, share
 
@@ -31,7 +30,7 @@ def _by_lanes(s: Schedule, name: str, axis: object, lanes: int, steps: int = 0, 
     """Reduce along a contiguous axis in lanes: partial results in registers, then a tree. `steps`: leading axes that
     are stepped through; `together`: last axes whose results are added up side by side.
     """
-    results = prod(count(a.extent) for a in together)
+    results = points(together)
     place = len(s[name].axis) if together else steps  # beside one another in memory
     partial = halved(s, name, axis, lanes * -(-CHAINS // results), lanes, place)
     own = [a.name for a in together]
@@ -59,7 +58,7 @@ def _together(view: View, facts: Facts) -> list[Axis]:
         if view.steps or not isinstance(a.extent, int) or not shared or results > facts.registers * 3 // 4:
             break
         found.insert(0, a)
-    return found if prod(count(a.extent) for a in found) > 1 else []
+    return found if points(found) > 1 else []
 
 
 def halved(s: Schedule, name: str, axis: object, width: int, lanes: int, place: int) -> list[StageHandle]:
@@ -100,7 +99,7 @@ def _odd(view: View) -> bool:
 def rows(s: Schedule, name: str, facts: Facts) -> bool:
     """A reduction of which the last reduced axis is contiguous in memory."""
     view = look(s, name)
-    stage, reduction = view.stage, view.reduction
+    reduction = view.reduction
     if reduction is None or not view.simple or not view.free or _odd(view) or not of_steps(view, reduction.where):
         return False
     axis = view.reduce_axes[-1]
@@ -112,7 +111,7 @@ def rows(s: Schedule, name: str, facts: Facts) -> bool:
     ):
         return False
     together = _together(view, facts) if count(axis.extent) % lanes == 0 or count(axis.extent) >= LONG * lanes else []
-    if view.large and stage.attach.kind == "root":
+    if view.large and view.at_root:
         share(s[name], [Shareable(a, count(a.extent)) for a in view.free if a not in together])
     _by_lanes(s, name, axis, lanes, len(view.steps), together)
     return True
@@ -128,27 +127,17 @@ def of_steps(view: View, where: Expr | None) -> bool:
 def columns(s: Schedule, name: str, facts: Facts) -> bool:
     """A reduction over outer axes of something contiguous along the last axis of the result."""
     view = look(s, name)
-    stage = view.stage
-    if (
-        view.reduction is None
-        or view.steps
-        or not view.simple
-        or not view.axes
-        or len(stage.tensors) > 1
-        or view.reduction.reducer.components > 1
-    ):
+    if not view.one_result or view.steps or not view.axes:
         return False
     last = view.last
     lanes = facts.lanes(view.dtype)
     strides = [d for x in view.accesses if (d := view.stride(x, last)) is not None]
     if count(last.extent) < lanes or len(strides) < len(view.accesses) or any(not 0 <= d <= APART for d in strides):
         return False
-    steps = 1
-    for a in view.reduce_axes:
-        steps *= count(a.extent)
-    if steps >= 4 * ADDED and view.reduction.where is None and len(view.reduce_axes) == 1 and max(strides) <= 1:
+    steps = points(view.reduce_axes)
+    if steps >= 4 * ADDED and view.where is None and len(view.reduce_axes) == 1 and max(strides) <= 1:
         return _row_by_row(s, name, view, facts, lanes)
-    written_out = steps <= WRITTEN_OUT and view.reduction.where is None
+    written_out = steps <= WRITTEN_OUT and view.where is None
     row = _overlapping_rows(view) if written_out else None
     result, local, names = into_reader(s, name)
     outside = [a for a in view.axes if a is not row and a is not last]
@@ -168,7 +157,7 @@ def columns(s: Schedule, name: str, facts: Facts) -> bool:
     result.vectorize(inner)
     if row is not None and past_the_cache(look(s, result.name), facts):
         result.pragma(inner, STREAM)
-    if view.large and stage.attach.kind == "root":
+    if view.large and view.at_root:
         share(result, shared)
     local.compute_at(result, result.loops[-2 if row is None else -3])
     local.reorder(
@@ -224,7 +213,7 @@ def _row_by_row(s: Schedule, name: str, view: View, facts: Facts, lanes: int) ->
     few.reorder(few.reduce_axis[0], last.name)
     few.unroll(few.reduce_axis[0])
     few.vectorize(last.name)
-    if view.large and view.stage.attach.kind == "root":
+    if view.large and view.at_root:
         stretches = Shareable(stretch, -(-count(last.extent) // length), _divides(last, length))
         share(handle, [*(Shareable(a, count(a.extent)) for a in others), stretches])
     return True
@@ -233,15 +222,8 @@ def _row_by_row(s: Schedule, name: str, view: View, facts: Facts, lanes: int) ->
 def to_a_scalar(s: Schedule, name: str, facts: Facts) -> bool:
     """A reduction with a single result: in blocks that run in parallel, each by lanes."""
     view = look(s, name)
-    stage, reduction = view.stage, view.reduction
-    if (
-        reduction is None
-        or not view.simple
-        or view.axes
-        or reduction.where is not None
-        or len(stage.tensors) > 1
-        or reduction.reducer.components > 1
-    ):
+    stage = view.stage
+    if not view.one_result or view.axes or view.where is not None:
         return False
     lanes = facts.lanes(view.dtype)
     last = view.reduce_axes[-1]
@@ -273,6 +255,6 @@ def to_a_scalar(s: Schedule, name: str, facts: Facts) -> bool:
 def plain(s: Schedule, name: str, facts: Facts) -> bool:
     """Any other reduction: its loops as they are, outer ones in parallel."""
     view = look(s, name)
-    if view.reduction is None or view.steps or not view.large or view.stage.attach.kind != "root":
+    if view.reduction is None or view.steps or not view.large or not view.at_root:
         return False
     return share(s[name], [Shareable(a, count(a.extent)) for a in view.free]) is not None

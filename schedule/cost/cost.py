@@ -16,7 +16,7 @@ from typing import Any
 
 from tedsl.lang.dtypes import itemsize
 from tedsl.lang.errors import ScheduleError
-from tedsl.lang.expr import Access, Apply, Expr, Var, walk
+from tedsl.lang.expr import Access, Apply, Expr, Var, reads_tensors, walk
 from tedsl.lang.integers import conjuncts, negated
 from tedsl.lang.program import inputs_of
 from tedsl.lang.tensor import Tensor
@@ -173,7 +173,7 @@ class _Count:
 
     def work(self, value: Expr, chain: tuple[Link, ...], extra: int = 0) -> None:
         """The operations of a value; of a select around all of it, those of each case where it is taken."""
-        if isinstance(value, Apply) and value.function == "where" and not _of_data(value.operands[0]):
+        if isinstance(value, Apply) and value.function == "where" and not reads_tensors(value.operands[0]):
             condition, a, b = value.operands
             self.work(a, (*chain, *(Condition(c) for c in conjuncts(condition))), extra)
             self.work(b, (*chain, *(Condition(c) for c in conjuncts(negated(condition)))), extra)
@@ -195,8 +195,8 @@ class _Count:
             if isinstance(node, Apply) and node.function == "where":
                 condition, a, b = node.operands
                 meet(condition, guards)
-                mine = [] if _of_data(condition) else conjuncts(condition)
-                other = [] if _of_data(condition) else conjuncts(negated(condition))
+                mine = [] if reads_tensors(condition) else conjuncts(condition)
+                other = [] if reads_tensors(condition) else conjuncts(negated(condition))
                 meet(a, (*guards, *mine))
                 meet(b, (*guards, *other))
             else:
@@ -222,7 +222,3 @@ def _is_copy(to: Tensor | None, buffer: Any) -> bool:
     return (isinstance(to, StageTensor) and to.source is source) or (
         isinstance(source, StageTensor) and source.source is to
     )
-
-
-def _of_data(e: Expr) -> bool:
-    return any(isinstance(n, Access) for n in walk(e))

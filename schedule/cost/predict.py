@@ -15,7 +15,7 @@ from typing import Any
 
 from tedsl.hardware import instruction_set, registers
 from tedsl.lang.dtypes import is_float, itemsize
-from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, walk
+from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, reads_tensors, walk
 from tedsl.schedule.loops.ir import Allocate, Block, Buffer, For, If, Stmt, Store
 from tedsl.schedule.loops.program import Nest
 from tedsl.schedule.passes.vectorize import plain_loops
@@ -280,7 +280,7 @@ def _operations(root: Expr, done: set[Expr]) -> float:
         done.add(node)
         if isinstance(node, Cast):
             total += 1.0
-        elif node.dtype in ("int", "int64") and not any(isinstance(n, Access) for n in walk(node)):
+        elif node.dtype in ("int", "int64") and not reads_tensors(node):
             continue  # an index
         elif node.function in ("add", "subtract") and any(
             isinstance(c, Apply) and c.function == "multiply" for c in node.operands

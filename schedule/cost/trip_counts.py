@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Var, walk
+from tedsl.lang.expr import Access, Apply, Axis, Cast, Const, Expr, Var, reads_tensors, walk
 from tedsl.lang.integers import Known, solve
 from tedsl.schedule.loops.ir import For, constant
 
@@ -123,7 +123,7 @@ class Trips:
         for link in chain:
             if isinstance(link, For):
                 loops.append((link.axis, self.sympy(link.lo), self.sympy(link.extent), link.step))
-            elif not any(isinstance(n, Access) for n in walk(link.condition)):
+            elif not reads_tensors(link.condition):
                 self._narrow(link.condition, chain, loops)
         total: Any = sympy.Integer(1)
         for axis, lo, extent, step in reversed(loops):
@@ -176,7 +176,7 @@ def _points(chain: Sequence[Link], dims: dict[Axis, int], rank: int, fixed: dict
     at: dict[Expr, Any] = dict(fixed)
     for n, link in enumerate(chain):
         if isinstance(link, Condition):
-            if any(isinstance(x, Access) for x in walk(link.condition)):
+            if reads_tensors(link.condition):
                 continue
             weight = weight * np.asarray(values_at(link.condition, at), dtype=np.int64)
             continue

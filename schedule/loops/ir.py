@@ -353,15 +353,15 @@ def map_expressions(stmt: Stmt, rule: Callable[[Expr], Expr]) -> Stmt:
     return stmt
 
 
+def everywhere(root: Stmt, rule: Callable[[Expr], Expr]) -> Stmt:
+    """`root` with `rule` applied to every expression in it."""
+    stmt = map_expressions(root, rule)
+    return with_bodies(stmt, tuple([everywhere(b, rule) for b in stmt.body_parts]))
+
+
 def substitute_axis(root: Stmt, axis: Axis, value: Expr) -> Stmt:
     """`root` with a loop's axis replaced by a value (the loop itself is gone)."""
-    replaced = substitution({axis: value})
-
-    def visit(stmt: Stmt) -> Stmt:
-        stmt = map_expressions(stmt, replaced)
-        return with_bodies(stmt, tuple([visit(b) for b in stmt.body_parts]))
-
-    return visit(root)
+    return everywhere(root, substitution({axis: value}))
 
 
 def inside(known: Known, loop: For) -> Known:
@@ -377,6 +377,11 @@ def loads(*roots: Expr) -> Iterator[Access]:
     for e in roots:
         if e.has & READS:
             yield from accesses(e)
+
+
+def loads_in(stmt: Stmt) -> Iterator[Access]:
+    """Every access that a statement, or one inside of it, reads."""
+    return (a for s in preorder(stmt) for a in loads(*expressions(s)))
 
 
 def constant(e: Expr) -> int | None:

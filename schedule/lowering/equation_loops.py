@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tedsl.lang.expr import Access, Axis, Const, Expr, Reduce, Var, apply, substitute, walk
+from tedsl.lang.expr import Axis, Const, Expr, Reduce, Var, apply, reads_tensors, substitute, walk
 from tedsl.lang.integers import Known, joined, prove, simplify, solve
 from tedsl.lang.integers import conjuncts as conjuncts_of
 from tedsl.lang.tensor import Dim, Part, Tensor
@@ -55,9 +55,8 @@ class EquationLoops:
             (n for n, leaf in enumerate(self.leaves) if self.stage.is_reduction_loop(leaf)), len(self.leaves)
         )
         self.attached: dict[str, list[StageState]] = {}
-        for s in self.lowering.state.stages:
-            if s.attach.kind == "at" and s.attach.stage == self.stage.name:
-                self.attached.setdefault(s.attach.axis, []).append(s)
+        for s in self.lowering.state.inside_of(self.stage.name):
+            self.attached.setdefault(s.attach.axis, []).append(s)
 
     def loop(
         self,
@@ -159,11 +158,7 @@ class EquationLoops:
         mine: list[Expr] = []
         others: list[Expr] = []
         for part in conjuncts_of(where):
-            (
-                mine
-                if any(n is axis for n in walk(part)) and not any(isinstance(n, Access) for n in walk(part))
-                else others
-            ).append(part)
+            (mine if any(n is axis for n in walk(part)) and not reads_tensors(part) else others).append(part)
         if mine:
             solution = solve(joined(mine), axis, known.with_(ranges={axis: (lo, hi - lo)}))
             if solution is not None:

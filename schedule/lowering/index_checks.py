@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from tedsl.lang.definition import reads_of
-from tedsl.lang.expr import Access, Axis, Const, Expr, apply, free_axes, walk
+from tedsl.lang.expr import Access, Axis, Const, Expr, apply, free_axes, reads_tensors, walk
 from tedsl.lang.extents import Read
 from tedsl.lang.integers import simplify, simplify_indices
 from tedsl.lang.scatter import ScatterPart
@@ -43,7 +43,7 @@ def find_checks(state: State) -> Checks:
             for read in reads_in(part, stage.tensor):
                 for d, index in enumerate(read.access.indices):
                     key = (read.access, read.guards, d)
-                    if key in seen or not any(isinstance(n, Access) for n in walk(index)):
+                    if key in seen or not reads_tensors(index):
                         continue
                     seen.add(key)
                     place = (read, d, len(found.messages))

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from tedsl.lang.errors import ScheduleError
-from tedsl.lang.expr import Access, Axis, Const, Expr, substitute, walk
+from tedsl.lang.expr import Access, Const, Expr, substitute
 from tedsl.lang.integers import joined, simplify
 from tedsl.schedule.loop_tree import as_expr
 from tedsl.schedule.loops.ir import Buffer, Call, If, Stmt, Store, block, constant, strides_of
-from tedsl.schedule.primitives.intrinsics import Intrinsic, places
+from tedsl.schedule.primitives.intrinsics import places
 from tedsl.schedule.primitives.matching import Match, coefficient, matched
 
 from .context import Scope
@@ -36,7 +36,7 @@ def intrinsic_call(
     nest.calls = None
     plain = loops()
     nest.calls = axis
-    extents = {match.axes[a.name]: cast(int, a.extent) for a in _axes(how)}
+    extents = {match.axes[a.name]: cast(int, a.extent) for a in how.axes}
     if any(stage.tree(nest.sizes).extent(leaf) != extent for leaf, extent in extents.items()):
         return plain  # less is read here than an intrinsic computes
     full = [cast(Expr, nest.bounds[leaf][1] >= extent) for leaf, extent in extents.items() if leaf in nest.bounds]
@@ -60,12 +60,6 @@ def intrinsic_call(
     return made if constant(condition) == 1 else If(condition, made, plain)
 
 
-def _axes(how: Intrinsic) -> tuple[Axis, ...]:
-    part = how.pattern.parts[0]
-    value: Any = part.values[0]
-    return (*part.axes, *(getattr(value, "axes", None) or ()))
-
-
 def _call(
     nest: EquationLoops, match: Match, leaves: dict[str, Expr], scope: Scope, cell: Cell, plain: Stmt, what: str
 ) -> Call:
@@ -82,7 +76,7 @@ def _call(
     def stride(operand: str, leaf: str) -> Expr:
         """How many elements an operand moves in a step of a loop."""
         step = scope.axis(f"{leaf}.step")
-        inner = scope.known.with_(ranges={step: (0, next(a.extent for a in _axes(how) if match.axes[a.name] == leaf))})
+        inner = scope.known.with_(ranges={step: (0, next(a.extent for a in how.axes if match.axes[a.name] == leaf))})
         buffer, indices = place(operand, {**zero, leaf: step})
         total: Any = 0
         for index, size in zip(indices, strides_of(buffer), strict=True):
@@ -108,7 +102,7 @@ def _call(
     for literal, named, dim in places(how):
         text += literal.replace("{", "{{").replace("}", "}}")
         if named is not None:
-            own = how.pattern.parts[0].axes if named == how.pattern.name else _indices(how, named)
+            own = how.dims(named)
             if dim is None:
                 buffer, indices = place(named, zero)
                 operands.append(cast(Expr, Access(buffer, tuple(simplify(i, scope.known) for i in indices))))
@@ -116,12 +110,3 @@ def _call(
                 operands.append(stride(named, match.axes[own[dim].name]))
             text += f"{{{len(operands) - 1}}}"
     return Call(text, tuple(operands), how.header, plain)
-
-
-def _indices(how: Intrinsic, operand: str) -> tuple[Axis, ...]:
-    return cast(
-        "tuple[Axis, ...]",
-        next(
-            n.indices for n in walk(*how.pattern.parts[0].values) if isinstance(n, Access) and n.tensor.name == operand
-        ),
-    )

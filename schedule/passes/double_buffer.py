@@ -28,8 +28,7 @@ from tedsl.schedule.loops.ir import (
     Stmt,
     Store,
     block,
-    expressions,
-    loads,
+    loads_in,
     map_expressions,
     preorder,
     substitute_axis,
@@ -106,7 +105,7 @@ def _written(stmt: Stmt) -> set[Buffer]:
 
 
 def _read(stmt: Stmt) -> set[Buffer]:
-    return {cast(Buffer, a.tensor) for s in preorder(stmt) for e in expressions(s) for a in loads(e)}
+    return {cast(Buffer, a.tensor) for a in loads_in(stmt)}
 
 
 def _placed(stmt: Stmt, twins: dict[Buffer, Buffer], slot: Expr) -> Stmt:

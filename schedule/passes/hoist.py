@@ -28,7 +28,7 @@ from tedsl.schedule.loops.ir import (
     Store,
     block,
     constant,
-    map_expressions,
+    everywhere,
     preorder,
     with_bodies,
 )
@@ -73,7 +73,8 @@ class _Invariants:
                 held[e] = Buffer(name, (), e.dtype, "register", "temporary")
         loop: Stmt = stmt
         if held:
-            loop = _replaced(stmt, {e: Access(b, ()) for e, b in held.items()})
+            names: dict[Expr, Expr] = {e: Access(b, ()) for e, b in held.items()}
+            loop = everywhere(stmt, lambda e: rewrite(e, lambda _: None, dict(names)))
         loop = with_bodies(loop, tuple([self.visit(b) for b in loop.body_parts]))
         if not held:
             return loop
@@ -110,14 +111,6 @@ class _Invariants:
         for stmt in _certain(loop.body):
             if isinstance(stmt, Store) and self.worth(stmt.value):
                 yield from search(stmt.value)
-
-
-def _replaced(root: Stmt, mapping: dict[Expr, Expr]) -> Stmt:
-    def visit(stmt: Stmt) -> Stmt:
-        stmt = map_expressions(stmt, lambda e: rewrite(e, lambda _: None, dict(mapping)))
-        return with_bodies(stmt, tuple([visit(b) for b in stmt.body_parts]))
-
-    return visit(root)
 
 
 def _certain(stmt: Stmt) -> Iterator[Stmt]:

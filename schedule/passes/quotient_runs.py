@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from tedsl.lang.expr import Apply, Axis, Expr, apply, free_axes, substitute, walk
 from tedsl.lang.integers import Known, affine_of, conjuncts, joined, prove, simplify, solve
-from tedsl.schedule.loops.ir import For, If, Stmt, block, constant, inside, map_expressions, preorder, with_bodies
+from tedsl.schedule.loops.ir import For, If, Stmt, block, constant, everywhere, inside, preorder, with_bodies
 from tedsl.schedule.state import unique
 
 from .partition import cut
@@ -114,7 +114,7 @@ class _Runs:
             first, last, value = first - start, last - start, loop.axis + start
         remainder = slope * value + rest - d * run
         rules = {apply("floor_divide", x, d): run, apply("remainder", x, d): remainder, loop.axis: value}
-        body = _substituted(_in_parts(loop.body), rules)
+        body = everywhere(_in_parts(loop.body), lambda e: substitute(e, rules))
         lo = simplify(first, here)
         inner = replace(
             loop,
@@ -189,11 +189,3 @@ def _quotient(conditions: list[Expr], axis: Axis) -> tuple[Expr, Expr, int, Expr
         if slope > 0 and not any(a is axis for a in (*free_axes(rest), *free_axes(d))):
             found.append((x, d, slope, rest))
     return min(found, key=lambda f: (constant(f[1]) is None, constant(f[1]) or 0), default=None)
-
-
-def _substituted(root: Stmt, rules: dict[Expr, Expr]) -> Stmt:
-    def visit(stmt: Stmt) -> Stmt:
-        stmt = map_expressions(stmt, lambda e: substitute(e, rules))
-        return with_bodies(stmt, tuple(visit(b) for b in stmt.body_parts))
-
-    return visit(root)

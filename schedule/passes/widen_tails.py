@@ -27,8 +27,8 @@ from tedsl.schedule.loops.ir import (
     Store,
     block,
     constant,
-    expressions,
     loads,
+    loads_in,
     preorder,
     with_bodies,
 )
@@ -116,13 +116,9 @@ def _whole(extent: int) -> int:
 
 def _along(loop: For, tile: Buffer) -> bool:
     """Whether the lanes of a loop are those of a tile's rows."""
-    places = [
-        (cast(Buffer, a.tensor), a.indices) for s in preorder(loop.body) for e in expressions(s) for a in loads(e)
-    ]
+    places = [(cast(Buffer, a.tensor), a.indices) for a in loads_in(loop.body)]
     places += [(s.buffer, s.indices) for s in preorder(loop.body) if isinstance(s, Store)]
-    return any(
-        buffer is tile and any(a is loop.axis for i in indices for a in free_axes(i)) for buffer, indices in places
-    )
+    return any(buffer is tile and any(_varies(i, loop) for i in indices) for buffer, indices in places)
 
 
 def _stores_to(loop: For, tile: Buffer) -> bool:
@@ -132,9 +128,7 @@ def _stores_to(loop: For, tile: Buffer) -> bool:
 def _is_copy(loop: For, tile: Buffer) -> bool:
     """Whether a loop reads the tile, lane by lane, and stores to something else."""
     return isinstance(loop.body, Store) and all(
-        cast(Buffer, a.tensor) is not tile or a.indices[-1] is loop.axis
-        for e in expressions(loop.body)
-        for a in loads(e)
+        cast(Buffer, a.tensor) is not tile or a.indices[-1] is loop.axis for a in loads_in(loop.body)
     )
 
 
@@ -150,7 +144,7 @@ def _reads_too_far(loop: For, tile: Buffer, wide: int) -> list[Filling] | None:
             or any(_varies(i, loop) for i in s.indices[:-1])
         ):
             return None
-        for access in (a for e in expressions(s) for a in loads(e)):
+        for access in loads_in(s):
             buffer = cast(Buffer, access.tensor)
             moving = [d for d, i in enumerate(access.indices) if _varies(i, loop)]
             if not moving:
@@ -169,7 +163,7 @@ def _reads_too_far(loop: For, tile: Buffer, wide: int) -> list[Filling] | None:
                 return None
             if buffer is not tile:
                 found.append((buffer, access.indices, loop, wide))
-        if any(_varies_bare(e, loop) for e in (s.value,)):
+        if _varies_bare(s.value, loop):
             return None
     return found
 

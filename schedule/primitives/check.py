@@ -27,8 +27,8 @@ from .recurrences import (
 
 def check(state: State, what: str, before: State | None = None) -> None:
     """Raise ScheduleError when a state breaks a rule. `what`: the step that led to it, for the message. `before`: a
-    state that breaks none; the rules for single stages are then asked of those only that have changed, or around which
-    something has.
+    state that breaks none; the rules for single stages are then asked of those only that have changed, or around
+    which something has.
     """
     attachments_have_no_cycle(state, what)
     stages_step_forward(state, what)

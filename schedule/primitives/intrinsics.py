@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Access, Axis, Reduce, walk
@@ -34,6 +34,19 @@ class Intrinsic:
 
     def __init__(self, name: str, pattern: Tensor, code: str, header: str = "") -> None:
         self.name, self.pattern, self.code, self.header = name, pattern, code, header
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The axes of its pattern, those that are reduced over last."""
+        part = self.pattern.parts[0]
+        value = part.values[0]
+        return (*part.axes, *((value.axes or ()) if isinstance(value, Reduce) else ()))
+
+    def dims(self, operand: str) -> tuple[Axis, ...]:
+        """The axes by which its pattern indexes an operand."""
+        part = self.pattern.parts[0]
+        reads = (n for n in walk(*part.values) if isinstance(n, Access) and n.tensor.name == operand)
+        return part.axes if operand == self.pattern.name else cast("tuple[Axis, ...]", next(reads).indices)
 
     def declare(self) -> Intrinsic:
         """Take its code as this program's own. Returns itself."""

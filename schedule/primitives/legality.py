@@ -48,8 +48,8 @@ def is_free_loop(state: State, stage: StageState, axis: str, primitive: str) -> 
             f"{primitive} of the axis {axis} of {stage.name}: it is {marks[0]}. Call {primitive} first, and mark the "
             "loops that come of it"
         )
-    for other in state.stages:
-        if other.attach.kind == "at" and other.attach.stage == stage.name and other.attach.axis == axis:
+    for other in state.inside_of(stage.name):
+        if other.attach.axis == axis:
             raise ScheduleError(
                 f"{primitive} of the axis {axis} of {stage.name}: {other.name} is computed at it. Call {primitive} "
                 f"first, then {other.name}'s compute_at at a loop that comes of it"

@@ -49,8 +49,8 @@ def matched(state: State, stage: StageState, what: str) -> Match | None:
     how = stage.mark(axis).intrinsic
     is_one_equation(state, stage, what, "Call the intrinsic in a copy of it")
     inner = stage.leaves[stage.leaves.index(axis) :]
-    for other in state.stages:
-        if other.attach.kind == "at" and other.attach.stage == stage.name and other.attach.axis in inner:
+    for other in state.inside_of(stage.name):
+        if other.attach.axis in inner:
             raise ScheduleError(
                 f"{what}: {other.name} is computed inside of the loops {', '.join(inner)}, which become calls of "
                 f"{how.name}. Compute it further out first"
@@ -89,7 +89,7 @@ def _reads(stage: StageState, how: Intrinsic, axes: dict[str, str]) -> dict[str,
     """What the operands of the pattern are in the stage."""
     pattern, part = how.pattern.parts[0], stage.parts[0]
     theirs, mine = pattern.values[0], part.values[0]
-    for a in (*pattern.axes, *((theirs.axes or ()) if isinstance(theirs, Reduce) else ())):
+    for a in how.axes:
         extent = stage.extent(axes[a.name])
         if extent != a.extent:
             raise _Different(
@@ -120,7 +120,7 @@ def _reads(stage: StageState, how: Intrinsic, axes: dict[str, str]) -> dict[str,
     steps: dict[Expr, Expr] = {r: tree.value(r.name, leaves) for r in stage.roots}
     inner = set(axes.values())
     for name, access in [*found.items(), (how.pattern.name, Access(stage.tensor, part.lhs))]:
-        own = _dims(how, name)
+        own = how.dims(name)
         for index in access.indices:
             for leaf in inner:
                 if coefficient(substitute(index, steps), leaf) is None:
@@ -131,17 +131,6 @@ def _reads(stage: StageState, how: Intrinsic, axes: dict[str, str]) -> dict[str,
             if any(coefficient(substitute(index, steps), leaf) for index in access.indices):
                 raise _Different("")
     return found
-
-
-def _dims(how: Intrinsic, name: str) -> tuple[Axis, ...]:
-    """The axes by which the pattern indexes an operand."""
-    part = how.pattern.parts[0]
-    if name == how.pattern.name:
-        return part.axes
-    return cast(
-        "tuple[Axis, ...]",
-        next(n.indices for n in walk(*part.values) if isinstance(n, Access) and n.tensor.name == name),
-    )
 
 
 def coefficient(index: Expr, leaf: str) -> int | None:

@@ -10,7 +10,7 @@ from tedsl.lang.errors import ScheduleError
 from tedsl.lang.expr import Axis
 from tedsl.schedule.state import StageState, State, cut_axes, reads, step_depth
 
-from .dependence import carriers, dependences
+from .dependence import Dependence, carriers, dependences
 
 
 def kind_text(kind: str) -> str:
@@ -98,15 +98,19 @@ def recurrences_run_forward(state: State, stage: StageState, what: str) -> None:
         for leaf, sign in carriers(stage, dependence):
             kind = stage.kind(leaf)
             if kind not in ("serial", "unrolled") and sign != "=":
-                raise ScheduleError(
-                    f"{what}: the steps of {leaf} of {stage.name} cannot run {kind_text(kind)}, because "
-                    f"`{dependence.read!r}` reads what an earlier one computes. {_free_loops(state, stage)}"
-                )
+                raise _waits(state, stage, leaf, dependence, what)
             if sign == "*":
                 raise ScheduleError(
                     f"{what}: with the loops in the order {', '.join(stage.leaves)}, `{dependence.read!r}` would be "
                     f"read before it is computed. Keep the loops along which {stage.name} steps outside of {leaf}"
                 )
+
+
+def _waits(state: State, stage: StageState, leaf: str, dependence: Dependence, what: str) -> ScheduleError:
+    return ScheduleError(
+        f"{what}: the steps of {leaf} of {stage.name} cannot run {kind_text(stage.kind(leaf))}, because "
+        f"`{dependence.read!r}` reads what an earlier one computes. {_free_loops(state, stage)}"
+    )
 
 
 def stages_step_forward(state: State, what: str) -> None:
@@ -124,10 +128,7 @@ def stages_step_forward(state: State, what: str) -> None:
                 for leaf, sign in zip(steps, dependence.signs, strict=False):
                     kind = stage.kind(leaf)
                     if kind not in ("serial", "unrolled") and sign != "=":
-                        raise ScheduleError(
-                            f"{what}: the steps of {leaf} of {stage.name} cannot run {kind_text(kind)}, because "
-                            f"`{dependence.read!r}` reads what an earlier one computes. {_free_loops(state, stage)}"
-                        )
+                        raise _waits(state, stage, leaf, dependence, what)
                     if sign == "<":
                         break
 

@@ -261,8 +261,8 @@ def _reduction_is_untouched(state: State, stage: StageState, what: str) -> None:
             "scheduled already, and goes to the new stage as it was defined. Call cache_write first, and schedule "
             "the reduction there"
         )
-    for other in state.stages:
-        if other.attach.kind == "at" and other.attach.stage == stage.name and stage.origin(other.attach.axis) & reduced:
+    for other in state.inside_of(stage.name):
+        if stage.origin(other.attach.axis) & reduced:
             raise ScheduleError(
                 f"{what}: {other.name} is computed at the loop {other.attach.axis}, which goes to the new stage. "
                 f"Call cache_write first, then compute {other.name} there"
@@ -355,11 +355,10 @@ def _can_be_factored(state: State, stage: StageState, axis: str, factor_axis: in
             f"{what}: factor_axis is {factor_axis!r}; it is the place of the new axis among the {rank} of "
             f"{stage.name}, from 0 to {rank}"
         )
-    for other in state.stages:
-        at = other.attach
-        if at.kind == "at" and at.stage == stage.name and stage.is_reduction_loop(at.axis):
+    for other in state.inside_of(stage.name):
+        if stage.is_reduction_loop(other.attach.axis):
             raise ScheduleError(
-                f"{what}: {other.name} is computed at the loop {at.axis}, which goes to the new stage. "
+                f"{what}: {other.name} is computed at the loop {other.attach.axis}, which goes to the new stage. "
                 f"Call rfactor first, then compute {other.name} there"
             )
     place = factor_axis if factor_axis >= 0 else rank + 1 + factor_axis

@@ -175,12 +175,11 @@ def find_schedule(
         last: ScheduleError
         try:
             return StoredSchedule(schedule_from(outputs, several, row.steps), f"{where}, trial {row.number}")
-        except Undeclared as e:
-            last = e
-            name = ", ".join(t.name for t in outputs)
-            warn(f"[W004] a stored schedule of {name} is left out: {e.message}", HistoryWarning)
         except ScheduleError as e:
             last = e  # written by a version whose primitives were others
+            if isinstance(e, Undeclared):
+                name = ", ".join(t.name for t in outputs)
+                warn(f"[W004] a stored schedule of {name} is left out: {e.message}", HistoryWarning)
     if found:
         raise TuneError(
             f"the stored schedules for {', '.join(t.name for t in outputs)} cannot be used any more "
