@@ -238,7 +238,7 @@ class _Lifter:
             used = hidden
             definition.parts = (Part(lhs, values, part.location),)
             for n, tensor in enumerate(used):
-                tensor.definition, tensor.component, tensor._dtype = definition, n, values[n].dtype
+                tensor.definition, tensor.component, tensor.known_dtype = definition, n, values[n].dtype
             stage = Stage(hidden[0].name, hidden, definition.parts)
             definition.lifted = (stage,)
             self.stages.append(stage)

@@ -69,7 +69,7 @@ class Definition:
 
 def _restored(kind: type[Tensor], shape: tuple[Dim, ...] | None, dtype: str | None) -> Tensor:
     made = object.__new__(kind)
-    made._shape, made._dtype = shape, dtype
+    made.known_shape, made.known_dtype = shape, dtype
     return made
 
 
@@ -98,31 +98,31 @@ class Tensor(Operators):
         self.serial = next(_serial)
         self.gradient: Any = None  # a rule of the user's (te.custom_gradient, te.stop_gradient); read by tedsl.autodiff
         self.is_placeholder = False  # made by te.placeholder: may stand for the steps of a te.scan
-        self._shape = shape
-        self._dtype = dtype
+        self.known_shape = shape
+        self.known_dtype = dtype
         self.weak: str | None = None  # the type of the numbers that alone define it so far, when it has no other
-        self._read_as: str | None = None  # the dtype with which it was read before it was defined
+        self.read_as: str | None = None  # the dtype with which it was read before it was defined
 
     def __reduce__(self) -> tuple[Any, ...]:
         # a recurrence's equations read the tensor: it has its shape and type before they are made again
-        return _restored, (type(self), self._shape, self._dtype), self.__dict__
+        return _restored, (type(self), self.known_shape, self.known_dtype), self.__dict__
 
     @property
     def shape(self) -> tuple[Dim, ...]:
         """The extents: integers, or expressions in sizes. Raises DefinitionError while there is neither a shape nor a
         definition.
         """
-        if self._shape is None:
+        if self.known_shape is None:
             raise DefinitionError(
                 f"the tensor {self.name} has neither a shape nor a definition: give it a shape "
                 f"(te.tensor('{self.name}', (4, 3))) or define it ({self.name}[i, j] = …)",
                 self.location,
             )
-        return self._shape
+        return self.known_shape
 
     @property
     def dtype(self) -> str:
-        return self._dtype or "float32"
+        return self.known_dtype or "float32"
 
     @property
     def rank(self) -> int:
@@ -180,7 +180,7 @@ class Tensor(Operators):
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        if self._shape is None:
+        if self.known_shape is None:
             return f"<tensor {self.name}, not defined yet>"
         dims = ", ".join(map(str, self.shape)) + ("," if len(self.shape) == 1 else "")
         return f"<tensor {self.name}({dims}) {self.dtype}>"
@@ -247,7 +247,7 @@ class Tensor(Operators):
                 f"of extents {' x '.join(map(str, shape)) or 'none'}")  # fmt: skip
         indices = tuple(self._index(d, e) for d, e in enumerate(items))
         if self.is_input:
-            self._read_as = self.dtype
+            self.read_as = self.dtype
         return Access(self, indices, *filter(None, (self.weak,)))
 
     def _index(self, dim: int, value: Any) -> Expr:
