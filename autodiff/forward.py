@@ -9,7 +9,7 @@ from tedsl.lang.errors import GradientError
 from tedsl.lang.expr import Access, Apply, Expr, Reduce
 from tedsl.lang.program import Group
 from tedsl.lang.scatter import ScatterPart
-from tedsl.lang.tensor import Definition, Part, Tensor
+from tedsl.lang.tensor import Part, Tensor, define_together
 
 from .arithmetic import const, convert, is_zero
 from .chain_rule import push
@@ -57,13 +57,13 @@ class Forward:
             for t in new:
                 tangent = self.tangents[t]
                 assert tangent is not None
-                tangent.definition = Definition((tangent,), t.location)
+                definition = define_together((tangent,), (), t.location)  # begun before what it is made of
                 n = stage.tensors.index(t) if len(stage.tensors) > 1 else 0
                 parts = []
                 for part in stage.parts:
                     value = convert(self._value(stage.tensors, part, n), t.dtype)
                     parts.append(replace(part, values=(value,)))
-                tangent.definition.parts = tuple(parts)
+                definition.parts = tuple(parts)
         for _, new in stages:
             for t in new:
                 tangent = self.tangents[t]

@@ -15,7 +15,7 @@ from .lang.errors import GradientError
 from .lang.expr import Access, Cast, Const, Expr, Reduce, Var, rewrite, walk
 from .lang.program import inputs_of, program
 from .lang.structures import flatten
-from .lang.tensor import Definition, Tensor
+from .lang.tensor import Tensor, define_together
 
 Values = dict[Tensor | str, Any]
 
@@ -231,8 +231,7 @@ def in_float64(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> dict[Tensor,
         copies[t] = Tensor(t.name, t.shape, wide(t.dtype), None, t.location)
         copies[t].gradient = t.gradient
     for d in definitions:
-        new = Definition(tuple(copies[t] for t in d.tensors), d.location)
-        for n, t in enumerate(new.tensors):
-            t.definition, t.component = new, n
-        new.parts = tuple(p.mapped(lambda e: rewrite(e, rule)) for p in d.parts)
+        define_together(
+            [copies[t] for t in d.tensors], [p.mapped(lambda e: rewrite(e, rule)) for p in d.parts], d.location
+        )
     return copies

@@ -20,7 +20,7 @@ from .extents import Read, check_bounds, infer_extents
 from .integers import Known, joined, prove, simplify, solve
 from .integers.samples import exhausted
 from .scoping import bind
-from .tensor import Definition, Dim, Part, Tensor, as_shape
+from .tensor import Definition, Dim, Part, Tensor, as_shape, plain
 from .text import display, text
 from .typed import typed
 
@@ -489,7 +489,4 @@ def is_earlier(lhs: tuple[Expr, ...], read: Read, depth: int | None = None) -> b
 
 
 def _dim(value: Any) -> Dim:
-    if isinstance(value, Expr):
-        value = simplify(value)
-        return int(value.value) if isinstance(value, Const) else value
-    return int(value)
+    return cast("Dim", plain(simplify(value))) if isinstance(value, Expr) else int(value)

@@ -137,9 +137,8 @@ class Tensor(Operators):
         for dim in self.shape:
             total = total * dim
         if isinstance(total, Expr):
-            total = simplify(total)
-            return total.value if isinstance(total, Const) else total  # type: ignore[return-value]
-        return cast(int, total)
+            total = plain(simplify(total))
+        return cast("Dim", total)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -270,6 +269,25 @@ class Tensor(Operators):
         return e
 
 
+def define_together(tensors: Sequence[Tensor], parts: Sequence[Part], location: Location | None) -> Definition:
+    """A definition of `tensors` by equations in which everything is settled."""
+    definition = Definition(tuple(tensors), location)
+    definition.parts = tuple(parts)
+    for n, tensor in enumerate(definition.tensors):
+        tensor.definition, tensor.component = definition, n
+    return definition
+
+
+def is_zero(extent: Any) -> bool:
+    """Whether an extent, or where a range begins, is the number 0."""
+    return isinstance(extent, int) and extent == 0
+
+
+def plain(e: Any) -> Any:
+    """The whole number that an extent is, if it is one; else the expression as it is."""
+    return int(e.value) if isinstance(e, Const) else e
+
+
 def scalars(letter: str, kinds: Sequence[str]) -> tuple[Expr, ...]:
     """Elements that stand for any values of types `kinds`: inputs of rank 0, each with a name of its own."""
     return tuple(Access(Tensor(f"{letter}{n}", (), kind), ()) for n, kind in enumerate(kinds))
@@ -290,8 +308,7 @@ def as_dim(value: Any, what: str) -> Dim:
         and dtypes.is_integer(value.dtype)
         and not any(isinstance(n, (Axis, Access)) for n in walk(value))
     ):
-        simple = simplify(value)
-        return simple.value if isinstance(simple, Const) else simple  # type: ignore[return-value]
+        return cast("Dim", plain(simplify(value)))
     raise DefinitionError(f"{what} is {value!r}; an extent is a whole number or a symbolic size (te.var)")
 
 
