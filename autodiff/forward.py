@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tedsl.lang.errors import GradientError
-from tedsl.lang.expr import Access, Apply, Expr, Reduce
+from tedsl.lang.expr import Access, Apply, Axis, Expr, Reduce
 from tedsl.lang.program import Group
 from tedsl.lang.scatter import ScatterPart
 from tedsl.lang.tensor import Part, Tensor, define_together
@@ -15,6 +15,7 @@ from .arithmetic import const, convert, is_zero
 from .chain_rule import push
 from .custom import Rule, Stop
 from .derivatives import REUSED
+from .gather import make
 from .reductions import push_reduction
 from .reverse import dependents, forward_program
 
@@ -90,9 +91,5 @@ class Forward:
 
 def zeros(tensor: Tensor) -> Tensor:
     """A tensor of the shape and type of `tensor` that is 0."""
-    from tedsl.lang.expr import Axis
-
-    from .gather import make
-
     axes = tuple(Axis(f"{'ijklmn'[d % 6]}{d // 6 or ''}", 0, e) for d, e in enumerate(tensor.shape))
     return make(f"d{tensor.name}", axes, const(0, tensor.dtype), tensor.location)
