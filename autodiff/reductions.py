@@ -235,6 +235,12 @@ def _pulled(
     return found
 
 
+def _free_name(name: str, axes: Sequence[Axis]) -> str:
+    while any(a.name == name for a in axes):
+        name += "_"
+    return name
+
+
 def _fold(
     name: str, node: Reduce, outer: Sequence[Axis], axis: Axis, values: tuple[Expr, ...], location: Location | None
 ) -> _Fold:
@@ -243,11 +249,8 @@ def _fold(
     n, lo = axis.extent, axis.lo
     moved = tuple(substitute(v, shifted) for v in values)
     shape = (*(a.extent for a in own), n)
-    label = axis.name
-    while any(a.name == label for a in own):
-        label += "_"
     length = simplify(apply("maximum", n, 1) - 1) if isinstance(n, Expr) else n - 1
-    step = Axis(label, 1, plain(length))
+    step = Axis(_free_name(axis.name, own), 1, plain(length))
 
     def at(place: Any) -> tuple[Expr, ...]:
         """The values at a place along the axis."""

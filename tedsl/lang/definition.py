@@ -233,7 +233,7 @@ class _Scope:
                 self.check_not_empty(node, ranges, known.with_(conditions=guards))
 
     def check_not_empty(self, node: Reduce, ranges: dict[Axis, tuple[Dim, Dim]], known: Known) -> None:
-        """The largest or smallest of nothing is not defined, as in NumPy: there is always something, or a first value."""
+        """The largest or smallest of nothing is not defined, as in NumPy: there is something, or a first value."""
         name = node.reducer.name.removeprefix("machine_")
         empty = [a for a in node.axes or () if ranges[a][1] == 0]
         if empty:
@@ -287,8 +287,8 @@ _MOST_POINTS = 64  # that are tried one after the other
 
 
 def guarded(exprs: tuple[Expr, ...]) -> Iterator[tuple[Expr, tuple[Expr, ...]]]:
-    """Every node with the conditions under which it is evaluated: those of the enclosing `where`s and of the reductions'
-    `where=`.
+    """Every node with the conditions under which it is evaluated: those of the enclosing `where`s and of the
+    reductions' `where=`.
     """
     seen: set[tuple[Expr, tuple[Expr, ...]]] = set()
     stack: list[tuple[Expr, tuple[Expr, ...]]] = [(e, ()) for e in reversed(exprs)]
@@ -417,7 +417,7 @@ def _typed(tensor: Tensor, expr: Expr, location: Location | None) -> Expr:
 
 
 def _take_type(tensor: Tensor, kind: str) -> None:
-    """The numbers that define `tensor` so far take the type of what is said of it now (`kind`, perhaps weak as well)."""
+    """The numbers that define `tensor` so far take the type of what is said of it now: `kind`, perhaps weak too."""
     tensor.known_dtype = dtypes.strong(kind)
     tensor.weak = kind if kind in dtypes.WEAK else None
     assert tensor.definition is not None

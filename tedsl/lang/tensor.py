@@ -12,7 +12,6 @@ import numpy as np
 from . import dtypes
 from .errors import DefinitionError, Location, here
 from .expr import Access, Axis, Const, Expr, Operators, Var, as_expr, walk
-from .integers import simplify
 
 Dim = int | Expr
 
@@ -137,6 +136,8 @@ class Tensor(Operators):
         for dim in self.shape:
             total = total * dim
         if isinstance(total, Expr):
+            from .integers import simplify
+
             total = plain(simplify(total))
         return cast("Dim", total)
 
@@ -308,6 +309,8 @@ def as_dim(value: Any, what: str) -> Dim:
         and dtypes.is_integer(value.dtype)
         and not any(isinstance(n, (Axis, Access)) for n in walk(value))
     ):
+        from .integers import simplify
+
         return cast("Dim", plain(simplify(value)))
     raise DefinitionError(f"{what} is {value!r}; an extent is a whole number or a symbolic size (te.var)")
 
