@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from tedsl.lang import dtypes
+from tedsl.lang.arrays import same_shape
 from tedsl.lang.errors import GradientError, here
 from tedsl.lang.expr import Access, Apply, Axis, Cast, Expr, Reduce, apply, walk
 from tedsl.lang.program import program
@@ -151,7 +152,7 @@ def vjp(outputs: Any, wrt: Any, seed: Any = None, stored: Mapping[Tensor, Tensor
         if len(given) != len(results):
             raise GradientError(f"{len(results)} outputs need {len(results)} seeds, got {len(given)}")
         for tensor, s in zip(results, given):
-            if not _same_shape(tensor, s):
+            if not same_shape(tensor.shape, s.shape):
                 raise GradientError(
                     f"the seed {s.name} has shape {s.shape}, but {tensor.name} has shape {tensor.shape}"
                 )
@@ -178,21 +179,6 @@ def _ones(tensor: Tensor) -> Callable[[tuple[Axis, ...]], Expr]:
 def elements_of(seed: Tensor) -> Callable[[tuple[Axis, ...]], Expr]:
     """The adjoint of an output that the elements of `seed` are."""
     return lambda axes: cast(Expr, Access(seed, axes))
-
-
-def _same_shape(a: Tensor, b: Tensor) -> bool:
-    from tedsl.lang.integers import simplify
-
-    def same(p: Any, q: Any) -> bool:
-        if isinstance(p, int) and isinstance(q, int):
-            return p == q
-        return (
-            simplify(apply("subtract", p, q)) is simplify(apply("subtract", p, p))
-            if isinstance(p, Expr) or isinstance(q, Expr)
-            else False
-        )
-
-    return a.rank == b.rank and all(same(p, q) for p, q in zip(a.shape, b.shape))
 
 
 def grad(scalar: Any, wrt: Any, stored: Mapping[Tensor, Tensor] | None = None) -> Any:
@@ -272,7 +258,7 @@ def jvp(outputs: Any, tangents: Mapping[Tensor, Tensor]) -> Any:
     for tensor, tangent in tangents.items():
         if not isinstance(tensor, Tensor) or not isinstance(tangent, Tensor):
             raise GradientError(f"te.jvp: {tensor!r}: {tangent!r} is not a tensor with its tangent, a tensor")
-        if not _same_shape(tensor, tangent):
+        if not same_shape(tensor.shape, tangent.shape):
             raise GradientError(
                 f"the tangent {tangent.name} has shape {tangent.shape}, but {tensor.name} has shape {tensor.shape}",
             )

@@ -20,7 +20,7 @@ from tedsl.lang.errors import DefinitionError, Location
 from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, apply, free_axes, reads_tensors, substitute, walk
 from tedsl.lang.extents import Read, check_bounds
 from tedsl.lang.integers import Known, affine_of, lower, simplify, upper
-from tedsl.lang.tensor import Tensor
+from tedsl.lang.tensor import Tensor, plain
 
 from .arithmetic import const, guarded, is_zero, select
 from .gather import Term, make, named, tidy, total
@@ -44,7 +44,7 @@ class _Window:
 
     @property
     def length(self) -> Any:
-        return _plain(simplify(apply("add", apply("subtract", self.high, self.low), 1)))
+        return plain(simplify(apply("add", apply("subtract", self.high, self.low), 1)))
 
 
 def dense(
@@ -143,12 +143,8 @@ def _windows(term: Term, root: Access, targets: Sequence[Axis]) -> list[_Window]
             return []
         low = simplify((0 - most) // stride)
         high = simplify((target.extent - 1 - least) // stride)
-        found.append(_Window(place, axis, stride, _plain(low), _plain(high)))
+        found.append(_Window(place, axis, stride, plain(low), plain(high)))
     return found
-
-
-def _plain(e: Expr) -> Any:
-    return int(e.value) if isinstance(e, Const) else e
 
 
 def _conditional(term: Term, windows: list[_Window], targets: Sequence[Axis]) -> bool:
@@ -270,7 +266,7 @@ def _of(windows: list[_Window], axis: Expr) -> _Window | None:
 def _member(target: Axis, stride: int, residue: int) -> Axis:
     """The axis over the members of a residue class."""
     extent = (target.extent - residue + stride - 1) // stride
-    return Axis(target.name, 0, _plain(simplify(extent)) if isinstance(extent, Expr) else max(extent, 0))
+    return Axis(target.name, 0, plain(simplify(extent)) if isinstance(extent, Expr) else max(extent, 0))
 
 
 def _interleaved(

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tedsl.lang.errors import GradientError
-from tedsl.lang.expr import Access, Apply, Expr, Reduce
+from tedsl.lang.expr import Access, Apply, Axis, Expr, Reduce
 from tedsl.lang.program import Group
 from tedsl.lang.scatter import ScatterPart
-from tedsl.lang.tensor import Definition, Part, Tensor
+from tedsl.lang.tensor import Part, Tensor, define_together
 
 from .arithmetic import const, convert, is_zero
 from .chain_rule import push
 from .custom import Rule, Stop
 from .derivatives import REUSED
+from .gather import make
 from .reductions import push_reduction
 from .reverse import dependents, forward_program
 
@@ -57,13 +58,13 @@ class Forward:
             for t in new:
                 tangent = self.tangents[t]
                 assert tangent is not None
-                tangent.definition = Definition((tangent,), t.location)
+                definition = define_together((tangent,), (), t.location)  # begun before what it is made of
                 n = stage.tensors.index(t) if len(stage.tensors) > 1 else 0
                 parts = []
                 for part in stage.parts:
                     value = convert(self._value(stage.tensors, part, n), t.dtype)
                     parts.append(replace(part, values=(value,)))
-                tangent.definition.parts = tuple(parts)
+                definition.parts = tuple(parts)
         for _, new in stages:
             for t in new:
                 tangent = self.tangents[t]
@@ -90,9 +91,5 @@ class Forward:
 
 def zeros(tensor: Tensor) -> Tensor:
     """A tensor of the shape and type of `tensor` that is 0."""
-    from tedsl.lang.expr import Axis
-
-    from .gather import make
-
     axes = tuple(Axis(f"{'ijklmn'[d % 6]}{d // 6 or ''}", 0, e) for d, e in enumerate(tensor.shape))
     return make(f"d{tensor.name}", axes, const(0, tensor.dtype), tensor.location)

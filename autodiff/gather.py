@@ -29,7 +29,8 @@ from tedsl.lang.integers.affine import FALSE, TRUE
 from tedsl.lang.integers.conditions import conjuncts
 from tedsl.lang.reductions import REDUCERS
 from tedsl.lang.scatter import ScatterPart
-from tedsl.lang.tensor import Definition, Part, Tensor
+from tedsl.lang.tensor import Part, Tensor, define_together
+from tedsl.lang.tensor import is_zero as is_zero_extent
 from tedsl.lang.text import display, unused
 
 from .arithmetic import both, const, divide, guarded, is_zero, mul, select
@@ -58,9 +59,8 @@ def make(name: str, axes: Sequence[Axis], value: Expr, location: Location | None
 
 def complete(tensor: Tensor, lhs: tuple[Expr, ...], value: Expr, location: Location | None) -> None:
     """Give `tensor` one equation (one more). Everything in it is resolved and typed already."""
-    if tensor.definition is None:
-        tensor.definition = Definition((tensor,), location)
-    tensor.definition.parts = (*tensor.definition.parts, Part(lhs, (value,), location))
+    definition = tensor.definition or define_together((tensor,), (), location)
+    definition.parts = (*definition.parts, Part(lhs, (value,), location))
 
 
 def total(value: Expr, axes: Sequence[Axis], where: Iterable[Expr] = ()) -> Expr:
@@ -216,18 +216,17 @@ def scatter(name: str, term: Term, shape: tuple[Any, ...], location: Location | 
     domain = (*spread, *(a for a in domain if a not in used))
     if len(spread) < len(domain):
         # points that add to the same element anyway are summed first
-        own = {a: a if _is_zero_dim(a.lo) else Axis(a.name, 0, a.extent) for a in spread}
+        own = {a: a if is_zero_extent(a.lo) else Axis(a.name, 0, a.extent) for a in spread}
         shifted: dict[Expr, Expr] = {a: (o if o is a else o + a.lo) for a, o in own.items()}
         inner = substitute(value, shifted)
         for guard in reversed(guards):
             inner = guarded([substitute(guard, shifted)], inner)
         inner = total(inner, [a for a in domain if a not in used])
         summed = make(f"{name}.sum", list(own.values()), inner, location)
-        value = Access(summed, tuple(a if _is_zero_dim(a.lo) else a - a.lo for a in spread))
+        value = Access(summed, tuple(a if is_zero_extent(a.lo) else a - a.lo for a in spread))
         domain = spread
     tensor = Tensor(f"{name}.scatter", shape, value.dtype, None, location)
-    tensor.definition = Definition((tensor,), location)
-    tensor.definition.parts = (ScatterPart(indices, (value,), location, domain, _in_order(guards)),)
+    define_together((tensor,), [ScatterPart(indices, (value,), location, domain, _in_order(guards))], location)
     return tensor
 
 
@@ -269,7 +268,3 @@ def _in_order(conditions: Sequence[Expr]) -> Expr | None:
         else:
             result = both([condition, result])
     return None if result is TRUE else result
-
-
-def _is_zero_dim(lo: Any) -> bool:
-    return isinstance(lo, int) and lo == 0

@@ -24,6 +24,9 @@ from typing import Any, cast
 from tedsl.lang.expr import Apply, Axis, Const, Expr, apply, reads_tensors, substitute, walk
 from tedsl.lang.integers import Known, affine_of, lower, prove, simplify, upper
 from tedsl.lang.integers.affine import Affine, factors, product, within
+from tedsl.lang.tensor import plain
+
+ZERO = Const(0)
 
 
 class Unsolved(Exception):
@@ -52,8 +55,8 @@ def solve_system(system: System) -> None:
         if fuel < 0:
             raise Unsolved
         system.equations = [simplify(e, system.known) for e in system.equations]
-        if any(e is _zero() for e in system.equations):
-            system.equations = [e for e in system.equations if e is not _zero()]
+        if any(e is ZERO for e in system.equations):
+            system.equations = [e for e in system.equations if e is not ZERO]
             continue
         if _take_quotients(system):
             continue
@@ -62,10 +65,6 @@ def solve_system(system: System) -> None:
         if step is None:
             raise Unsolved
         step()
-
-
-def _zero() -> Expr:
-    return Const(0)
 
 
 def _take_quotients(system: System) -> bool:
@@ -93,8 +92,8 @@ def _take_quotients(system: System) -> bool:
                 raise Unsolved
             first, last = simplify(low // d), simplify(high // d)
             serial = len(system.unknowns) + len(system.solved)
-            q = Axis(f"q\0{serial}", _plain(first), _plain(simplify(last - first + 1)))
-            r = Axis(f"r\0{serial}", 0, _plain(d))
+            q = Axis(f"q\0{serial}", plain(first), plain(simplify(last - first + 1)))
+            r = Axis(f"r\0{serial}", 0, plain(d))
             system.unknowns += [q, r]
             system.quotients.add(q)
             quotient, remainder = apply("floor_divide", y, d), apply("remainder", y, d)
@@ -104,10 +103,6 @@ def _take_quotients(system: System) -> bool:
             system.equations.append(simplify(y - d * q - r))
             return True
     return False
-
-
-def _plain(e: Any) -> Any:
-    return e.value if isinstance(e, Const) else e
 
 
 @dataclass

@@ -20,7 +20,8 @@ from tedsl.lang.errors import GradientError, Location
 from tedsl.lang.expr import Access, Apply, Axis, Const, Expr, Reduce, apply, free_axes, substitute, walk
 from tedsl.lang.integers import simplify
 from tedsl.lang.reductions import REDUCERS
-from tedsl.lang.tensor import Definition, Part, Tensor, scalars
+from tedsl.lang.tensor import Definition, Part, Tensor, define_together, plain, scalars
+from tedsl.lang.tensor import is_zero as is_zero_extent
 from tedsl.lang.text import text
 
 from .arithmetic import (
@@ -143,13 +144,9 @@ def _windowed(node: Reduce) -> bool:
 
 def _own(axes: Sequence[Axis]) -> tuple[tuple[Axis, ...], dict[Expr, Expr], tuple[Expr, ...]]:
     """Axes from 0 for `axes`, these in terms of them, and the indices to reach an element by."""
-    own = tuple(a if _none(a.lo) else Axis(a.name, 0, a.extent) for a in axes)
+    own = tuple(a if is_zero_extent(a.lo) else Axis(a.name, 0, a.extent) for a in axes)
     shifted: dict[Expr, Expr] = {a: o + a.lo for a, o in zip(axes, own) if a is not o}
     return own, shifted, tuple(a if a is o else simplify(a - a.lo) for a, o in zip(axes, own))
-
-
-def _none(lo: Any) -> bool:
-    return isinstance(lo, int) and lo == 0
 
 
 def held(name: str, axes: Sequence[Axis], values: Sequence[Expr], location: Location | None) -> tuple[Expr, ...]:
@@ -176,9 +173,7 @@ def _blank(
     names: Sequence[str], shape: tuple[Any, ...], kinds: Sequence[str], location: Location | None
 ) -> tuple[Tensor, ...]:
     tensors = tuple(Tensor(label, shape, kind, None, location) for label, kind in zip(names, kinds))
-    definition = Definition(tensors, location)
-    for n, tensor in enumerate(tensors):
-        tensor.definition, tensor.component = definition, n
+    define_together(tensors, (), location)
     return tensors
 
 
@@ -240,6 +235,12 @@ def _pulled(
     return found
 
 
+def _free_name(name: str, axes: Sequence[Axis]) -> str:
+    while any(a.name == name for a in axes):
+        name += "_"
+    return name
+
+
 def _fold(
     name: str, node: Reduce, outer: Sequence[Axis], axis: Axis, values: tuple[Expr, ...], location: Location | None
 ) -> _Fold:
@@ -248,11 +249,8 @@ def _fold(
     n, lo = axis.extent, axis.lo
     moved = tuple(substitute(v, shifted) for v in values)
     shape = (*(a.extent for a in own), n)
-    label = axis.name
-    while any(a.name == label for a in own):
-        label += "_"
     length = simplify(apply("maximum", n, 1) - 1) if isinstance(n, Expr) else n - 1
-    step = Axis(label, 1, length.value if isinstance(length, Const) else length)
+    step = Axis(_free_name(axis.name, own), 1, plain(length))
 
     def at(place: Any) -> tuple[Expr, ...]:
         """The values at a place along the axis."""

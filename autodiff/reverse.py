@@ -18,7 +18,7 @@ from tedsl.lang.integers import Known, negated, prove, simplify
 from tedsl.lang.integers.affine import FALSE, TRUE
 from tedsl.lang.program import Group, Program, Stage, program
 from tedsl.lang.scatter import ScatterPart
-from tedsl.lang.tensor import Part, Tensor
+from tedsl.lang.tensor import Part, Tensor, plain
 from tedsl.lang.text import display, unused
 
 from .arithmetic import both, const, convert, guarded, is_zero, total_of
@@ -386,8 +386,7 @@ def _longest(extents: Sequence[Any]) -> Any:
     """The largest of several extents."""
     found: Any = extents[0]
     for extent in extents[1:]:
-        found = simplify(apply("maximum", found, extent))
-        found = found.value if isinstance(found, Const) else found
+        found = plain(simplify(apply("maximum", found, extent)))
     return found
 
 

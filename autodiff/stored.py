@@ -8,7 +8,7 @@ from typing import Any
 from tedsl.lang.errors import GradientError
 from tedsl.lang.expr import Access, Expr, rewrite
 from tedsl.lang.program import program
-from tedsl.lang.tensor import Definition, Tensor
+from tedsl.lang.tensor import Tensor, define_together
 
 
 def check_stored(stored: Any) -> dict[Tensor, Tensor]:
@@ -44,12 +44,9 @@ def reading_stored(outputs: Sequence[Tensor], stored: Mapping[Tensor, Tensor]) -
     copies: dict[Tensor, Tensor] = dict(stored)
     mine = [stage for stage in stages if stage.tensor in affected]
     for stage in mine:
-        definition = Definition(
-            tuple(Tensor(t.name, t.shape, t.dtype, None, t.location) for t in stage.tensors), stage.tensor.location
-        )
-        for n, (old, new) in enumerate(zip(stage.tensors, definition.tensors)):
-            new.definition, new.component = definition, n
-            copies[old] = new
+        new = [Tensor(t.name, t.shape, t.dtype, None, t.location) for t in stage.tensors]
+        define_together(new, (), stage.tensor.location)
+        copies |= zip(stage.tensors, new)
 
     def rule(node: Expr) -> Expr | None:
         return Access(copies[node.tensor], node.indices) if isinstance(node, Access) and node.tensor in copies else None

@@ -123,7 +123,7 @@ def fixed_tensors(outputs: tuple[Tensor, ...], values: Mapping[str, int]) -> tup
             copy.serial = definition.serial  # the order in which a recurrence's tensors were defined counts
             copy.parts = tuple(p.mapped(fixed) for p in definition.parts)
         new[tensor].definition, new[tensor].component = made[definition], tensor.component
-        new[tensor]._dtype = tensor._dtype
+        new[tensor].known_dtype = tensor.known_dtype
     return tuple(new[t] for t in outputs)
 
 

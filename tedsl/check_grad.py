@@ -12,10 +12,11 @@ from .autodiff.custom import Rule
 from .autodiff.forward import Forward
 from .lang import dtypes
 from .lang.errors import GradientError
-from .lang.expr import Access, Cast, Const, Expr, Reduce, Var, rewrite, walk
+from .lang.expr import Access, Cast, Const, Expr, Reduce, Var, rewrite, substitute, walk
+from .lang.integers import simplify
 from .lang.program import inputs_of, program
 from .lang.structures import flatten
-from .lang.tensor import Definition, Tensor
+from .lang.tensor import Tensor, define_together
 
 Values = dict[Tensor | str, Any]
 
@@ -168,9 +169,6 @@ def _shape(tensor: Tensor, sizes: dict[str, int]) -> tuple[int, ...]:
         for node in walk(dim):
             if isinstance(node, Var):
                 sizes.setdefault(node.name, node.multiple_of * max(-(-node.minimum // node.multiple_of), 3))
-        from .lang.expr import substitute
-        from .lang.integers import simplify
-
         known: dict[Expr, Expr] = {n: Const(sizes[n.name]) for n in walk(dim) if isinstance(n, Var)}
         value = simplify(substitute(dim, known))
         assert isinstance(value, Const)
@@ -231,8 +229,7 @@ def in_float64(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> dict[Tensor,
         copies[t] = Tensor(t.name, t.shape, wide(t.dtype), None, t.location)
         copies[t].gradient = t.gradient
     for d in definitions:
-        new = Definition(tuple(copies[t] for t in d.tensors), d.location)
-        for n, t in enumerate(new.tensors):
-            t.definition, t.component = new, n
-        new.parts = tuple(p.mapped(lambda e: rewrite(e, rule)) for p in d.parts)
+        define_together(
+            [copies[t] for t in d.tensors], [p.mapped(lambda e: rewrite(e, rule)) for p in d.parts], d.location
+        )
     return copies

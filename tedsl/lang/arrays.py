@@ -51,6 +51,11 @@ def same_extent(a: Dim, b: Dim) -> bool:
     return isinstance(difference, Const) and difference.value == 0
 
 
+def same_shape(a: Sequence[Dim], b: Sequence[Dim]) -> bool:
+    """Whether two shapes are surely the same."""
+    return len(a) == len(b) and all(map(same_extent, a, b))
+
+
 def shown_shape(shape: Sequence[Dim]) -> str:
     return f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
 

@@ -8,12 +8,12 @@ from typing import Any, cast
 import numpy as np
 
 from . import dtypes
-from .arrays import axis_names, make, same_extent
+from .arrays import axis_names, make, same_shape
 from .definition import define
 from .errors import DefinitionError, Location, here
 from .expr import Access, Axis, Const, Expr, apply, as_expr, free_axes, rewrite, substitute, walk
 from .integers import Known, prove
-from .tensor import Definition, Dim, Part, Tensor, as_dim, as_name, as_shape
+from .tensor import Definition, Dim, Part, Tensor, as_dim, as_name, as_shape, is_zero
 
 Written = tuple[tuple[Axis, ...], Expr]
 
@@ -194,13 +194,13 @@ def scan(init: Any, update: Any, state: Any, inputs: Any = None, name: str = "sc
     results: list[Tensor] = []
     for first, step, stand_in in zip(inits, updates, states, strict=True):
         steps = first.shape[0] if first.rank else 0
-        if not isinstance(steps, int) or steps < 1 or not _same_shape(first.shape[1:], stand_in.shape[1:]):
+        if not isinstance(steps, int) or steps < 1 or not same_shape(first.shape[1:], stand_in.shape[1:]):
             raise DefinitionError(
                 f"te.scan: init is {first!r}; it has the shape of the state {stand_in!r} but for its first extent, "
                 f"the number of initial steps",
                 location,
             )
-        if not _same_shape(step.shape, stand_in.shape):
+        if not same_shape(step.shape, stand_in.shape):
             raise DefinitionError(f"te.scan: the shapes of update, {step!r}, and state, {stand_in!r}, differ", location)
         written.append(_written(step, location))
         label = stand_in.name if stand_in.name != "placeholder" else name
@@ -220,10 +220,6 @@ def _initial(first: Tensor, q: int, axes: tuple[Axis, ...]) -> Expr:
     if len(first.parts) == 1 and isinstance(number := first.parts[0].values[first.component], Const):
         return Const(number.value)
     return Access(first, (Const(q), *axes[1:]))
-
-
-def _same_shape(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> bool:
-    return len(a) == len(b) and all(same_extent(p, q) for p, q in zip(a, b, strict=True))
 
 
 def _written(step: Tensor, location: Location | None) -> Written:
@@ -280,12 +276,12 @@ def pad(x: Tensor, pad_width: Any, value: Any = 0, mode: str = "constant", name:
     indices: list[Any] = []
     condition: Any = None
     for axis, extent, (before, after) in zip(axes, x.shape, pairs, strict=True):
-        index: Any = axis if _zero(before) else axis - before
-        tests = [] if _zero(before) else [apply("greater_equal", axis, before)]
+        index: Any = axis if is_zero(before) else axis - before
+        tests = [] if is_zero(before) else [apply("greater_equal", axis, before)]
         tests += (
             []
-            if _zero(after)
-            else [apply("less", axis, extent if _zero(before) else as_dim(before + extent, "an extent"))]
+            if is_zero(after)
+            else [apply("less", axis, extent if is_zero(before) else as_dim(before + extent, "an extent"))]
         )
         if tests and mode != "constant" and not prove(apply("greater_equal", as_expr(extent), 1), Known()):
             hint = f"; say that the size is not 0: te.var({str(extent)!r}, min=1)" if isinstance(extent, Expr) else ""
@@ -304,10 +300,6 @@ def pad(x: Tensor, pad_width: Any, value: Any = 0, mode: str = "constant", name:
     if condition is not None:
         element = apply("where", condition, element, _border(value, x))
     return make(name, shape, axes, element)
-
-
-def _zero(width: Any) -> bool:
-    return isinstance(width, int) and width == 0
 
 
 def _border(value: Any, x: Tensor) -> Expr:

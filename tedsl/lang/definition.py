@@ -20,7 +20,7 @@ from .extents import Read, check_bounds, infer_extents
 from .integers import Known, joined, prove, simplify, solve
 from .integers.samples import exhausted
 from .scoping import bind
-from .tensor import Definition, Dim, Part, Tensor, as_shape
+from .tensor import Definition, Dim, Part, Tensor, as_shape, plain
 from .text import display, text
 from .typed import typed
 
@@ -43,7 +43,7 @@ def define(
     exprs = tuple(_settled(tensors, _right_side(t, v, location)) for t, v in zip(tensors, values, strict=True))
     scope = _Scope(first, lhs, location)
     bound = tuple(scope.bind(e) for e in exprs)
-    shape = None if first._shape is None else first.shape
+    shape = None if first.known_shape is None else first.shape
     ranges = scope.ranges(bound, shape)
     scope.check(bound, ranges)
     if shape is None:
@@ -52,7 +52,7 @@ def define(
     names = _final_names(scope, bound, ranges)
     final = tuple(_index_positions(rewrite(e, lambda n: _renamed(n, names), {**names})) for e in bound)
     left = tuple(names[scope.placeholder[e]] if isinstance(e, Axis) else e for e in lhs)
-    untyped = [t.definition is None and t._dtype is None and t._read_as is None for t in tensors]
+    untyped = [t.definition is None and t.known_dtype is None and t.read_as is None for t in tensors]
     typed_values = tuple(_typed(t, e, location) for t, e in zip(tensors, final, strict=True))
     part = Part(left, typed_values, location)
     _commit(tensors, part, shape, location)
@@ -86,7 +86,7 @@ def _left_side(tensor: Tensor, key: tuple[Any, ...], location: Location | None) 
             f"0) over {tensor.name}[{twice}, j]",
             location,
         )
-    if tensor._shape is not None:
+    if tensor.known_shape is not None:
         if len(lhs) != tensor.rank:
             raise DefinitionError(
                 f"{shown} has {len(lhs)} ind{'ex' if len(lhs) == 1 else 'ices'}, but {tensor.name} was given "
@@ -171,7 +171,7 @@ class _Scope:
         for n, e in enumerate(self.lhs):
             if isinstance(e, Axis):
                 p = self.placeholder[e] = self.fresh(e)
-                if self.tensor._shape is not None:
+                if self.tensor.known_shape is not None:
                     lo, hi = left_over(self.tensor, self.lhs, n)
                     self.given[p] = lo, _dim(hi - lo)
 
@@ -233,9 +233,7 @@ class _Scope:
                 self.check_not_empty(node, ranges, known.with_(conditions=guards))
 
     def check_not_empty(self, node: Reduce, ranges: dict[Axis, tuple[Dim, Dim]], known: Known) -> None:
-        """The largest or smallest of nothing is not defined, as in NumPy: there is always something, or a first
-        value.
-        """
+        """The largest or smallest of nothing is not defined, as in NumPy: there is something, or a first value."""
         name = node.reducer.name.removeprefix("machine_")
         empty = [a for a in node.axes or () if ranges[a][1] == 0]
         if empty:
@@ -399,13 +397,13 @@ def _typed(tensor: Tensor, expr: Expr, location: Location | None) -> Expr:
     weak = expr.dtype
     if tensor.weak is not None:
         _take_type(tensor, dtypes.promote(tensor.weak, weak))
-    declared = tensor._dtype or (tensor._read_as if tensor.definition is None else None)
+    declared = tensor.known_dtype or (tensor.read_as if tensor.definition is None else None)
     if declared is None:
         declared = dtypes.strong(weak)
     elif dtypes.promote(declared, weak) != declared:
         hint = (
             ""
-            if tensor._dtype
+            if tensor.known_dtype
             else f" ({tensor.name} was read before it was defined, as {declared}: say dtype= in te.tensor)"
         )
         raise DefinitionError(
@@ -419,15 +417,13 @@ def _typed(tensor: Tensor, expr: Expr, location: Location | None) -> Expr:
 
 
 def _take_type(tensor: Tensor, kind: str) -> None:
-    """The numbers that define `tensor` so far take the type of what is said of it now (`kind`, perhaps weak as
-    well).
-    """
-    tensor._dtype = dtypes.strong(kind)
+    """The numbers that define `tensor` so far take the type of what is said of it now: `kind`, perhaps weak too."""
+    tensor.known_dtype = dtypes.strong(kind)
     tensor.weak = kind if kind in dtypes.WEAK else None
     assert tensor.definition is not None
     n = tensor.component
     tensor.definition.parts = tuple(
-        replace(part, values=(*part.values[:n], typed(part.values[n], tensor._dtype), *part.values[n + 1 :]))
+        replace(part, values=(*part.values[:n], typed(part.values[n], tensor.known_dtype), *part.values[n + 1 :]))
         for part in tensor.definition.parts
     )
 
@@ -459,8 +455,8 @@ def _commit(tensors: tuple[Tensor, ...], part: Part, shape: tuple[Dim, ...], loc
     if definition is None:
         definition = Definition(tensors, location)
     for n, tensor in enumerate(tensors):
-        tensor.definition, tensor.component, tensor._shape = definition, n, shape
-        tensor._dtype = part.values[n].dtype
+        tensor.definition, tensor.component, tensor.known_shape = definition, n, shape
+        tensor.known_dtype = part.values[n].dtype
     definition.parts = (*definition.parts, part)
 
 
@@ -493,7 +489,4 @@ def is_earlier(lhs: tuple[Expr, ...], read: Read, depth: int | None = None) -> b
 
 
 def _dim(value: Any) -> Dim:
-    if isinstance(value, Expr):
-        value = simplify(value)
-        return int(value.value) if isinstance(value, Const) else value
-    return int(value)
+    return cast("Dim", plain(simplify(value))) if isinstance(value, Expr) else int(value)

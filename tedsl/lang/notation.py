@@ -142,7 +142,7 @@ class _Names:
                 self.used.add(name)
                 self.tensors[name] = self.as_tensor(name, value, indexed.get(name, bare.get(name, 0)))
         for made in self.tensors.values():
-            for dim in made._shape or ():
+            for dim in made.known_shape or ():
                 for size in walk(dim) if isinstance(dim, Expr) else ():
                     if isinstance(size, Var):
                         self.sizes[size.name] = size
@@ -313,7 +313,7 @@ class _Names:
         name = node.text
         if name in self.tensors:
             found = self.tensors[name]
-            if found._shape is None:
+            if found.known_shape is None:
                 self.refuse(node.start, f"{name} is read here before it has a shape; give it one, {name}=(…)")
             return found
         if name in self.later:

@@ -11,16 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from . import arrays, typed, views
-from .arrays import elementwise
-from .definition import define
+from . import typed
 from .errors import DefinitionError, here
-from .expr import Expr
+from .expr import Expr, apply
 from .functions import FUNCTIONS
-from .program import inputs_of
 from .reductions import REDUCERS, reduce_expr
 from .tensor import Definition, Tensor
 from .text import definition, text
+
+# What only tensors need (`arrays`, `views` and what they stand on) is imported when it is first used: `import tedsl` is
+# light.
+
+
+def elementwise(name: str, *values: Any) -> Any:
+    """Function `name` of expressions and numbers, or of tensors, broadcast."""
+    if [v for v in values if not isinstance(v, (Expr, int, float))]:
+        from . import arrays
+
+        return arrays.elementwise(name, *values)
+    return apply(name, *values)
+
 
 # Functions ------------------------------------------------------------------------------------------------------------
 
@@ -78,7 +88,11 @@ def cast(x: Any, dtype: Any) -> Any:
     >>> te.cast(A[i], "float64").dtype
     'float64'
     """
-    return arrays.elementwise_cast(x, typed.cast_target(dtype)) if isinstance(x, Tensor) else typed.cast(x, dtype)
+    if isinstance(x, Tensor):
+        from . import arrays
+
+        return arrays.elementwise_cast(x, typed.cast_target(dtype))
+    return typed.cast(x, dtype)
 
 
 # Reductions -----------------------------------------------------------------------------------------------------------
@@ -95,6 +109,8 @@ def reduction(
 ) -> Any:
     """The reduction `name` of an expression, or of a tensor over its numbered axes as in NumPy."""
     if isinstance(x, Tensor) and (x.rank or (axis is None and where is None)):
+        from . import arrays
+
         return arrays.reduce_tensor(REDUCERS[name], x, axis, where, dtype, keepdims, initial)
     return reduce_expr(REDUCERS[name], (x,), axis, where, dtype, None, initial)
 
@@ -180,7 +196,7 @@ def _array_ufunc(self: Any, ufunc: Any, method: str, *operands: Any, **options: 
     # NumPy's numbers come as arrays
     operands = tuple(e[()] if isinstance(e, np.ndarray) and e.ndim == 0 else e for e in operands)
     if name == "matmul":
-        return arrays.matmul(*operands)
+        return _method("matmul")(*operands)
     if name not in FUNCTIONS:
         raise DefinitionError(
             f"np.{name} is no function of tedsl; compose it of those that are, or register it with "
@@ -220,16 +236,33 @@ def _item(self: Tensor, key: Any) -> Any:
     if [e for e in items if isinstance(e, slice) or e is None or e is Ellipsis] or (
         items and len(items) < self.rank and False not in whole
     ):
-        return views.slice_tensor(self, items)
+        from .views import slice_tensor
+
+        return slice_tensor(self, items)
     return self.element(items)
 
 
+def _method(name: str) -> Callable[..., Any]:
+    """A function of `views` (or matmul) as a method."""
+
+    def call(*operands: Any, **options: Any) -> Any:
+        from . import arrays, views
+
+        return getattr(arrays if name == "matmul" else views, name)(*operands, **options)
+
+    return call
+
+
 def _define_item(self: Tensor, key: Any, value: Any) -> None:
+    from .definition import define
+
     define((self,), key if isinstance(key, tuple) else (key,), (value,), here())
 
 
 def _mean(self: Tensor, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, out: None = None) -> Tensor:
     """The mean over numbered axes (all of them without `axis`), as in NumPy; of integers in float64."""
+    from . import arrays
+
     _no_out("mean", out)
     return arrays.mean(self, axis, dtype, keepdims)
 
@@ -259,19 +292,24 @@ def _clip(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
 
 def _transpose(self: Tensor, *axes: Any) -> Tensor:
     one = len(axes) == 1 and isinstance(axes[0], (tuple, list, type(None)))
-    return views.transpose(self, axes[0] if one else axes or None)
+    result: Tensor = _method("transpose")(self, axes[0] if one else axes or None)
+    return result
 
 
 def _reshape(self: Tensor, *shape: Any) -> Tensor:
-    return views.reshape(self, shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
+    one = len(shape) == 1 and isinstance(shape[0], (tuple, list))
+    result: Tensor = _method("reshape")(self, shape[0] if one else shape)
+    return result
 
 
 def _ravel(self: Tensor) -> Tensor:
-    return views.reshape(self, (-1,))
+    return self.reshape(-1)
 
 
 def _inputs(self: Tensor) -> tuple[Tensor, ...]:
     """The inputs it depends on, in the order in which a reader meets them, left to right: a kernel's arguments."""
+    from .program import inputs_of
+
     return inputs_of((self,))
 
 
@@ -281,10 +319,10 @@ _install(
 _install(Tensor, {
     "__getitem__": _item, "__setitem__": _define_item, "inputs": property(_inputs),
     "T": property(lambda self: self.transpose(), doc="The transposed tensor: all dimensions in reverse."),
-    "__matmul__": lambda self, other: arrays.matmul(self, other),
-    "__rmatmul__": lambda self, other: arrays.matmul(other, self),
-    "transpose": _transpose, "swapaxes": lambda self, a, b: views.swapaxes(self, a, b),
-    "squeeze": lambda self, axis=None: views.squeeze(self, axis), "reshape": _reshape, "ravel": _ravel,
+    "__matmul__": _method("matmul"),
+    "__rmatmul__": lambda self, other: _method("matmul")(other, self),
+    "transpose": _transpose, "swapaxes": _method("swapaxes"),
+    "squeeze": _method("squeeze"), "reshape": _reshape, "ravel": _ravel,
     "flatten": _ravel, "mean": _mean, "clip": _clip, "astype": lambda self, dtype: cast(self, dtype),
 })  # fmt: skip
 _install(Definition, {"__repr__": lambda self: "; ".join(definition(part, self.tensors) for part in self.parts)})

@@ -21,7 +21,7 @@ from .expr import Access, Apply, Axis, Const, Expr, Reduce, apply, free_axes, re
 from .extents import Read, check_bounds
 from .integers import Known, prove, simplify
 from .scatter import ScatterPart
-from .tensor import Definition, Part, Tensor
+from .tensor import Definition, Part, Tensor, define_together, plain
 from .text import definition as definition_text
 from .text import text
 
@@ -224,7 +224,7 @@ class _Lifter:
                 if whole and axis.lo and isinstance(axis.extent, Expr)
                 else axis.extent + (axis.lo if whole else 0)
             )
-            shape.append(int(extent.value) if isinstance(extent, Const) else extent)
+            shape.append(plain(extent))
         lhs = tuple(free_axes(mapping[a])[0] for a in axes)
         key = (node.args[:5], lhs)
         if key not in self.made:
@@ -233,12 +233,10 @@ class _Lifter:
                 f"{first.name}.{node.reducer.name}{n}" for n in range(1, node.reducer.components)
             ]
             hidden = tuple(Tensor(name, tuple(shape), None, None, part.location) for name in names)
-            definition = Definition(hidden, part.location)
             values = tuple(Reduce(*value.args[:5], c) for c in range(node.reducer.components))
-            used = hidden
-            definition.parts = (Part(lhs, values, part.location),)
-            for n, tensor in enumerate(used):
-                tensor.definition, tensor.component, tensor._dtype = definition, n, values[n].dtype
+            definition = define_together(hidden, [Part(lhs, values, part.location)], part.location)
+            for n, tensor in enumerate(hidden):
+                tensor.known_dtype = values[n].dtype
             stage = Stage(hidden[0].name, hidden, definition.parts)
             definition.lifted = (stage,)
             self.stages.append(stage)

@@ -272,6 +272,8 @@ def reduce_expr(
     exprs = tuple(as_expr(v) for v in values)
     if kind.name in ("any", "all"):
         exprs = tuple(e if e.dtype == "bool" else e != 0 for e in exprs)
+    if where is None and initial is not None:
+        where = True  # nothing is allowed: no extent of 0 is refused
     if where is not None:
         where = as_expr(where)
         if where.dtype != "bool":
@@ -286,8 +288,6 @@ def reduce_expr(
 
 def _beginning(kind: Reducer, node: Reduce, first: Expr) -> Expr:
     """A reduction with `first` before everything else; of argmax and argmin, for nothing at all."""
-    if not kind.checked:
-        raise DefinitionError(f"{kind.name} takes no initial=: the {kind.name} of nothing is its identity; add a value")
     if kind.indexed:
         if not dtypes.is_integer(first.dtype):
             raise DefinitionError(f"{kind.name}(…, initial={first!r}): the index of nothing is a whole number")

@@ -12,7 +12,6 @@ import numpy as np
 from . import dtypes
 from .errors import DefinitionError, Location, here
 from .expr import Access, Axis, Const, Expr, Operators, Var, as_expr, walk
-from .integers import simplify
 
 Dim = int | Expr
 
@@ -69,7 +68,7 @@ class Definition:
 
 def _restored(kind: type[Tensor], shape: tuple[Dim, ...] | None, dtype: str | None) -> Tensor:
     made = object.__new__(kind)
-    made._shape, made._dtype = shape, dtype
+    made.known_shape, made.known_dtype = shape, dtype
     return made
 
 
@@ -98,31 +97,31 @@ class Tensor(Operators):
         self.serial = next(_serial)
         self.gradient: Any = None  # a rule of the user's (te.custom_gradient, te.stop_gradient); read by tedsl.autodiff
         self.is_placeholder = False  # made by te.placeholder: may stand for the steps of a te.scan
-        self._shape = shape
-        self._dtype = dtype
+        self.known_shape = shape
+        self.known_dtype = dtype
         self.weak: str | None = None  # the type of the numbers that alone define it so far, when it has no other
-        self._read_as: str | None = None  # the dtype with which it was read before it was defined
+        self.read_as: str | None = None  # the dtype with which it was read before it was defined
 
     def __reduce__(self) -> tuple[Any, ...]:
         # a recurrence's equations read the tensor: it has its shape and type before they are made again
-        return _restored, (type(self), self._shape, self._dtype), self.__dict__
+        return _restored, (type(self), self.known_shape, self.known_dtype), self.__dict__
 
     @property
     def shape(self) -> tuple[Dim, ...]:
         """The extents: integers, or expressions in sizes. Raises DefinitionError while there is neither a shape nor a
         definition.
         """
-        if self._shape is None:
+        if self.known_shape is None:
             raise DefinitionError(
                 f"the tensor {self.name} has neither a shape nor a definition: give it a shape "
                 f"(te.tensor('{self.name}', (4, 3))) or define it ({self.name}[i, j] = …)",
                 self.location,
             )
-        return self._shape
+        return self.known_shape
 
     @property
     def dtype(self) -> str:
-        return self._dtype or "float32"
+        return self.known_dtype or "float32"
 
     @property
     def rank(self) -> int:
@@ -137,9 +136,10 @@ class Tensor(Operators):
         for dim in self.shape:
             total = total * dim
         if isinstance(total, Expr):
-            total = simplify(total)
-            return total.value if isinstance(total, Const) else total  # type: ignore[return-value]
-        return cast(int, total)
+            from .integers import simplify
+
+            total = plain(simplify(total))
+        return cast("Dim", total)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -180,7 +180,7 @@ class Tensor(Operators):
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        if self._shape is None:
+        if self.known_shape is None:
             return f"<tensor {self.name}, not defined yet>"
         dims = ", ".join(map(str, self.shape)) + ("," if len(self.shape) == 1 else "")
         return f"<tensor {self.name}({dims}) {self.dtype}>"
@@ -247,7 +247,7 @@ class Tensor(Operators):
                 f"of extents {' x '.join(map(str, shape)) or 'none'}")  # fmt: skip
         indices = tuple(self._index(d, e) for d, e in enumerate(items))
         if self.is_input:
-            self._read_as = self.dtype
+            self.read_as = self.dtype
         return Access(self, indices, *filter(None, (self.weak,)))
 
     def _index(self, dim: int, value: Any) -> Expr:
@@ -270,6 +270,25 @@ class Tensor(Operators):
         return e
 
 
+def define_together(tensors: Sequence[Tensor], parts: Sequence[Part], location: Location | None) -> Definition:
+    """A definition of `tensors` by equations in which everything is settled."""
+    definition = Definition(tuple(tensors), location)
+    definition.parts = tuple(parts)
+    for n, tensor in enumerate(definition.tensors):
+        tensor.definition, tensor.component = definition, n
+    return definition
+
+
+def is_zero(extent: Any) -> bool:
+    """Whether an extent, or where a range begins, is the number 0."""
+    return isinstance(extent, int) and extent == 0
+
+
+def plain(e: Any) -> Any:
+    """The whole number that an extent is, if it is one; else the expression as it is."""
+    return int(e.value) if isinstance(e, Const) else e
+
+
 def scalars(letter: str, kinds: Sequence[str]) -> tuple[Expr, ...]:
     """Elements that stand for any values of types `kinds`: inputs of rank 0, each with a name of its own."""
     return tuple(Access(Tensor(f"{letter}{n}", (), kind), ()) for n, kind in enumerate(kinds))
@@ -290,8 +309,9 @@ def as_dim(value: Any, what: str) -> Dim:
         and dtypes.is_integer(value.dtype)
         and not any(isinstance(n, (Axis, Access)) for n in walk(value))
     ):
-        simple = simplify(value)
-        return simple.value if isinstance(simple, Const) else simple  # type: ignore[return-value]
+        from .integers import simplify
+
+        return cast("Dim", plain(simplify(value)))
     raise DefinitionError(f"{what} is {value!r}; an extent is a whole number or a symbolic size (te.var)")
 
 

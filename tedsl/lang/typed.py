@@ -8,7 +8,6 @@ from . import dtypes
 from .errors import DefinitionError
 from .expr import Access, Apply, Axis, Cast, Const, Expr, Reduce, Var, as_expr, walk
 from .functions import FUNCTIONS, operand_dtypes
-from .integers import constant_bounds
 from .text import text
 
 
@@ -91,6 +90,12 @@ def typed(expr: Expr, dtype: str) -> Expr:
 _NARROW = frozenset(dtypes.INTEGERS) - {"int64"}
 
 
+def _bounds(expr: Expr) -> tuple[int | None, int | None]:
+    from .integers import constant_bounds  # when data of few bits meets axes
+
+    return constant_bounds(expr)
+
+
 def _fits(expr: Expr, dtype: str) -> bool:
     """Whether arithmetic of axes, sizes and numbers has the same value when it is done in `dtype`, at every step."""
     low, high = dtypes.limits(dtype)
@@ -98,7 +103,7 @@ def _fits(expr: Expr, dtype: str) -> bool:
         return True  # of a loop, which the definition was checked before
     for node in walk(expr):
         if node.dtype == "int":
-            least, most = constant_bounds(node)
+            least, most = _bounds(node)
             if most is None and dtype == "uint64":  # sizes of arrays have 63 bits
                 most = high
             if least is None or most is None or least < low or most > high:
@@ -109,15 +114,13 @@ def _fits(expr: Expr, dtype: str) -> bool:
 def _narrowed(expr: Expr, dtype: str) -> Expr:
     """Arithmetic of axes and sizes that is done in int64, and whose result `dtype` holds."""
     low, high = dtypes.limits(dtype)
-    least, most = constant_bounds(expr)
+    least, most = _bounds(expr)
     if least is not None and most is not None and low <= least and most <= high:
         return Cast(dtype, typed_index(expr))
     values = f"{'…' if least is None else least} to {'…' if most is None else most}"
     raise DefinitionError(
         f"`{text(expr)}` takes the values {values}, which do not fit {dtype}, which holds {low} to {high}: convert "
-        "what "
-        "stands beside it first, te.cast(x, 'int64'), or say that it is meant: "
-        f"te.cast({text(expr)}, '{dtype}')",
+        f"what stands beside it first, te.cast(x, 'int64'), or say that it is meant: te.cast({text(expr)}, '{dtype}')",
     )
 
 

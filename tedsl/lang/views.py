@@ -11,7 +11,7 @@ import numpy as np
 from .arrays import as_tensor, axis_names, dimension, make, refuse, same_extent, shown_shape
 from .expr import Access, Axis, Const, Expr, apply, as_expr, walk
 from .integers import Known, prove, simplify
-from .tensor import Dim, Tensor, as_dim, as_shape
+from .tensor import Dim, Tensor, as_dim, as_shape, is_zero, plain
 
 
 def transpose(x: Tensor, axes: Any = None) -> Tensor:
@@ -149,16 +149,12 @@ def slice_tensor(x: Tensor, items: Sequence[Any]) -> Tensor:
             start, step = part
             axis: Any = next(names)
             index = axis if step == 1 else -axis if step == -1 else axis * step
-            indices.append(as_expr(index if _is_zero(start) else start - axis if step == -1 else index + start))
+            indices.append(as_expr(index if is_zero(start) else start - axis if step == -1 else index + start))
         elif part is None:
             next(names)
         else:
             indices.append(part)
     return make("slice", shape, axes, Access(x, tuple(indices)))
-
-
-def _is_zero(value: Any) -> bool:
-    return not isinstance(value, Expr) and value == 0
 
 
 def _position(index: Any, extent: Dim, dim: int, shown: str) -> Any:
@@ -199,7 +195,7 @@ def _slice(item: slice, extent: Dim, shown: str) -> tuple[Any, Dim, int]:
         span = begin - end
     length = apply("maximum", span if abs(step) == 1 else apply("floor_divide", span + (abs(step) - 1), abs(step)), 0)
     first = simplify(as_expr(begin))
-    return first.value if isinstance(first, Const) else first, as_dim(length, f"an extent of {shown}"), step
+    return plain(first), as_dim(length, f"an extent of {shown}"), step
 
 
 def _from_end(bound: Any, extent: Dim, shown: str) -> Any:
@@ -250,7 +246,7 @@ def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     value: Any = None
     for t, start, end in reversed(list(zip(parts, starts, starts[1:]))):
         index: list[Any] = [*axes]
-        if not _is_zero(start):
+        if not is_zero(start):
             index[dim] = axes[dim] - start
         read = Access(t, tuple(index))
         value = read if value is None else apply("where", apply("less", axes[dim], end), read, value)

@@ -119,3 +119,12 @@ def test_initial_of_another_type_is_refused(X: te.Tensor, M: te.Tensor) -> None:
         te.argmax(X[i, k], where=M[i, k], initial=0.5)
     with pytest.raises(te.DefinitionError, match=r"sum takes axis=, where=, dtype=; initial= is none of them"):
         te.define("T[i] = sum(X[i,k], where=M[i,k], initial=0)", X=X, M=M)
+
+
+@pytest.mark.parametrize("extent", [0, te.var("n")])
+def test_an_extent_of_0(extent: Any) -> None:
+    Z = te.tensor("Z", (3, extent))
+    T = defined(te.max(Z[i, k], initial=0.5))
+    check(T, {Z: np.zeros((3, 0), np.float32)}, [0.5, 0.5, 0.5])
+    if not isinstance(extent, int):
+        check(T, {Z: VALUES[:3]}, np.max(VALUES[:3], 1, initial=np.float32(0.5)))
