@@ -99,6 +99,13 @@ def size_text(size: Any, names: Sequence[str]) -> str:
     return f"{size[0]}({a}, {b})" if size[0] in ("min", "max") else f"({a} {size[0]} {b})"
 
 
+class Detail(int):
+    """A number that a kernel tells of, an int64; the format "u" is for what was a uint64."""
+
+    def __format__(self, spec: str) -> str:
+        return str(self % 2**64) if spec == "u" else super().__format__(spec)
+
+
 def plural(count: int, noun: str, many: str = "") -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {many or noun + 's'}"
 
@@ -476,4 +483,4 @@ class Arguments:
             self._fail(InternalError, f"the kernel returned {code}, which it does not declare")
         message, error = self.faults[code - 1]
         kind: Any = {"index": CallIndexError, "memory": CallMemoryError}.get(error, CallValueError)
-        self._fail(kind, message.format(*details))
+        self._fail(kind, message.format(*map(Detail, details)))

@@ -364,6 +364,8 @@ class Scope:
             return int(values[tuple(p if n > 1 else 0 for p, n in zip(place, values.shape, strict=True))])
 
         index = node.indices[dim]
+        if isinstance(index, Cast) and index.operand.dtype == "uint64":
+            index = index.operand  # as an int64 it would be negative
         found = []
         for read in walk(index):
             if isinstance(read, Access):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from tedsl.lang.definition import reads_of
-from tedsl.lang.expr import Access, Axis, Const, Expr, free_axes, walk
+from tedsl.lang.expr import Access, Axis, Cast, Const, Expr, free_axes, walk
 from tedsl.lang.extents import Read
 from tedsl.lang.functions import apply
 from tedsl.lang.integers import simplify, simplify_indices
@@ -68,14 +68,10 @@ def _message(access: Access, d: int) -> str:
     names = " and ".join(dict.fromkeys(n.tensor.name for n in walk(access.indices[d]) if isinstance(n, Access)))
     tensor = access.tensor
     text = f"an index from {names} is {{0}}, out of range for dimension {d} of {tensor.name}, whose extent is {{1}} (`{access!r}`)"
-    return (
-        text.replace("{0}", "\0")
-        .replace("{1}", "\1")
-        .replace("{", "{{")
-        .replace("}", "}}")
-        .replace("\0", "{0}")
-        .replace("\1", "{1}")
-    )
+    index = access.indices[d]
+    unsigned = isinstance(index, Cast) and index.operand.dtype == "uint64"  # which is told as an int64
+    text = text.replace("{0}", "\0").replace("{1}", "\1").replace("{", "{{").replace("}", "}}")
+    return text.replace("\0", "{0:u}" if unsigned else "{0}").replace("\1", "{1}")
 
 
 def assertion(place: tuple[Read, int, int], load: Load, mapping: dict[Expr, Expr]) -> Stmt:
