@@ -22,8 +22,16 @@ from .schedule.loops.program import make_nest
 from .schedule.schedule import Schedule
 
 
-def build(what: Any, args: Sequence[Tensor] | None = None, target: str = "c", name: str | None = None, check_indices: bool = True, isa: str | None = None,
-          tuned: Any = None, **sizes: int) -> Kernel:  # fmt: skip
+def build(
+    what: Any,
+    args: Sequence[Tensor] | None = None,
+    target: str = "c",
+    name: str | None = None,
+    check_indices: bool = True,
+    isa: str | None = None,
+    tuned: Any = None,
+    **sizes: int,
+) -> Kernel:
     """A kernel: a function of arrays that computes a tensor.
 
     what: a tensor, a list of tensors (one kernel with several results, shared work done once), or a schedule. args: the

@@ -57,7 +57,8 @@ def _given(tensor: Tensor, inputs: Sequence[Tensor], given: Mapping[Tensor | str
         same = [t for t in inputs if t.name == tensor.name and t not in given]
         if len(same) > 1:
             raise CallTypeError(
-                f"{len(same)} inputs are named {tensor.name}; give them by the tensors themselves: te.evaluate(T, {{{tensor.name}: array, …}})",
+                f"{len(same)} inputs are named {tensor.name}; give them by the tensors themselves: te.evaluate(T, "
+                f"{{{tensor.name}: array, …}})",
                 tensor.location,
             )
         return given[tensor.name]
