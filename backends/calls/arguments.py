@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import math
+import operator
 import sys
 import warnings
 from collections.abc import Sequence
@@ -26,6 +27,10 @@ from tedsl.lang.errors import (
 )
 
 INT64_MAX = 2**63 - 1
+OPERATORS: dict[str, Any] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "//": operator.floordiv, "%": operator.mod, "min": min,
+    "max": max,
+}  # fmt: skip
 CPU = 1  # DLPack's number for memory of the CPU
 
 
@@ -36,17 +41,7 @@ def evaluate_size(size: Any, values: Sequence[int]) -> int:
     if size[0] == "size":
         return values[size[1]]
     op, a, b = size[0], evaluate_size(size[1], values), evaluate_size(size[2], values)
-    if op == "+":
-        return a + b
-    if op == "-":
-        return a - b
-    if op == "*":
-        return a * b
-    if op == "//":
-        return a // b if b else 0
-    if op == "%":
-        return a % b if b else 0
-    return min(a, b) if op == "min" else max(a, b)
+    return 0 if op in ("//", "%") and b == 0 else OPERATORS[op](a, b)
 
 
 def affine_size(size: Any) -> tuple[int | None, int, int] | None:
@@ -97,6 +92,13 @@ def size_text(size: Any, names: Sequence[str]) -> str:
         return names[size[1]]
     a, b = size_text(size[1], names), size_text(size[2], names)
     return f"{size[0]}({a}, {b})" if size[0] in ("min", "max") else f"({a} {size[0]} {b})"
+
+
+class Detail(int):
+    """A number that a kernel tells of, an int64; the format "u" is for what was a uint64."""
+
+    def __format__(self, spec: str) -> str:
+        return str(self % 2**64) if spec == "u" else super().__format__(spec)
 
 
 def plural(count: int, noun: str, many: str = "") -> str:
@@ -476,4 +478,4 @@ class Arguments:
             self._fail(InternalError, f"the kernel returned {code}, which it does not declare")
         message, error = self.faults[code - 1]
         kind: Any = {"index": CallIndexError, "memory": CallMemoryError}.get(error, CallValueError)
-        self._fail(kind, message.format(*details))
+        self._fail(kind, message.format(*map(Detail, details)))

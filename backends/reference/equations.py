@@ -8,6 +8,7 @@ values that the equations define.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import combinations, product
 from math import prod
 from typing import Any, cast
@@ -112,19 +113,13 @@ def _block(
     state: State, definition: Definition, part: Part, earlier: Sequence[Part], block: Sequence[Range], ready: np.ndarray
 ) -> None:
     """Evaluate one equation at a block of points, but for those that belong to earlier equations."""
-    rank = len(block)
     taken: Any = np.zeros((), bool)
     for other in earlier:
         taken = taken | _covers(other, block)
     if taken.all():
         return
     mask = ~taken if taken.any() else None
-    axes, places = {}, {}
-    for dim, (left, (lo, count)) in enumerate(zip(part.lhs, block, strict=True)):
-        if isinstance(left, Axis):
-            axes[left] = np.arange(lo, lo + count, dtype=np.int64).reshape((count, *(1,) * (rank - 1 - dim)))
-            places[left] = rank - 1 - dim, lo, count
-    scope = Scope(state, None, axes, places, rank)
+    scope = Scope.over(state, part.lhs, block)
     values = [scope.value(e, mask) for e in part.values]
     # the ellipsis: at rank 0 too, what is indexed is an array
     where: tuple[Any, ...] = (*(slice(lo, lo + count) for lo, count in block), ...)
@@ -164,20 +159,13 @@ def _by_steps(state: State, definitions: Sequence[Definition], ready: dict[Tenso
         try:
             for index in product(*(range(extents[d]) for d in dims)):
                 fixed = dict(zip(dims, index, strict=True))
-
-                def evaluated(d: Any, fixed: Any = fixed) -> Any:
-                    return _equations(state, d, fixed, ready[d.tensors[0]])
-
-                order = _until_done(order, evaluated)
+                order = _until_done(order, partial(_step, state, fixed, ready))
             return
         except NotReady as e:
             problem = str(e)
     points = sorted((index, n) for n, shape in enumerate(shapes) for index in np.ndindex(*shape))
     try:
-        _until_done(
-            points,
-            lambda p: _equations(state, definitions[p[1]], dict(enumerate(p[0])), ready[definitions[p[1]].tensors[0]]),
-        )
+        _until_done(points, lambda p: _step(state, dict(enumerate(p[0])), ready, definitions[p[1]]))
     except NotReady as e:
         names = ", ".join(t.name for d in definitions for t in d.tensors)
         raise DefinitionError(
@@ -185,6 +173,10 @@ def _by_steps(state: State, definitions: Sequence[Definition], ready: dict[Tenso
             "reads one that depends on the element being computed",
             definitions[0].location,
         ) from None
+
+
+def _step(state: State, fixed: dict[int, int], ready: dict[Tensor, np.ndarray], definition: Definition) -> None:
+    _equations(state, definition, fixed, ready[definition.tensors[0]])
 
 
 def _until_done(items: Sequence[Any], run: Callable[[Any], None]) -> list[Any]:

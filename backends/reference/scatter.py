@@ -18,13 +18,8 @@ def add_scattered(state: State, tensor: Tensor, part: ScatterPart) -> None:
     ranges = [state.range(axis) for axis in part.domain]
     if any(n == 0 for _, n in ranges):
         return
-    rank = len(ranges)
     for block in blocks(ranges, state.budget):
-        axes, places = {}, {}
-        for dim, (axis, (lo, count)) in enumerate(zip(part.domain, block, strict=True)):
-            axes[axis] = np.arange(lo, lo + count, dtype=np.int64).reshape((count, *(1,) * (rank - 1 - dim)))
-            places[axis] = rank - 1 - dim, lo, count
-        scope = Scope(state, None, axes, places, rank)
+        scope = Scope.over(state, part.domain, block)
         grid = tuple(count for _, count in block)
         mask = None if part.where is None else np.broadcast_to(scope.value(part.where), grid)
         if mask is not None and not mask.any():

@@ -165,15 +165,24 @@ class Scope:
         self.masks: list[Array] = []  # masks are told apart by id, so they must live as long as the scope
         self.branches: dict[Any, tuple[Array, Array]] = {}
 
+    @classmethod
+    def over(
+        cls, state: State, axes: Sequence[Any], block: Sequence[tuple[int, int]], parent: Scope | None = None
+    ) -> Scope:
+        """The grid of a block: a dimension for each of `axes`, with its first value and number of values; before those
+        of `parent`. What is no axis (a whole number on a left side) has a dimension and no values.
+        """
+        ranges, values = {}, {}
+        rank = len(axes) + (parent.rank if parent else 0)
+        for n, (axis, (lo, count)) in enumerate(zip(axes, block, strict=True)):
+            if isinstance(axis, Axis):
+                ranges[axis] = rank - 1 - n, lo, count
+                values[axis] = np.arange(lo, lo + count, dtype=np.int64).reshape((count, *(1,) * (rank - 1 - n)))
+        return cls(state, parent, values, ranges, rank)
+
     def inside(self, axes: Sequence[Axis], block: Sequence[tuple[int, int]]) -> Scope:
         """This grid with more axes in front, each with its first value and number of values."""
-        ranges = {}
-        values = {}
-        for n, (axis, (lo, count)) in enumerate(zip(axes, block, strict=True)):
-            dim = self.rank + len(axes) - 1 - n
-            ranges[axis] = dim, lo, count
-            values[axis] = np.arange(lo, lo + count, dtype=np.int64).reshape((count, *(1,) * dim))
-        return Scope(self.state, self, values, ranges, self.rank + len(axes))
+        return self.over(self.state, axes, block, self)
 
     def value(self, root: Expr, mask: Array | None = None) -> Array:
         """The value of `root` at every point; where `mask` is False, anything."""
@@ -364,6 +373,8 @@ class Scope:
             return int(values[tuple(p if n > 1 else 0 for p, n in zip(place, values.shape, strict=True))])
 
         index = node.indices[dim]
+        if isinstance(index, Cast) and index.operand.dtype == "uint64":
+            index = index.operand  # as an int64 it would be negative
         found = []
         for read in walk(index):
             if isinstance(read, Access):
@@ -373,8 +384,8 @@ class Scope:
         shown = rewrite(
             node, lambda n: n.operand if isinstance(n, Cast) and dtypes.is_integer(n.operand.dtype) else None
         )
-        where = f"`{text(shown)}`: index {dim} is {at(self.value(index, mask))}{because}"
-        return f"{where}, outside of {node.tensor.name}, whose extent there is {extent}"
+        place = f"outside of {node.tensor.name}, whose extent there is {extent}"
+        return f"`{text(shown)}`: index {dim} is {at(self.value(index, mask))}{because}, {place}"
 
 
 def blocks(ranges: Sequence[tuple[int, int]], budget: int) -> Iterator[tuple[tuple[int, int], ...]]:

@@ -9,6 +9,7 @@ import c_modules
 import numpy as np
 import pytest
 
+import tedsl as te
 from tedsl.backends.c.kernel import build_module
 from tedsl.lang.errors import BuildError, CallError, CallMemoryError, InternalError
 
@@ -359,3 +360,16 @@ def test_unknown_keywords_are_named() -> None:
     ) as e:
         kernel(A=A, foo=1)
     assert isinstance(e.value, TypeError)
+
+
+@pytest.mark.parametrize("value", [2**64 - 1, 2**63, 12])
+@pytest.mark.parametrize("more", [0, 1])
+def test_an_unsigned_index_is_told_as_it_is(value: int, more: int) -> None:
+    i = te.axes("i")
+    table, index, T = te.tensor("table", (10,)), te.tensor("index", (2,), dtype="uint64"), te.tensor("T")
+    T[i] = table[index[i] + more] if more else table[index[i]]
+    arrays = np.arange(10, dtype="float32"), np.array([3, value - more], "uint64")
+    with pytest.raises(IndexError, match=rf"^T: an index from index is {value}, out of range for dimension 0 of table"):
+        te.build(T)(*arrays)
+    with pytest.raises(IndexError, match=rf"index 0 is {value} \(index\[1\] is {value - more}\), outside of table"):
+        te.evaluate(T, dict(zip((table, index), arrays)))

@@ -25,7 +25,7 @@ scale_nearest      12583166.0                 6755399441057790.0
 half_nearest       12583038.0                 6755399441056766.0
 sigmoid_nearest    12583063.0                 6755399441056821.0
 sigmoid_factor     5.9604644775390625e-8      5.5511151231257827e-17
-normal_factor      2^-24                      2^-54
+normal             2^-24                      2^-54
 sinh_error         2^-25.3                    2^-56.6
 far                6000                       1600000
 far_bits           0x45bb8000                 0x41386a0000000000
@@ -117,7 +117,7 @@ V @cosh(V x)
     return h + 0.25 / h;
 }
 
-/* e / (1 + e) or 1 / (1 + e) with e = exp(-|x|), which cannot overflow; the factor $normal_factor keeps the scale 2^n normal */
+/* e / (1 + e) or 1 / (1 + e) with e = exp(-|x|), which cannot overflow; the factor $normal keeps the scale 2^n normal */
 V @sigmoid(V x)
 {
     V a = @real(@bits(x) | $min);
