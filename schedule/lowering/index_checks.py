@@ -11,11 +11,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from tedsl.lang.definition import reads_of
-<<<<<<< HEAD
 from tedsl.lang.expr import Access, Axis, Cast, Const, Expr, apply, free_axes, reads_tensors, walk
-=======
-from tedsl.lang.expr import Access, Axis, Cast, Const, Expr, free_axes, walk
->>>>>>> back
 from tedsl.lang.extents import Read
 from tedsl.lang.integers import simplify, simplify_indices
 from tedsl.lang.scatter import ScatterPart
@@ -69,19 +65,13 @@ def reads_in(part: Part, tensor: Tensor) -> Iterator[Read]:
 def _message(access: Access, d: int) -> str:
     names = " and ".join(dict.fromkeys(n.tensor.name for n in walk(access.indices[d]) if isinstance(n, Access)))
     tensor = access.tensor
-<<<<<<< HEAD
     names, name, shown = (t.replace("{", "{{").replace("}", "}}") for t in (names, tensor.name, f"{access!r}"))
     index = access.indices[d]
     unsigned = isinstance(index, Cast) and index.operand.dtype == "uint64"  # which is told as an int64
     value = "{0:u}" if unsigned else "{0}"
-    return f"an index from {names} is {value}, out of range for dimension {d} of {name}, whose extent is {{1}} (`{shown}`)"
-=======
-    text = f"an index from {names} is {{0}}, out of range for dimension {d} of {tensor.name}, whose extent is {{1}} (`{access!r}`)"
-    index = access.indices[d]
-    unsigned = isinstance(index, Cast) and index.operand.dtype == "uint64"  # which is told as an int64
-    text = text.replace("{0}", "\0").replace("{1}", "\1").replace("{", "{{").replace("}", "}}")
-    return text.replace("\0", "{0:u}" if unsigned else "{0}").replace("\1", "{1}")
->>>>>>> back
+    return (
+        f"an index from {names} is {value}, out of range for dimension {d} of {name}, whose extent is {{1}} (`{shown}`)"
+    )
 
 
 def assertion(place: tuple[Read, int, int], load: Load, mapping: dict[Expr, Expr]) -> Stmt:
