@@ -124,6 +124,7 @@ def fixed_tensors(outputs: tuple[Tensor, ...], values: Mapping[str, int]) -> tup
             copy.parts = tuple(p.mapped(fixed) for p in definition.parts)
         new[tensor].definition, new[tensor].component = made[definition], tensor.component
         new[tensor].known_dtype = tensor.known_dtype
+        new[tensor].operands = tuple(new[t] for t in tensor.operands)
     return tuple(new[t] for t in outputs)
 
 

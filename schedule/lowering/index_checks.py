@@ -52,7 +52,19 @@ def find_checks(state: State) -> Checks:
                         found.early.append(place)
                     else:
                         found.late.setdefault(part, []).append(place)
+    for places in (found.early, *found.late.values()):
+        places.sort(key=lambda place: _nesting(place[0].access.indices[place[1]], *place[0].guards))
     return found
+
+
+def _nesting(*exprs: Expr) -> int:
+    """How many reads stand in one another's indices. An index is checked after all that are read to compute it: the
+    check itself must not read what is out of range.
+    """
+    depth: dict[Expr, int] = {}
+    for node in walk(*exprs):
+        depth[node] = max((depth[c] for c in node.children), default=0) + isinstance(node, Access)
+    return max((depth[e] for e in exprs), default=0)
 
 
 def reads_in(part: Part, tensor: Tensor) -> Iterator[Read]:

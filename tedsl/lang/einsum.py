@@ -103,7 +103,9 @@ def einsum(spec: str, *tensors: Any) -> Tensor:
         )
     kept = [axes[a].name for a in output]
     value = _contracted(factors, kept, sums)
-    return make("einsum", [extents[a] for a in output], [axes[a] for a in output], value)
+    result = make("einsum", [extents[a] for a in output], [axes[a] for a in output], value)
+    result.operands = tensors  # a kernel takes them in this order, whatever the order of the steps
+    return result
 
 
 def contract(T: Any) -> Any:
@@ -138,7 +140,9 @@ def contract(T: Any) -> Any:
     if value is part.values[0]:
         return T
     names: dict[Expr, Expr] = {a: Axis(a.name) for a in left.values()}
-    return make(T.name, T.shape, [Axis(a) for a in left], substitute(value, names))
+    result = make(T.name, T.shape, [Axis(a) for a in left], substitute(value, names))
+    result.operands = T.inputs
+    return result
 
 
 def _reordered(e: Reduce, left: Mapping[str, Axis], name: str) -> Expr:

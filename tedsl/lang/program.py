@@ -100,7 +100,7 @@ def inputs_of(outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
             if tensor.is_input:
                 found[tensor] = None
             else:
-                stack.append(iter(reads(tensor.parts)))
+                stack.append(iter((*tensor.operands, *reads(tensor.parts))))
     return tuple(found)
 
 

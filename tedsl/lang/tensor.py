@@ -96,6 +96,7 @@ class Tensor(Operators):
         self.extents: dict[str, Dim] = {}  # extents of axes given by name (te.define)
         self.serial = next(_serial)
         self.gradient: Any = None  # a rule of the user's (te.custom_gradient, te.stop_gradient); read by tedsl.autodiff
+        self.operands: tuple[Tensor, ...] = ()  # what a reader meets before the definition (te.einsum)
         self.is_placeholder = False  # made by te.placeholder: may stand for the steps of a te.scan
         self.known_shape = shape
         self.known_dtype = dtype
