@@ -47,7 +47,8 @@ def _float(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
 
 # fmt: off
 _UNDER_THEIR_NAMES = (
-    "add", "subtract", "multiply", "floor_divide", "remainder", "bitwise_and", "bitwise_xor", "bitwise_or", "left_shift",
+    "add", "subtract", "multiply", "floor_divide", "remainder", "bitwise_and", "bitwise_xor", "bitwise_or",
+    "left_shift",
     "right_shift", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "minimum", "maximum",
     "arctan2", "hypot", "copysign", "where", "negative", "invert", "absolute", "sign", "exp", "exp2", "expm1", "log",
     "log2", "log10", "log1p", "sqrt", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh",

@@ -344,6 +344,12 @@ def map_expressions(stmt: Stmt, rule: Callable[[Expr], Expr]) -> Stmt:
         indices, value = tuple([rule(e) for e in stmt.indices]), rule(stmt.value)
         same = value is stmt.value and all([a is b for a, b in zip(indices, stmt.indices, strict=True)])
         return stmt if same else changed(stmt, indices=indices, value=value)
+    if isinstance(stmt, Vector):
+        return replace(stmt, base=rule(stmt.base))
+    if isinstance(stmt, (Strips, Squares)):
+        return replace(stmt, loop=cast(For, map_expressions(stmt.loop, rule)))
+    if isinstance(stmt, Turned):
+        return replace(stmt, squares=tuple((square, cast(Access, rule(e))) for square, e in stmt.squares))
     if isinstance(stmt, If):
         return replace(stmt, condition=rule(stmt.condition))
     if isinstance(stmt, Assert):

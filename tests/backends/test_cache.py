@@ -367,7 +367,7 @@ def test_a_shared_cache_is_read(tmp_path, monkeypatch, compiled):
 
 def test_folders_that_do_not_exist(monkeypatch):
     monkeypatch.setenv("TEDSL_CACHE_DIR", "~nobody-of-this-name/cache")
-    with pytest.raises(BuildError, match="TEDSL_CACHE_DIR='~nobody-of-this-name/cache' is no folder"):
+    with pytest.raises(BuildError, match="TEDSL_CACHE_DIR='~nobody-of-this-name/cache' is no folder: "):
         works()
 
 
