@@ -117,7 +117,7 @@ V @cosh(V x)
     return h + 0.25 / h;
 }
 
-/* e / (1 + e) or 1 / (1 + e) with e = exp(-|x|), which cannot overflow; a factor $normal keeps the scale 2^n normal */
+/* e / (1 + e) or 1 / (1 + e) with e = exp(-|x|), which cannot overflow; $normal keeps the scale 2^n normal */
 V @sigmoid(V x)
 {
     V a = @real(@bits(x) | $min);
