@@ -71,14 +71,14 @@ __all__ = [
     "BuildError", "CacheWarning", "CallError", "CompactionWarning", "DefinitionError", "Error", "Expr",
     "GradientError", "HistoryWarning", "InternalError", "LoweringError", "OpenMPWarning", "ScheduleError", "Tensor",
     "TuneError", "__version__", "abs", "absolute", "all", "any", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
-    "arctan2", "arctanh", "argmax", "argmin", "auto_schedule", "autodiff", "axes", "backends", "broadcast_to", "build", "cast",
-    "ceil", "check_grad", "compute", "concatenate", "contract", "copysign", "cos", "cosh", "cost", "create_schedule",
-    "custom_gradient", "define", "einsum", "emit", "erf", "evaluate", "exp", "exp2", "expm1", "floor", "grad", "hypot",
-    "isfinite", "isinf", "isnan", "jacobian", "jvp", "load_results", "log", "log1p", "log2", "log10", "lower",
-    "machine", "max", "maximum", "min", "minimum", "op", "pad", "placeholder", "pow", "power", "prod", "reduce_axis",
-    "reducer", "reuse", "rint", "round", "rsqrt", "scan", "schedule", "show", "sigmoid", "sign", "sin", "sinh",
-    "sqrt", "stack", "stop_gradient", "sum", "tan", "tanh", "template", "tensor", "trunc", "tune", "var", "vjp",
-    "where",
+    "arctan2", "arctanh", "argmax", "argmin", "auto_schedule", "autodiff", "axes", "backends", "broadcast_to",
+    "build", "cast", "ceil", "check_grad", "compute", "concatenate", "contract", "copysign", "cos", "cosh", "cost",
+    "create_schedule", "custom_gradient", "define", "einsum", "emit", "erf", "evaluate", "exp", "exp2", "expm1",
+    "floor", "grad", "hypot", "isfinite", "isinf", "isnan", "jacobian", "jvp", "load_results", "log", "log1p", "log2",
+    "log10", "lower", "machine", "max", "maximum", "min", "minimum", "op", "pad", "placeholder", "pow", "power",
+    "prod", "reduce_axis", "reducer", "reuse", "rint", "round", "rsqrt", "scan", "schedule", "show", "sigmoid",
+    "sign", "sin", "sinh", "sqrt", "stack", "stop_gradient", "sum", "tan", "tanh", "template", "tensor", "trunc",
+    "tune", "var", "vjp", "where",
 ]  # fmt: skip
 
 
