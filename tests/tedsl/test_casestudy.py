@@ -202,13 +202,12 @@ def test_a_picture_needs_matplotlib(
 
 
 def test_symbolic_tiles_give_the_formulas() -> None:
-    cost = pytest.importorskip("tedsl.schedule.cost.cost")
     n, v1, v2, b1, b2 = (te.var(name) for name in ("n", "v1", "v2", "b1", "b2"))
     import sympy
 
     for rung in (ladder.vanilla, ladder.register_tile, ladder.both):
         described = next(r for r in LADDER if r.schedule is rung)
-        moves = cost.cost(rung(n, Tiles(v1, v2, b1, b2))).moves
+        moves = te.cost(rung(n, Tiles(v1, v2, b1, b2))).moves
         for (tensor, level), formula in described.loads.items():
             source = "global" if level == "dram" else "cache"
             for scope in ("cache", "register"):
